@@ -1,0 +1,37 @@
+# Two commands on a fresh machine: `make full` and `make test`. Both set up .venv first; a second call installs nothing.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+# A CPU-only machine takes a CPU build of torch with: make setup TORCH_INDEX=<URL of PyTorch's CPU wheel index>
+TORCH_INDEX ?=
+PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+STAMP := $(VENV)/.installed
+
+.PHONY: setup full test lint clean
+
+setup: $(STAMP)
+
+# torch first and by exact version: asked for by range, pip would pick the newest build with its CUDA stack.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("skeleton-ray needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --disable-pip-version-check $(PIP_FLAGS) "$$(grep '^torch==' constraints.txt)"
+	$(PY) -m pip install -q --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+full: setup
+	$(PY) -m pipelines.launch --config tune_configs/full_demo.yaml --out runs/demo
+
+test: setup
+	$(PY) -m ruff check .
+	$(VENV)/bin/lint-imports
+	$(PY) -m pytest
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pyright
+	$(VENV)/bin/lint-imports
+
+clean:
+	rm -rf $(VENV) runs
