@@ -1,0 +1,192 @@
+"""Joint names in ONE anatomical vocabulary -> topologies, bones, left/right pairs and the meaning of each joint.
+
+Knows no files and no coordinates. Everything that must not depend on the format (appearance, captions, kinematic
+facts, transfer between sets, mirroring) goes through these names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+SIDES = ("centre", "left", "right")
+LIMBS = ("torso", "head", "arm", "hand", "leg", "foot", "other")
+
+
+class JointMeaning(NamedTuple):
+    """What a joint is, whatever the format: side, limb and place along the chain, 0 at the trunk and 1 outermost."""
+
+    side: str
+    limb: str
+    order: float
+
+
+# Vocabulary without the side: limb and order along that limb's chain.
+_PARTS: dict[str, tuple[str, float]] = {
+    "root": ("torso", 0.0),
+    "pelvis": ("torso", 0.0),
+    "spine": ("torso", 0.3),
+    "spine2": ("torso", 0.5),
+    "spine3": ("torso", 0.7),
+    "chest": ("torso", 0.8),
+    "neck": ("torso", 1.0),
+    "head": ("head", 0.5),
+    "head_top": ("head", 1.0),
+    "nose": ("head", 0.6),
+    "eye": ("head", 0.7),
+    "ear": ("head", 0.6),
+    "clavicle": ("arm", 0.0),
+    "shoulder": ("arm", 0.1),
+    "elbow": ("arm", 0.5),
+    "wrist": ("arm", 1.0),
+    "hand": ("hand", 0.2),
+    "hand_tip": ("hand", 1.0),
+    "thumb": ("hand", 0.8),
+    "hip": ("leg", 0.0),
+    "knee": ("leg", 0.5),
+    "ankle": ("leg", 1.0),
+    "foot": ("foot", 0.5),
+    "toes": ("foot", 1.0),
+}
+_FINGER = re.compile(r"(thumb|index|middle|ring|pinky)_(\d|tip)$")
+
+
+def joint_meaning(name: str) -> JointMeaning:
+    """Meaning of an anatomical name; an unknown name is limb "other", so that nothing is refused."""
+    side, part = "centre", name
+    for prefix in ("left", "right"):
+        if name.startswith(prefix + "_"):
+            side, part = prefix, name[len(prefix) + 1 :]
+    if part in _PARTS:
+        limb, order = _PARTS[part]
+        return JointMeaning(side, limb, order)
+    finger = _FINGER.match(part)
+    if finger:
+        knuckle = finger.group(2)
+        return JointMeaning(side, "hand", 1.0 if knuckle == "tip" else min(1.0, 0.4 + 0.2 * int(knuckle)))
+    return JointMeaning(side, "other", 0.5)
+
+
+def mirrored_name(name: str) -> str:
+    """The same joint on the other side; centre joints are their own mirror."""
+    if name.startswith("left_"):
+        return "right_" + name[5:]
+    return "left_" + name[6:] if name.startswith("right_") else name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topology:
+    """Which joints a format has and which of them bones connect.
+
+    Attributes:
+        name: short name, for example "ntu25".
+        joints: anatomical names, unique, in the order of the position array.
+        bones: (parent, child) index pairs. A graph, not always a tree: COCO's trunk is a ring.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    bones: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.joints)) != len(self.joints):
+            raise ValueError(f"topology {self.name}: joint names must be unique, found {self.joints}")
+        for parent, child in self.bones:
+            if parent == child or not (0 <= parent < len(self.joints) and 0 <= child < len(self.joints)):
+                raise ValueError(f"topology {self.name}: bone ({parent}, {child}) does not join two of {len(self.joints)} joints")
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Joint name -> position in the array."""
+        return {joint: i for i, joint in enumerate(self.joints)}
+
+    @cached_property
+    def meanings(self) -> tuple[JointMeaning, ...]:
+        """Meaning of each joint, in order."""
+        return tuple(joint_meaning(joint) for joint in self.joints)
+
+    @cached_property
+    def mirror(self) -> tuple[int, ...]:
+        """Index of each joint's mirror image; a joint whose partner is absent maps to itself."""
+        return tuple(self.index.get(mirrored_name(joint), i) for i, joint in enumerate(self.joints))
+
+    @cached_property
+    def hash(self) -> str:
+        """Content hash (12 hex digits) over names and bones, not over the topology's own name."""
+        text = json.dumps([self.joints, self.bones])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def to_json(self) -> dict[str, object]:
+        """Plain data that `from_json` reads back."""
+        return {"name": self.name, "joints": list(self.joints), "bones": [list(bone) for bone in self.bones]}
+
+    @staticmethod
+    def from_json(data: dict[str, object]) -> Topology:
+        """Inverse of `to_json`."""
+        joints, bones = data["joints"], data["bones"]
+        if not isinstance(joints, list) or not isinstance(bones, list):
+            raise ValueError(f"topology {data['name']}: joints and bones must be lists")
+        return Topology(name=str(data["name"]), joints=tuple(joints), bones=tuple((int(p), int(c)) for p, c in bones))
+
+
+def common_joints(a: Topology, b: Topology) -> list[tuple[str, int, int]]:
+    """Joints that both topologies have: (name, index in a, index in b), in the order of a."""
+    return [(joint, i, b.index[joint]) for i, joint in enumerate(a.joints) if joint in b.index]
+
+
+def _both(*parts: str) -> list[str]:
+    return [f"{side}_{part}" for side in ("left", "right") for part in parts]
+
+
+def _topology(name: str, joints: list[str], bones: str) -> Topology:
+    """Bones as "parent-child" joint numbers, 1-based as the formats' documentation gives them."""
+    pairs = tuple((int(p) - 1, int(c) - 1) for p, c in (bone.split("-") for bone in bones.split()))
+    return Topology(name=name, joints=tuple(joints), bones=pairs)
+
+
+# Kinect v2 (NTU RGB+D, PKU-MMD). Joint 21 is between the shoulders, joint 2 mid-spine, joint 3 the neck.
+NTU25 = _topology(
+    "ntu25",
+    ["pelvis", "spine", "neck", "head"]
+    + _both("shoulder", "elbow", "wrist", "hand")
+    + _both("hip", "knee", "ankle", "foot")
+    + ["chest", "left_hand_tip", "left_thumb", "right_hand_tip", "right_thumb"],
+    "1-2 2-21 21-3 3-4 21-5 5-6 6-7 7-8 21-9 9-10 10-11 11-12 1-13 13-14 14-15 15-16 1-17 17-18 18-19 19-20 "
+    "8-22 8-23 12-24 12-25",
+)
+# Kinect v1 SDK order (NW-UCLA); UTD-MHAD lists head first.
+_KINECT1_LIMBS = _both("shoulder", "elbow", "wrist", "hand") + _both("hip", "knee", "ankle", "foot")
+KINECT20 = _topology(
+    "kinect20",
+    ["pelvis", "spine", "neck", "head", *_KINECT1_LIMBS],
+    "1-2 2-3 3-4 3-5 5-6 6-7 7-8 3-9 9-10 10-11 11-12 1-13 13-14 14-15 15-16 1-17 17-18 18-19 19-20",
+)
+UTD20 = _topology(
+    "utd20",
+    ["head", "neck", "spine", "pelvis", *_KINECT1_LIMBS],
+    "4-3 3-2 2-1 2-5 5-6 6-7 7-8 2-9 9-10 10-11 11-12 4-13 13-14 14-15 15-16 4-17 17-18 18-19 19-20",
+)
+MSR20 = _topology(
+    "msr20",
+    ["left_shoulder", "right_shoulder", "neck", "spine", "left_hip", "right_hip", "pelvis"]
+    + ["left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hand", "right_hand"]
+    + ["left_knee", "right_knee", "left_ankle", "right_ankle", "left_foot", "right_foot", "head"],
+    "7-4 4-3 3-20 3-1 3-2 1-8 8-10 10-12 2-9 9-11 11-13 7-5 5-14 14-16 16-18 7-6 6-15 15-17 17-19",
+)
+SBU15 = _topology(
+    "sbu15",
+    ["head", "neck", "spine"] + _both("shoulder", "elbow", "hand") + _both("hip", "knee", "foot"),
+    "3-2 2-1 2-4 4-5 5-6 2-7 7-8 8-9 3-10 10-11 11-12 3-13 13-14 14-15",
+)
+COCO17 = _topology(
+    "coco17",
+    ["nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder"]
+    + ["left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip"]
+    + ["left_knee", "right_knee", "left_ankle", "right_ankle"],
+    "1-2 1-3 2-4 3-5 6-7 6-8 8-10 7-9 9-11 6-12 7-13 12-13 12-14 14-16 13-15 15-17",
+)
+TOPOLOGIES: dict[str, Topology] = {t.name: t for t in (NTU25, KINECT20, UTD20, MSR20, SBU15, COCO17)}
