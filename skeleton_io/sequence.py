@@ -82,7 +82,8 @@ class SkeletonSequence:
     def __post_init__(self) -> None:
         shape = self.positions.shape
         if len(shape) != 4 or shape[2] != len(self.topology.joints) or shape[3] not in (2, 3) or 0 in shape:
-            raise ValueError(f"{self.id}: positions must be (T, P, {len(self.topology.joints)}, 2 or 3), found {shape}")
+            joints = len(self.topology.joints)
+            raise ValueError(f"{self.id}: positions must be (T, P, {joints}, 2 or 3), found {shape}")
         if self.positions.dtype != np.float32:
             raise ValueError(f"{self.id}: positions must be float32, found {self.positions.dtype}")
         if np.isinf(self.positions).any():

@@ -96,8 +96,9 @@ class Topology:
         if len(set(self.joints)) != len(self.joints):
             raise ValueError(f"topology {self.name}: joint names must be unique, found {self.joints}")
         for parent, child in self.bones:
-            if parent == child or not (0 <= parent < len(self.joints) and 0 <= child < len(self.joints)):
-                raise ValueError(f"topology {self.name}: bone ({parent}, {child}) does not join two of {len(self.joints)} joints")
+            joints = range(len(self.joints))
+            if parent == child or parent not in joints or child not in joints:
+                raise ValueError(f"topology {self.name}: bone ({parent}, {child}) does not join two of {len(joints)} joints")
 
     @cached_property
     def index(self) -> dict[str, int]:
