@@ -43,7 +43,7 @@ class RendererConfig:
     view: Literal["front", "sensor"] = "front"
     """Where the framing camera stands: before the person (across the line between two persons), or at the sensor."""
     blur_px: float = 0.3
-    """Standard deviation of the screen-space blur, pixels: keeps thin limbs continuous in small images. 0 = authors'."""
+    """Standard deviation of the screen-space blur, pixels: keeps thin limbs whole in small images. 0 = authors'."""
     velocity_stride_s: float = 4 / 30
     """Time over which the velocity input is taken, seconds (4 frames at 30 fps in the paper)."""
     depth_mix_init: float = -0.5

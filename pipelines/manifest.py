@@ -1,0 +1,132 @@
+"""Where a run keeps what, and which stages are finished. One `manifest.json` beside each stage's output, written last.
+
+A stage is recognised by the hash of all that decides its result (its part of the configuration, the hashes of its
+inputs, code version). The same key again: the stage returns its stored summary and does nothing. Another key: it
+runs anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from pipelines.progress import say
+from skeleton_io import storage
+
+PACKAGES = ("skeleton-ray", "ray", "torch", "transformers", "deepspeed", "peft", "pyarrow", "numpy")
+STAGES = ("demo-data", "ingest", "rationales", "tiny-mllm", "train", "tune", "transfer", "evaluate", "report")
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Absolute URIs of a run's parts. `root` is a folder or any fsspec URI."""
+
+    root: str
+
+    def at(self, *parts: str) -> str:
+        """A path below the run."""
+        return storage.join(self.root, *parts)
+
+    @property
+    def demo(self) -> str:
+        """Native files of the generated motion set."""
+        return self.at("demo-data")
+
+    @property
+    def shards(self) -> str:
+        """Arrow shards, index, topologies, protocols, quarantine."""
+        return self.at("shards")
+
+    @property
+    def rationales(self) -> str:
+        """Teacher's rationales, keyed by content hash."""
+        return self.at("rationales")
+
+    @property
+    def mllm(self) -> str:
+        """The tiny checkpoint, where no other is named."""
+        return self.at("mllm")
+
+    @property
+    def train(self) -> str:
+        """One folder per training stage; `export/` of the last one is the model."""
+        return self.at("train")
+
+    @property
+    def tune(self) -> str:
+        """Trials and the best configuration as `best.yaml`."""
+        return self.at("tune")
+
+    @property
+    def evaluate(self) -> str:
+        """Predictions and metrics."""
+        return self.at("evaluate")
+
+    @property
+    def transfer(self) -> str:
+        """One folder per cross-format experiment."""
+        return self.at("transfer")
+
+
+@cache
+def provenance() -> dict[str, Any]:
+    """Versions, machine and git revision (from SKELETON_RAY_REVISION: a job runs in a copy without .git)."""
+    versions: dict[str, str] = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed (run from a working copy)"
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "git_revision": os.environ.get("SKELETON_RAY_REVISION", "unknown"),
+    }
+
+
+def read_manifest(folder: str) -> dict[str, Any] | None:
+    """The manifest of a finished stage, or None."""
+    uri = storage.join(folder, "manifest.json")
+    return json.loads(storage.read_text(uri)) if storage.exists(uri) else None
+
+
+def run_stage(name: str, folder: str, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Runs `work` unless `folder` holds a manifest with this key, then writes the manifest.
+
+    Args:
+        name: what is printed.
+        folder: URI where the stage writes; its `manifest.json` marks it finished.
+        key: hash of everything that decides the result.
+        work: does the stage and returns its summary, plain JSON data.
+
+    Returns:
+        The summary, with `seconds` added.
+    """
+    found = read_manifest(folder)
+    if found is not None and found["key"] == key:
+        say(f"[{name}] already done ({found['summary']['seconds']:.0f} s at {found['finished']}), nothing to do")
+        return found["summary"]
+    say(f"[{name}] starts")
+    start = time.monotonic()
+    summary = work()
+    summary["seconds"] = round(time.monotonic() - start, 2)
+    manifest = {
+        "stage": name,
+        "key": key,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance(),
+        "summary": summary,
+    }
+    storage.write_atomic(storage.join(folder, "manifest.json"), json.dumps(manifest, indent=1))
+    say(f"[{name}] done in {summary['seconds']:.0f} s")
+    return summary
