@@ -73,28 +73,6 @@ class LoraConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLLMConfig:
-    """The multimodal LLM: any Hugging Face checkpoint of a supported family."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = Strict
-
-    path: str = ""
-    """Folder or hub id for from_pretrained. Empty: `skel tiny-mllm` writes one into the run and it is used."""
-    family: MLLMFamily = "internvl"
-    """Architecture of the tiny checkpoint that is written when `path` is empty."""
-    precision: Precision = "fp32"
-    """Type of the MLLM's weights and activations; the renderer stays in float32."""
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    """Attention implementation handed to transformers."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass."""
-    lora: LoraConfig = field(default_factory=LoraConfig)
-    """Used only by stages whose `trains` names `lora`."""
-    tiny: TinyMLLMConfig = field(default_factory=lambda: TinyMLLMConfig())
-    """Size of the tiny checkpoint."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class TinyMLLMConfig:
     """Size of the random-initialised MLLM of a real architecture that stands in where no hub is reached."""
 
@@ -114,3 +92,25 @@ class TinyMLLMConfig:
     """Patch side, pixels; a visual token covers 2 x 2 patches, so image_size must be a multiple of 2 * patch."""
     vocab: int = 1024
     """Upper bound of the tokenizer's vocabulary, trained on the labels, prompts and rationales at hand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLLMConfig:
+    """The multimodal LLM: any Hugging Face checkpoint of a supported family."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = Strict
+
+    path: str = ""
+    """Folder or hub id for from_pretrained. Empty: `skel tiny-mllm` writes one into the run and it is used."""
+    family: MLLMFamily = "internvl"
+    """Architecture of the tiny checkpoint that is written when `path` is empty."""
+    precision: Precision = "fp32"
+    """Type of the MLLM's weights and activations; the renderer stays in float32."""
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    """Attention implementation handed to transformers."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Used only by stages whose `trains` names `lora`."""
+    tiny: TinyMLLMConfig = field(default_factory=TinyMLLMConfig)
+    """Size of the tiny checkpoint."""

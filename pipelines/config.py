@@ -299,7 +299,7 @@ def load(path: str) -> FullConfig:
     if not file.is_file():
         raise UserError(f"no configuration at {path}; the presets are in tune_configs/")
     try:
-        data = yaml.load(file.read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
+        data = yaml.load(file.read_text(), Loader=_Loader)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     config = decode(data or {}, path)
@@ -315,7 +315,7 @@ def check(config: FullConfig, origin: str) -> None:
     """
     train = config.train
     if train.global_batch % train.workers:
-        raise UserError(f"{origin}: train.global_batch {train.global_batch} is not a multiple of {train.workers} workers")
+        raise UserError(f"{origin}: train.global_batch {train.global_batch} must be a multiple of {train.workers} workers")
     for stage in train.stages:
         missing = sorted(set(stage.trains) - set(stage.learning_rate))
         if missing:
