@@ -1,0 +1,176 @@
+"""One adapter over Hugging Face for InternVL (HF format), Qwen2.5-VL and Qwen3-VL.
+
+Inputs -> outputs: float frames (B, F, 3, H, W) in [0, 1], with gradient, and a TextBatch -> LMOutput; greedy answers;
+log-probabilities of candidate answers. Pixels and text go through the library's own model. Does not render, does not
+resize, and knows nothing of tasks or labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.config import LoraConfig, MLLMConfig, MLLMFamily
+from models.mllm import decode, lora
+from models.mllm.base import IGNORE, CandidateScores, LMOutput, TextBatch
+from models.mllm.patchify import VisionGeometry
+from models.mllm.text import PromptEncoder
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def _side(value: int | Sequence[int]) -> int:
+    """InternVL writes sizes as [height, width]; only squares are supported."""
+    if isinstance(value, int):
+        return value
+    if len(set(value)) != 1:
+        raise ValueError(f"vision config: expected a square, found {tuple(value)}")
+    return value[0]
+
+
+def read_geometry(config: Any, image_processor: Any) -> VisionGeometry:
+    """Vision geometry from a checkpoint's model config and image processor."""
+    vision = config.vision_config
+    mean, std = tuple(image_processor.image_mean), tuple(image_processor.image_std)
+    if config.model_type == "internvl":
+        merge = round(1 / config.downsample_ratio)
+        return VisionGeometry(_side(vision.patch_size), merge, 1, _side(vision.image_size), mean, std)
+    return VisionGeometry(
+        vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size, None, mean, std
+    )
+
+
+def load_encoder(path: str | Path) -> tuple[Any, Any, PromptEncoder]:
+    """(model config, image processor, prompt encoder) of a checkpoint, without its weights.
+
+    Raises:
+        ValueError: the checkpoint is of another family.
+    """
+    from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(path)
+    family = config.model_type
+    if family not in get_args(MLLMFamily):
+        raise ValueError(f"{path}: expected a model of {', '.join(get_args(MLLMFamily))}, found {family!r}")
+    processor = AutoImageProcessor.from_pretrained(path)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    return config, processor, PromptEncoder(tokenizer, family, read_geometry(config, processor))
+
+
+class HFMultimodal(nn.Module):
+    """A multimodal LLM behind the surface of `models.mllm.base.MultimodalLM`."""
+
+    def __init__(self, model: nn.Module, encoder: PromptEncoder, image_processor: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.encoder = encoder
+        self.image_processor = image_processor
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, cfg: MLLMConfig) -> HFMultimodal:
+        """Load weights, tokenizer, chat template and image statistics of a folder or hub id.
+
+        Raises:
+            ValueError: the checkpoint is of an unsupported family or lacks a chat template.
+            OSError: the files are not there (raised by transformers).
+        """
+        from transformers import AutoModelForImageTextToText
+
+        _, processor, encoder = load_encoder(path)
+        model = AutoModelForImageTextToText.from_pretrained(
+            path, dtype=DTYPES[cfg.precision], attn_implementation=cfg.attention
+        )
+        if cfg.gradient_checkpointing:
+            # Non-reentrant: the frames need a gradient although no parameter before the first layer may.
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        return cls(model, encoder, processor)
+
+    @property
+    def family(self) -> MLLMFamily:
+        """Architecture family of the checkpoint."""
+        return self.encoder.family
+
+    @property
+    def geometry(self) -> VisionGeometry:
+        """Patch and token geometry; `geometry.tokens(image_size)` is the cost of a frame."""
+        return self.encoder.geometry
+
+    def tokenize(
+        self, prompts: Sequence[str], answers: Sequence[str] | None, frames: int, image_size: int
+    ) -> TextBatch:
+        """See `PromptEncoder.__call__`. Touches no weights, so a collating thread may call it."""
+        return self.encoder(prompts, answers, frames, image_size)
+
+    def hidden(self, text: TextBatch, frames: Tensor | None, **cache: Any) -> Any:
+        """Run the backbone without the language-model head; last_hidden_state is (B, L, D).
+
+        `cache` is handed on: use_cache, past_key_values, and an attention_mask that replaces the batch's own.
+        """
+        inputs: dict[str, Any] = {"input_ids": text.input_ids, "attention_mask": text.attention_mask}
+        if text.position_ids is not None:
+            inputs["position_ids"] = text.position_ids
+        if frames is not None:
+            inputs.update(self.geometry.pixel_inputs(frames.flatten(0, 1)))
+            if text.mm_token_type_ids is not None:
+                inputs["mm_token_type_ids"] = text.mm_token_type_ids
+        inputs.update(cache)
+        return self.model.model(**inputs)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Vocabulary logits of selected hidden states (..., D) -> (..., V)."""
+        return self.model.lm_head(hidden)
+
+    def forward(self, frames: Tensor, text: TextBatch) -> LMOutput:
+        """Language-modelling loss of the answers.
+
+        frames (B, F, 3, H, W) float in [0, 1]; text from `tokenize` with answers. Logits are computed at the answer
+        positions only, the loss in float32. Differentiable with respect to frames and weights.
+        """
+        if text.labels is None:
+            raise ValueError("forward: expected a text batch with answers, found prompts only")
+        states = self.hidden(text, frames, use_cache=False).last_hidden_state
+        row, column = (text.labels[:, 1:] != IGNORE).nonzero(as_tuple=True)
+        logits = self.logits(states[row, column])
+        token_loss = functional.cross_entropy(
+            logits.float(), text.labels[row, column + 1], reduction="none"
+        )
+        batch = text.labels.shape[0]
+        counts = torch.bincount(row, minlength=batch)
+        # index_put keeps the sum deterministic on a GPU where index_add would not be.
+        sums = token_loss.new_zeros(batch).index_put((row,), token_loss, accumulate=True)
+        return LMOutput(token_loss.mean(), sums / counts, counts, token_loss, row, logits)
+
+    @torch.no_grad()
+    def generate(self, frames: Tensor, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+        """Greedy answers of B clips, cut at the end of the turn, stripped of outer white space."""
+        text = self.tokenize(prompts, None, frames.shape[1], frames.shape[-1]).to(frames.device)
+        with decode.evaluating(self):
+            rows = decode.greedy(self, frames, text, max_new_tokens)
+        decoded = self.encoder.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        return [t.strip() for t in decoded]
+
+    @torch.no_grad()
+    def score_candidates(
+        self, frames: Tensor, prompts: Sequence[str], candidates: Sequence[Sequence[str]]
+    ) -> list[CandidateScores]:
+        """Log-probability of every candidate answer of every clip, images and prompt encoded once per clip."""
+        text = self.tokenize(prompts, None, frames.shape[1], frames.shape[-1]).to(frames.device)
+        ids = [[self.encoder.answer_ids(c) for c in clip] for clip in candidates]
+        with decode.evaluating(self):
+            return decode.score(self, frames, text, ids)
+
+    def add_lora(self, cfg: LoraConfig, seed: int = 0) -> None:
+        """Put trainable adapters on the language model's attention projections, in place."""
+        lora.add_lora(self.model, cfg, seed)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write weights (safetensors, adapters merged in), configs, tokenizer and image processor."""
+        state = lora.merged_state_dict(self.model)
+        self.model.save_pretrained(folder, state_dict=state, safe_serialization=True)
+        self.encoder.tokenizer.save_pretrained(folder)
+        self.image_processor.save_pretrained(folder)

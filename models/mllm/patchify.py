@@ -1,0 +1,77 @@
+"""Differentiable image preprocessing: float frames in [0, 1] -> what each family's vision encoder takes.
+
+Stands in for the Hugging Face image processors, which work on uint8 arrays and cut the gradient. Does not resize:
+frames are rendered at the exact size, since a resize here and in the processor would differ by up to 0.26.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(N, 3, H, W) in [0, 1] -> per-channel (x - mean) / std, float32."""
+    images = images.float()
+    # Made on the fly: a buffer would follow a cast of the whole module to bf16 and lose its digits.
+    return (images - images.new_tensor(mean).view(1, 3, 1, 1)) / images.new_tensor(std).view(1, 3, 1, 1)
+
+
+def qwen_patches(images: Tensor, patch: int, merge: int, temporal: int) -> tuple[Tensor, Tensor]:
+    """Cut images into Qwen-VL rows: patches in merge x merge blocks, a still image repeated `temporal` times.
+
+    (N, C, H, W) -> rows (N * gh * gw, C * temporal * patch * patch) and the grid (N, 3) int64 of (1, gh, gw), with
+    gh = H / patch and gw = W / patch (arXiv 2409.12191, section 2.1).
+    """
+    n, c, h, w = images.shape
+    gh, gw = h // patch, w // patch
+    x = images.reshape(n, c, gh // merge, merge, patch, gw // merge, merge, patch)
+    x = x.permute(0, 2, 5, 3, 6, 1, 4, 7)  # image, block row, block column, row, column, channel, y, x
+    x = x.unsqueeze(6).expand(*x.shape[:6], temporal, *x.shape[6:])
+    grid = torch.tensor([[1, gh, gw]], dtype=torch.int64, device=images.device).expand(n, 3).contiguous()
+    return x.reshape(n * gh * gw, c * temporal * patch * patch), grid
+
+
+@dataclass(frozen=True)
+class VisionGeometry:
+    """How a checkpoint turns a square image into patches and visual tokens.
+
+    patch: patch side in pixels. merge: patches per token along a side. temporal: frames per patch (Qwen; 1 for
+    InternVL). fixed_size: the only image side taken (InternVL), None where any multiple of patch * merge is.
+    mean, std: of the checkpoint's image processor, in units of [0, 1].
+    """
+
+    patch: int
+    merge: int
+    temporal: int
+    fixed_size: int | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def check(self, height: int, width: int) -> None:
+        """Raises ValueError if images of this size cannot be taken exactly."""
+        unit = self.patch * self.merge
+        if self.fixed_size is not None and (height, width) != (self.fixed_size, self.fixed_size):
+            raise ValueError(
+                f"image size: expected {self.fixed_size} x {self.fixed_size} (this checkpoint's vision encoder), "
+                f"found {height} x {width}; set renderer.image_size to {self.fixed_size}"
+            )
+        if height % unit or width % unit:
+            raise ValueError(f"image size: expected multiples of {unit} (patch x merge), found {height} x {width}")
+
+    def tokens(self, image_size: int) -> int:
+        """Visual tokens of one square image of this side."""
+        self.check(image_size, image_size)
+        return (image_size // (self.patch * self.merge)) ** 2
+
+    def pixel_inputs(self, images: Tensor) -> dict[str, Tensor]:
+        """(N, 3, H, W) float in [0, 1] -> keyword arguments of the Hugging Face model's forward."""
+        self.check(*images.shape[-2:])
+        x = normalise(images, self.mean, self.std)
+        if self.fixed_size is not None:
+            return {"pixel_values": x}
+        rows, grid = qwen_patches(x, self.patch, self.merge, self.temporal)
+        return {"pixel_values": rows, "image_grid_thw": grid}

@@ -1,0 +1,131 @@
+"""Prompts and answers -> padded token rows, through the checkpoint's own chat template.
+
+Pure tokenizer work: no weights, no GPU, safe in a data-collating thread. Does not know frames' pixels, only how many
+visual tokens an image takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.config import MLLMFamily
+from models.mllm.base import IGNORE, TextBatch
+from models.mllm.patchify import VisionGeometry
+
+# The wording InternVL was trained with for frames of a video; short, and plain enough for the other families.
+FRAME_LABEL = "Frame{}: "
+_SLOT = "PROMPT-GOES-HERE"
+_CACHED_PROMPTS = 4096
+
+
+def image_block(family: MLLMFamily, tokens: int) -> tuple[str, str]:
+    """(placeholder the chat template writes, what replaces it for an image of `tokens` visual tokens)."""
+    if family == "internvl":
+        return "<IMG_CONTEXT>", "<img>" + "<IMG_CONTEXT>" * tokens + "</img>"
+    return "<|image_pad|>", "<|image_pad|>" * tokens
+
+
+def mrope_positions(is_image: Tensor, attention_mask: Tensor, rows: int, columns: int) -> Tensor:
+    """Rotary positions for rows that hold still images of one size (arXiv 2409.12191, section 2.1).
+
+    is_image, attention_mask (B, L); every run of image tokens covers whole images of rows x columns tokens.
+    Text advances all three axes by 1; an image stays at its start in time, spreads over rows and columns, and the
+    text after it goes on at start + max(rows, columns). Returns (3, B, L) int64; padding holds 0.
+    """
+    image = (is_image != 0) & (attention_mask != 0)
+    per_image, advance = rows * columns, max(rows, columns)
+    seen = image.long().cumsum(1)
+    index = (seen - 1).clamp_min(0) % per_image  # place of a token inside its image
+    # An image counts as `advance` positions, all of them spent on its last token.
+    step = torch.where(image, (index == per_image - 1).long() * advance, attention_mask.long())
+    start = step.cumsum(1) - step
+    offset = torch.stack([torch.zeros_like(index), index // columns, index % columns])
+    return torch.where(image, start + offset, start) * (attention_mask != 0)
+
+
+class PromptEncoder:
+    """Turns prompts into token rows for one tokenizer and one vision geometry.
+
+    Raises:
+        ValueError: the tokenizer has no chat template, or the template drops or repeats the prompt or the images.
+    """
+
+    def __init__(self, tokenizer: Any, family: MLLMFamily, geometry: VisionGeometry) -> None:
+        if not tokenizer.chat_template:
+            raise ValueError("tokenizer: expected a chat template in the checkpoint folder, found none")
+        self.tokenizer = tokenizer
+        self.family: MLLMFamily = family
+        self.geometry = geometry
+        self.eos_id: int = tokenizer.eos_token_id
+        self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        self.image_id: int = tokenizer.convert_tokens_to_ids(image_block(family, 1)[0])
+        self._heads: dict[tuple[int, int], tuple[list[int], str]] = {}
+        self._prompts: dict[tuple[int, int, str], list[int]] = {}
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of a text as it stands, nothing added."""
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _head(self, frames: int, image_size: int) -> tuple[list[int], str]:
+        """Ids of everything before the prompt (all images), and the template's text after it."""
+        key = (frames, image_size)
+        if key not in self._heads:
+            content: list[dict[str, str]] = []
+            for k in range(1, frames + 1):
+                content += [{"type": "text", "text": FRAME_LABEL.format(k)}, {"type": "image"}]
+            content.append({"type": "text", "text": _SLOT})
+            chat = [{"role": "user", "content": content}]
+            text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+            placeholder, block = image_block(self.family, self.geometry.tokens(image_size))
+            if text.count(_SLOT) != 1 or text.count(placeholder) != frames:
+                raise ValueError(
+                    f"chat template: expected 1 prompt and {frames} images, found {text.count(_SLOT)} and "
+                    f"{text.count(placeholder)}"
+                )
+            head, tail = text.split(_SLOT)
+            # Head and prompt are tokenised apart; a special token or a line end stands between them.
+            self._heads[key] = (self.ids(head.replace(placeholder, block)), tail)
+        return self._heads[key]
+
+    def prompt_ids(self, prompt: str, frames: int, image_size: int) -> list[int]:
+        """The whole user turn and the start of the assistant's. Repeated prompts come from a cache."""
+        key = (frames, image_size, prompt)
+        found = self._prompts.get(key)
+        if found is None:
+            head, tail = self._head(frames, image_size)
+            found = head + self.ids(prompt + tail)
+            if len(self._prompts) < _CACHED_PROMPTS:
+                self._prompts[key] = found
+        return found
+
+    def answer_ids(self, answer: str) -> list[int]:
+        """The answer's ids with the end-of-turn token."""
+        return [*self.ids(answer), self.eos_id]
+
+    def __call__(
+        self, prompts: Sequence[str], answers: Sequence[str] | None, frames: int, image_size: int
+    ) -> TextBatch:
+        """B prompts (with answers: training rows; without: prefixes to be continued) -> right-padded TextBatch."""
+        heads = [self.prompt_ids(p, frames, image_size) for p in prompts]
+        tails = [self.answer_ids(a) for a in answers] if answers is not None else [[] for _ in heads]
+        if len(tails) != len(heads):
+            raise ValueError(f"answers: expected {len(heads)}, one for each prompt, found {len(tails)}")
+        rows = [h + t for h, t in zip(heads, tails, strict=True)]
+        length = max(map(len, rows))
+        ids = torch.tensor([r + [self.pad_id] * (length - len(r)) for r in rows], dtype=torch.int64)
+        lengths = torch.tensor([len(r) for r in rows])[:, None]
+        place = torch.arange(length)[None, :]
+        mask = (place < lengths).long()
+        labels = None
+        if answers is not None:
+            starts = torch.tensor([len(h) for h in heads])[:, None]
+            labels = ids.masked_fill((place < starts) | (place >= lengths), IGNORE)
+        if self.family == "internvl":
+            return TextBatch(ids, mask, labels)
+        types = ((ids == self.image_id) & (mask == 1)).long()
+        side = image_size // (self.geometry.patch * self.geometry.merge)
+        return TextBatch(ids, mask, labels, types, mrope_positions(types, mask, side, side))
