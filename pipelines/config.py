@@ -315,7 +315,7 @@ def check(config: FullConfig, origin: str) -> None:
     """
     train = config.train
     if train.global_batch % train.workers:
-        raise UserError(f"{origin}: train.global_batch {train.global_batch} must be a multiple of {train.workers} workers")
+        raise UserError(f"{origin}: train.global_batch {train.global_batch} is no multiple of {train.workers} workers")
     for stage in train.stages:
         missing = sorted(set(stage.trains) - set(stage.learning_rate))
         if missing:
@@ -380,3 +380,14 @@ def digest(*parts: object) -> str:
 
     text = json.dumps([plain(part) for part in parts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def override(config: FullConfig, arguments: list[str]) -> FullConfig:
+    """Typed command-line overrides, `--train.zero-stage 2`, on top of a loaded file; tyro explains wrong ones."""
+    if not arguments:
+        return config
+    import tyro
+
+    changed = tyro.cli(FullConfig, default=config, args=arguments)
+    check(changed, "command line")
+    return changed

@@ -1,0 +1,85 @@
+"""Joins the cluster that RAY_ADDRESS names (a submitted job always has one) or starts a local one in this process.
+
+Nothing is sent anywhere: usage statistics are off and hubs are offline unless the caller's environment says otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipelines.errors import UserError
+from pipelines.progress import say
+
+OFFLINE = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Ray Data prints a bar per operator, which a job's log turns into noise; the stages print their own progress.
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+# What a stage keeps free for Ray's own tasks beside its workers.
+SPARE_CPUS = 1.0
+
+
+def set_offline() -> None:
+    """Applies the offline defaults to this process; must run before ray, transformers or deepspeed are imported."""
+    for name, value in OFFLINE.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Ray for the length of the block; a cluster that was there before is left alone.
+
+    Raises:
+        UserError: RAY_ADDRESS names a cluster that does not answer.
+    """
+    set_offline()
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS")
+    if ray.is_initialized():
+        yield
+        return
+    runtime_env = {"env_vars": {name: os.environ[name] for name in OFFLINE}}
+    if address:
+        try:
+            ray.init(address=address, runtime_env=runtime_env, log_to_driver=True)
+        except (ConnectionError, OSError, RuntimeError) as error:
+            raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: {str(error).splitlines()[0]}") from None
+    else:
+        # Unix sockets allow about 100 characters, so Ray's folder must lie high up.
+        os.environ.setdefault("RAY_TMPDIR", tempfile.mkdtemp(prefix="skel-"))
+        # With include_dashboard=False a cleaner of Ray 2.60 logs an error every second.
+        ray.init(include_dashboard=True, dashboard_host="127.0.0.1", runtime_env=runtime_env, log_to_driver=True)
+    have = ray.cluster_resources()
+    say(f"[ray] {'joined ' + address if address else 'local'}: {have['CPU']:g} CPUs, {have.get('GPU', 0):g} GPUs")
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def require(cpus: float, gpus: float, what: str) -> None:
+    """Refuses a plan that the cluster can never run, instead of waiting for ever.
+
+    Raises:
+        UserError: says what is needed and what there is.
+    """
+    import ray
+
+    have = ray.cluster_resources()
+    have_cpus, have_gpus = have["CPU"], have["GPU"] if "GPU" in have else 0.0
+    if have_cpus < cpus or have_gpus < gpus:
+        raise UserError(
+            f"{what} needs {cpus:g} CPUs and {gpus:g} GPUs, the cluster has {have_cpus:g} and {have_gpus:g}; "
+            "lower train.workers, train.cpus_per_worker or train.gpus_per_worker, or add nodes"
+        )
