@@ -6,6 +6,7 @@ Nothing is sent anywhere: usage statistics are off and hubs are offline unless t
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,19 @@ def set_offline() -> None:
         os.environ.setdefault(name, value)
 
 
+def private_head() -> dict[str, str]:
+    """Environment of a head that only this machine reaches: loopback, a random token, a temp folder of its own."""
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        # Unix sockets allow about 100 characters, so Ray's folder must lie high up.
+        "RAY_TMPDIR": tempfile.mkdtemp(prefix="skel-"),
+        # On Linux Ray replaces 127.0.0.1 by the machine's outside address and listens on all interfaces, unless it
+        # is told that this is one of the systems where it does not build clusters.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    }
+
+
 @contextmanager
 def connected() -> Iterator[None]:
     """Ray for the length of the block; a cluster that was there before is left alone.
@@ -43,9 +57,12 @@ def connected() -> Iterator[None]:
         UserError: RAY_ADDRESS names a cluster that does not answer.
     """
     set_offline()
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        for name, value in private_head().items():
+            os.environ.setdefault(name, value)
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
     if ray.is_initialized():
         yield
         return
@@ -56,8 +73,6 @@ def connected() -> Iterator[None]:
         except (ConnectionError, OSError, RuntimeError) as error:
             raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: {str(error).splitlines()[0]}") from None
     else:
-        # Unix sockets allow about 100 characters, so Ray's folder must lie high up.
-        os.environ.setdefault("RAY_TMPDIR", tempfile.mkdtemp(prefix="skel-"))
         # With include_dashboard=False a cleaner of Ray 2.60 logs an error every second.
         ray.init(include_dashboard=True, dashboard_host="127.0.0.1", runtime_env=runtime_env, log_to_driver=True)
     have = ray.cluster_resources()
@@ -77,7 +92,7 @@ def require(cpus: float, gpus: float, what: str) -> None:
     import ray
 
     have = ray.cluster_resources()
-    have_cpus, have_gpus = have["CPU"], have["GPU"] if "GPU" in have else 0.0
+    have_cpus, have_gpus = have["CPU"], have.get("GPU", 0.0)
     if have_cpus < cpus or have_gpus < gpus:
         raise UserError(
             f"{what} needs {cpus:g} CPUs and {gpus:g} GPUs, the cluster has {have_cpus:g} and {have_gpus:g}; "

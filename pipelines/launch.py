@@ -14,13 +14,12 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import FrameType
 
 from pipelines import config as configuration
-from pipelines.cluster import OFFLINE
+from pipelines.cluster import OFFLINE, private_head
 from pipelines.errors import UserError
 from pipelines.progress import say
 
@@ -58,17 +57,12 @@ class Head:
     """One Ray head in the foreground of a child process; `stop` ends exactly that process."""
 
     def __init__(self, port: int, dashboard_port: int, cpus: int | None) -> None:
-        self.folder = tempfile.mkdtemp(prefix="skel-")
         self.url = f"http://{LOOPBACK}:{dashboard_port}"
         self.dashboard_port = dashboard_port
         bin_folder = str(Path(sys.executable).parent)
         self.env = os.environ | {name: os.environ.get(name, value) for name, value in OFFLINE.items()}
-        self.env |= {
-            "PATH": bin_folder + os.pathsep + os.environ["PATH"],
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_TMPDIR": self.folder,
-        }
+        self.env |= private_head() | {"PATH": bin_folder + os.pathsep + os.environ["PATH"]}
+        self.folder = self.env["RAY_TMPDIR"]
         # A job of the user's own cluster must not be found by accident.
         self.env.pop("RAY_ADDRESS", None)
         command = [str(Path(bin_folder) / "ray"), "start", "--head", "--block", f"--node-ip-address={LOOPBACK}"]

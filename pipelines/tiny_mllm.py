@@ -33,6 +33,7 @@ def corpus(selection: Selection, store: ClipStore, rationales: dict[str, str]) -
 def write(out: str, family: str, cfg: MLLMConfig, texts: list[str], image_size: int, seed: int) -> dict[str, Any]:
     """The checkpoint's files at `out`, a folder or any fsspec URI."""
     import torch
+
     from models.mllm.hf import HFMultimodal
     from models.mllm.tiny import write_tiny_checkpoint
 

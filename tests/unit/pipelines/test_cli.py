@@ -1,0 +1,75 @@
+"""The command line: exit code 2 with one line for what the user can mend, and help that loads no torch."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import cli, launch
+from pipelines.errors import UserError
+
+DEMO = "tune_configs/full_demo.yaml"
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert cli.main(list(arguments)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_missing_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no configuration at no.yaml" in fails(capsys, "full", "--config", "no.yaml", "--out", "x")
+
+
+def test_data_root_needed(capsys: pytest.CaptureFixture[str], repo_root: Path) -> None:
+    preset = str(repo_root / "tune_configs/full_real.yaml")
+    assert "needs --data-root" in fails(capsys, "full", "--config", preset, "--out", "x")
+
+
+def test_missing_folder(capsys: pytest.CaptureFixture[str], repo_root: Path) -> None:
+    preset = str(repo_root / "tune_configs/full_real.yaml")
+    line = fails(capsys, "full", "--config", preset, "--out", "x", "--data-root", "/no/such")
+    assert "msr_action3d: no folder at /no/such/msr_action3d" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ingest", "--out", "x"], "nothing to ingest"),
+        (["ingest", "--out", "x", "--input", "msr_action3d"], "takes NAME=PATH"),
+        (["ingest", "--out", "x", "--input", "a=b", "--input", "a=c"], "names the set a twice"),
+        (["ingest", "--out", "x", "--input", "sbu=y", "--workers"], "does not know --workers"),
+    ],
+)
+def test_ingest_arguments(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    assert message in fails(capsys, *arguments)
+
+
+@pytest.mark.parametrize("command", [[], ["full"], ["ingest"], ["train"], ["config"], ["inspect"]])
+def test_help_is_light(command: list[str]) -> None:
+    code = (
+        "import sys; from pipelines import cli\n"
+        "try:\n    cli.main(sys.argv[1:] + ['--help'])\n"
+        "except SystemExit as stop:\n    assert not stop.code\n"
+        "heavy = {'torch', 'ray', 'transformers', 'deepspeed'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "usage" in run.stdout
+
+
+def test_port_in_use(capsys: pytest.CaptureFixture[str], repo_root: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port} .--port. is in use"):
+            launch.pick_port(port, "--port")
+        code = launch.main(
+            ["--config", str(repo_root / DEMO), "--out", str(tmp_path), "--dashboard-port", str(port)]
+        )
+    assert code == 2
+    assert f"port {port} (--dashboard-port) is in use" in capsys.readouterr().err

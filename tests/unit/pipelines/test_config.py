@@ -1,0 +1,85 @@
+"""Configuration: strict, numbers as numbers, round trip, overrides, and one clear line for every mistake."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from pipelines import config
+from pipelines.config import FullConfig, StageConfig
+from pipelines.errors import UserError
+
+PRESETS = sorted((Path(__file__).parents[3] / "tune_configs").glob("*.yaml"))
+
+
+def write(folder: Path, text: str) -> str:
+    file = folder / "x.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_every_preset_loads_and_their_number_is_known() -> None:
+    assert [p.name for p in PRESETS] == ["full_demo.yaml", "full_pretrained.yaml", "full_real.yaml"]
+    for preset in PRESETS:
+        cfg = config.load(str(preset))
+        assert len(cfg.train.stages) == 4
+        assert "renderer" not in cfg.train.stages[3].trains
+        assert all("renderer" in stage.trains for stage in cfg.train.stages[:3])
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    for preset in PRESETS:
+        cfg = config.load(str(preset))
+        assert config.load(write(tmp_path, config.to_yaml(cfg))) == cfg
+
+
+def test_exponents_are_numbers(tmp_path: Path) -> None:
+    cfg = config.load(write(tmp_path, "train: {weight_decay: 1e-4}"))
+    assert cfg.train.weight_decay == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trian: {}", "unknown key 'trian'"),
+        ("renderer: {frame: 3}", "unknown key 'renderer.frame'"),
+        ("train: {zero_stage: 4}", "train.zero_stage"),
+        ("train: {global_batch: 3}", "multiple of 2 workers"),
+        ("tune: {space: {renderer.radius: {uniform: [0, 1]}}}", "'renderer.radius' does not resolve"),
+        ("tune: {space: {renderer: {uniform: [0, 1]}}}", "names a section"),
+        ("tune: {space: {renderer.blur_px: {}}}", "exactly one of"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        config.load(write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+    assert "x.yaml" in str(caught.value)
+
+
+def test_stage_without_learning_rate(tmp_path: Path) -> None:
+    text = "train: {stages: [{name: a, tasks: {mqa: 1}, trains: [renderer], learning_rate: {}}]}"
+    with pytest.raises(UserError, match="gives no learning_rate"):
+        config.load(write(tmp_path, text))
+
+
+def test_missing_file() -> None:
+    with pytest.raises(UserError, match="no configuration at nowhere.yaml"):
+        config.load("nowhere.yaml")
+
+
+def test_override_and_with_values() -> None:
+    base = config.load(str(PRESETS[0]))
+    assert config.override(base, ["--train.zero-stage", "2"]).train.zero_stage == 2
+    changed = config.with_values(base, {"renderer.bone_radius": 0.01}, "test")
+    assert changed.renderer.bone_radius == 0.01
+    assert changed.train == base.train
+    with pytest.raises(UserError, match="renderer.frames"):
+        config.with_values(base, {"renderer.frames": "many"}, "test")
+
+
+def test_digest_sees_every_field() -> None:
+    stage = StageConfig(name="a", tasks={"mqa": 1.0}, trains=("llm",), learning_rate={"llm": 1e-3})
+    assert config.digest(stage) != config.digest(dataclasses.replace(stage, epochs=2.0))
+    assert config.digest(FullConfig()) == config.digest(FullConfig())
