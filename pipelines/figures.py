@@ -196,9 +196,10 @@ def confusion_chart(labels: Sequence[str], counts: Sequence[Sequence[int]], titl
             if count:
                 kind = "hit" if i == j else "miss"
                 note = escape(f"{label} → {labels[j]}: {count} of {total}")
+                shade, side = 0.15 + 0.85 * count / total, cell - 1
                 body.append(
-                    f'<rect class="{kind}" x="{gutter + j * cell + 0.5:.1f}" y="{y + 0.5:.1f}" width="{cell - 1:.1f}" '
-                    f'height="{cell - 1:.1f}" fill-opacity="{0.15 + 0.85 * count / total:.2f}"><title>{note}</title></rect>'
+                    f'<rect class="{kind}" x="{gutter + j * cell + 0.5:.1f}" y="{y + 0.5:.1f}" width="{side:.1f}" '
+                    f'height="{side:.1f}" fill-opacity="{shade:.2f}"><title>{note}</title></rect>'
                 )
     return _svg(16 + n * cell + 2, "".join(body), title, width=gutter + n * cell + 2)
 

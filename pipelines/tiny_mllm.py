@@ -41,7 +41,7 @@ def write(out: str, family: str, cfg: MLLMConfig, texts: list[str], image_size: 
         write_tiny_checkpoint(folder, family, cfg.tiny, texts, image_size, seed)
         model = HFMultimodal.from_checkpoint(folder, cfg)
         parameters = sum(p.numel() for p in model.parameters())
-        vocabulary = len(model.tokenizer)
+        vocabulary = len(model.encoder.tokenizer)
         storage.upload_folder(folder, out)
         files = sorted(p.name for p in Path(folder).iterdir())
     return {

@@ -18,7 +18,7 @@ from torch.nn import functional
 from models.config import LoraConfig, MLLMConfig, MLLMFamily
 from models.mllm import decode, lora
 from models.mllm.base import IGNORE, CandidateScores, LMOutput, TextBatch
-from models.mllm.patchify import VisionGeometry
+from models.mllm.patchify import VisionGeometry, replace_patch_convolutions
 from models.mllm.text import PromptEncoder
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -85,6 +85,7 @@ class HFMultimodal(nn.Module):
         model = AutoModelForImageTextToText.from_pretrained(
             path, dtype=DTYPES[cfg.precision], attn_implementation=cfg.attention
         )
+        replace_patch_convolutions(model)
         if cfg.gradient_checkpointing:
             # Non-reentrant: the frames need a gradient although no parameter before the first layer may.
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

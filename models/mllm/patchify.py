@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -33,6 +34,36 @@ def qwen_patches(images: Tensor, patch: int, merge: int, temporal: int) -> tuple
     x = x.unsqueeze(6).expand(*x.shape[:6], temporal, *x.shape[6:])
     grid = torch.tensor([[1, gh, gw]], dtype=torch.int64, device=images.device).expand(n, 3).contiguous()
     return x.reshape(n * gh * gw, c * temporal * patch * patch), grid
+
+
+class PatchEmbedding(nn.Module):
+    """A convolution whose stride is its kernel, as one matrix product; same parameters, same names.
+
+    On a CPU the convolution's backward costs four times as much (7.4 against 1.9 ms for 8 frames of 96 x 96, one
+    thread); on a GPU the product is deterministic.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.kernel_size = conv.kernel_size
+        self.weight = conv.weight
+        self.bias = conv.bias
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, D, H / kernel height, W / kernel width)."""
+        n, c, h, w = images.shape
+        ph, pw = self.kernel_size
+        x = images.reshape(n, c, h // ph, ph, w // pw, pw).permute(0, 2, 4, 1, 3, 5)
+        y = functional.linear(x.reshape(n, h // ph, w // pw, c * ph * pw), self.weight.flatten(1), self.bias)
+        return y.permute(0, 3, 1, 2)
+
+
+def replace_patch_convolutions(model: nn.Module) -> None:
+    """Swap every Conv2d that cuts an image into patches for a PatchEmbedding, in place."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Conv2d) and child.kernel_size == child.stride and child.groups == 1:
+                setattr(module, name, PatchEmbedding(child))
 
 
 @dataclass(frozen=True)
