@@ -20,12 +20,9 @@ from pipelines.selection import Selection, select
 from skeleton_io import storage
 
 
-def corpus(selection: Selection, store: ClipStore, rationales: dict[str, str]) -> list[str]:
+def corpus(selection: Selection, rationales: dict[str, str]) -> list[str]:
     """The texts that the model will read and write; test clips contribute nothing."""
-    texts = [prompts.mqa_prompt(labels) for labels in selection.labels.values()]
-    texts += [prompts.yesno_prompt(label) for labels in selection.labels.values() for label in labels]
-    texts += [prompts.rationale_prompt(), "yes", "no"]
-    texts += [label for labels in selection.labels.values() for label in labels]
+    texts = [text for labels in selection.labels.values() for text in prompts.prompt_corpus(labels)]
     texts += [rationales[key] for key in sorted(rationales)]
     return texts
 
@@ -42,7 +39,7 @@ def write(out: str, family: str, cfg: MLLMConfig, texts: list[str], image_size: 
         model = HFMultimodal.from_checkpoint(folder, cfg)
         parameters = sum(p.numel() for p in model.parameters())
         vocabulary = len(model.encoder.tokenizer)
-        storage.upload_folder(folder, out)
+        storage.upload(folder, out)
         files = sorted(p.name for p in Path(folder).iterdir())
     return {
         "family": family,
@@ -57,7 +54,7 @@ def write(out: str, family: str, cfg: MLLMConfig, texts: list[str], image_size: 
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Writes the checkpoint into the run; does nothing where it is already there."""
     store = ClipStore(paths.shards)
-    texts = corpus(select(cfg, store), store, load_rationales(paths.rationales))
+    texts = corpus(select(cfg, store), load_rationales(paths.rationales))
     key = digest("tiny-mllm", cfg.mllm, cfg.renderer.image_size, cfg.seed, texts)
     return manifest.run_stage(
         "tiny-mllm",
