@@ -1,0 +1,205 @@
+"""Paths and fsspec URIs -> bytes and text, with atomic writes. The one place where files and buckets are told apart.
+
+A URI is a local path, `file://...`, `s3://...`, `memory://...` or anything else fsspec knows. Knows no record, no
+schema and no shard layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from skeleton_io.errors import SkeletonFormatError
+
+CACHE_VARIABLE = "SKELETON_CACHE"
+"""Environment variable with the folder for local copies of remote files."""
+
+
+def join(root: str, *parts: str) -> str:
+    """`root` and parts with one slash between each; works for paths and for URIs."""
+    pieces = [part.strip("/") for part in parts if part.strip("/")]
+    base = root if root.endswith("://") else root.rstrip("/") or "/"
+    if not pieces:
+        return base
+    return base + "/".join(pieces) if base.endswith("/") else "/".join([base, *pieces])
+
+
+def name(uri: str) -> str:
+    """Last part of a path or URI."""
+    return uri.rstrip("/").rsplit("/", 1)[-1]
+
+
+def filesystem(uri: str) -> tuple[Any, str]:
+    """fsspec file system and the path within it."""
+    return url_to_fs(uri)
+
+
+def is_local(uri: str) -> bool:
+    """Whether the URI names this machine's file system."""
+    return "://" not in uri or uri.startswith(("file://", "local://"))
+
+
+def local_path(uri: str) -> Path:
+    """Path of a local URI.
+
+    Raises:
+        ValueError: the URI is remote.
+    """
+    if not is_local(uri):
+        raise ValueError(f"{uri} is not on this machine")
+    return Path(uri.split("://", 1)[-1])
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or folder is there."""
+    fs, path = filesystem(uri)
+    # A listing cached before another process wrote would hide what is there now.
+    fs.invalidate_cache()
+    return bool(fs.exists(path))
+
+
+def read_bytes(uri: str) -> bytes:
+    """The whole file.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    fs, path = filesystem(uri)
+    return bytes(fs.cat_file(path))
+
+
+def read_text(uri: str) -> str:
+    """The whole file as UTF-8.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UnicodeDecodeError: not UTF-8.
+    """
+    return read_bytes(uri).decode("utf-8")
+
+
+def read_many(uris: Iterable[str]) -> list[bytes]:
+    """Several files of one file system, fetched together where it can (object stores)."""
+    wanted = list(uris)
+    if not wanted:
+        return []
+    if is_local(wanted[0]):
+        return [read_bytes(uri) for uri in wanted]
+    fs, _ = filesystem(wanted[0])
+    paths = [filesystem(uri)[1] for uri in wanted]
+    found = fs.cat(paths)
+    return [found] if isinstance(found, bytes) else [found[path] for path in paths]
+
+
+def write_atomic(uri: str, data: str | bytes) -> None:
+    """Writes a file that readers see either whole or not at all; parent folders are made.
+
+    Local: written beside its place, flushed to disk and renamed. Object stores: one put, which is atomic there.
+    """
+    content = data.encode("utf-8") if isinstance(data, str) else data
+    if not is_local(uri):
+        fs, path = filesystem(uri)
+        fs.pipe_file(path, content)
+        return
+    target = local_path(uri)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def open_read(uri: str) -> Any:
+    """A binary stream; the caller closes it."""
+    return fsspec.open(uri, "rb").open()
+
+
+def list_files(uri: str, suffix: str = "") -> list[str]:
+    """All files below a folder as sorted paths relative to it, with forward slashes; hidden files are left out."""
+    if is_local(uri):
+        root = local_path(uri)
+        found = []
+        for folder, folders, files in os.walk(root):
+            folders[:] = [f for f in folders if not f.startswith(".")]
+            prefix = Path(folder).relative_to(root).as_posix()
+            found += [file if prefix == "." else f"{prefix}/{file}" for file in files]
+    else:
+        fs, path = filesystem(uri)
+        fs.invalidate_cache()
+        base = path.rstrip("/") + "/"
+        found = [file[len(base) :] for file in fs.find(path) if file.startswith(base)]
+    return sorted(f for f in found if f.endswith(suffix) and not f.rsplit("/", 1)[-1].startswith("."))
+
+
+def remove(uri: str) -> None:
+    """Deletes a file or a folder with all it holds; nothing happens where there is none."""
+    fs, path = filesystem(uri)
+    if fs.exists(path):
+        fs.rm(path, recursive=True)
+
+
+def upload(folder: str | Path, uri: str) -> None:
+    """Copies a local folder to a URI, file by file, each atomically."""
+    for relative in list_files(str(folder)):
+        write_atomic(join(uri, relative), (Path(folder) / relative).read_bytes())
+
+
+def download(uri: str, folder: str | Path) -> Path:
+    """Copies all files below a URI into a local folder; returns the folder."""
+    for relative in list_files(uri):
+        write_atomic(str(Path(folder) / relative), read_bytes(join(uri, relative)))
+    return Path(folder)
+
+
+def sha256(data: bytes) -> str:
+    """Hex digest."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def cache_folder() -> Path:
+    """Folder for local copies of remote files: $SKELETON_CACHE or a folder of this user's below the temp folder."""
+    given = os.environ.get(CACHE_VARIABLE)
+    return Path(given) if given else Path(tempfile.gettempdir()) / f"skeleton-cache-{os.getuid()}"
+
+
+def local_copy(uri: str, digest: str, cache: Path | None = None) -> Path:
+    """A local file with the URI's content: itself where it is local, else a cached download, checked by hash.
+
+    The cache is addressed by content, so that processes share it and a changed remote file is never mixed up.
+
+    Args:
+        uri: file to fetch.
+        digest: its sha256.
+        cache: folder for copies; None: `cache_folder()`.
+
+    Raises:
+        SkeletonFormatError: what came does not have that hash.
+    """
+    if is_local(uri):
+        return local_path(uri)
+    target = (cache or cache_folder()) / digest[:2] / f"{digest}-{name(uri)}"
+    if not target.exists():
+        data = read_bytes(uri)
+        if sha256(data) != digest:
+            raise SkeletonFormatError(uri, "whole file", f"sha256 {digest}", sha256(data))
+        write_atomic(str(target), data)
+    return target
+
+
+def clear_cache() -> None:
+    """Removes all local copies."""
+    shutil.rmtree(cache_folder(), ignore_errors=True)
