@@ -58,6 +58,8 @@ class SkeletonSequence:
     scale: Scale = "metric"
     confidence: NDArray[np.float32] | None = None
     """(T, P, J) in [0, 1], where the format has one."""
+    orientations: NDArray[np.float32] | None = None
+    """(T, P, J, 4) unit quaternions wxyz of the joints in the record's frame, where the format has them."""
     timestamps: NDArray[np.float64] | None = None
     """(T,) seconds, for irregular capture."""
     image_size: tuple[int, int] | None = None
@@ -94,6 +96,8 @@ class SkeletonSequence:
             raise ValueError(f"{self.id}: fps must be positive, found {self.fps}")
         if self.confidence is not None and self.confidence.shape != shape[:3]:
             raise ValueError(f"{self.id}: confidence must be {shape[:3]}, found {self.confidence.shape}")
+        if self.orientations is not None and self.orientations.shape != (*shape[:3], 4):
+            raise ValueError(f"{self.id}: orientations must be {(*shape[:3], 4)}, found {self.orientations.shape}")
         if self.timestamps is not None and self.timestamps.shape != shape[:1]:
             raise ValueError(f"{self.id}: timestamps must be {shape[:1]}, found {self.timestamps.shape}")
         if self.track_ids and len(self.track_ids) != shape[1]:

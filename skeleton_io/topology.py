@@ -98,7 +98,7 @@ class Topology:
         for parent, child in self.bones:
             joints = range(len(self.joints))
             if parent == child or parent not in joints or child not in joints:
-                raise ValueError(f"topology {self.name}: bone ({parent}, {child}) is not a pair of {len(joints)} joints")
+                raise ValueError(f"topology {self.name}: bone ({parent}, {child}) is no pair of {len(joints)} joints")
 
     @cached_property
     def index(self) -> dict[str, int]:
