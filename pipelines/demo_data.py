@@ -9,7 +9,7 @@ from pipelines import manifest
 from pipelines.config import FullConfig, digest
 from pipelines.errors import UserError
 from pipelines.manifest import RunPaths
-from skeleton_io.demo import DEMO_VERSION, DemoConfig, write_demo
+from skeleton_io.demo import VERSION, DemoConfig, write_demo
 
 
 def write(out: str, cfg: DemoConfig) -> dict[str, Any]:
@@ -26,5 +26,5 @@ def write(out: str, cfg: DemoConfig) -> dict[str, Any]:
 
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Writes the set into the run; does nothing where it is already there."""
-    key = digest("demo-data", DEMO_VERSION, cfg.demo)
+    key = digest("demo-data", VERSION, cfg.demo)
     return manifest.run_stage("demo-data", paths.demo, key, lambda: write(paths.demo, cfg.demo))

@@ -28,7 +28,6 @@ from pipelines.metrics import ClipScore, Judge
 from pipelines.progress import Progress, say
 from pipelines.selection import Selection, select
 from skeleton_io import storage
-from skeleton_io.shards import ShardSet
 from skeleton_io.splits import protocol_named
 
 ROWS = pa.schema(
@@ -43,6 +42,7 @@ ROWS = pa.schema(
         ("generated", pa.string()),
     ]
 )
+RENDERER_WEIGHTS = "renderer.safetensors"
 BATCHES_PER_PART = 4
 """Batches between two writes: what a broken-off run loses at most, per actor."""
 
@@ -100,13 +100,13 @@ class Scorer:
         keys, sets = [str(k) for k in batch["key"]], [str(s) for s in batch["set"]]
         clips = [clip_input(self.store.clip(k), self.trained.renderer, None, None) for k in keys]
         candidates = [self.candidates[s] for s in sets]
-        asked = [prompts.mqa_prompt(names) for names in candidates]
+        questions = [prompts.mqa_prompt(names) for names in candidates]
         with torch.inference_mode():
             frames = self.model.renderer(clips)
-            scores = self.model.mllm.score_candidates(frames, asked, candidates)
+            scores = self.model.mllm.score_candidates(frames, questions, candidates)
             written: list[str | None] = [None] * len(keys)
             if self.cfg.generate:
-                written = list(self.model.mllm.generate(frames, asked, self.cfg.max_new_tokens))
+                written = list(self.model.mllm.generate(frames, questions, self.cfg.max_new_tokens))
         rows = []
         for i, (key, name) in enumerate(zip(keys, sets, strict=True)):
             log_prob, tokens = scores[i].log_prob.cpu().numpy(), scores[i].tokens.cpu().numpy()
@@ -215,15 +215,14 @@ def sample(keys: Sequence[str], most: int) -> list[str]:
     return sorted(sorted(keys, key=lambda k: hashlib.sha256(k.encode()).hexdigest())[:most])
 
 
-def labels_of(store: ClipStore) -> dict[str, str]:
-    """Key -> label of every labelled clip of the shard set."""
-    rows = store.meta().select(["dataset", "id", "label"]).to_pylist()
-    return {f"{r['dataset']}/{r['id']}": r["label"] for r in rows if r["label"] is not None}
+def asked(questions: Sequence[Question]) -> list[tuple[str, ...]]:
+    """The questions as plain data, for a hash."""
+    return [dataclasses.astuple(q) for q in questions]
 
 
 def held_out(cfg: FullConfig, store: ClipStore, selection: Selection) -> list[Question]:
     """The test clips of every set, at most `evaluate.max_clips` of each."""
-    labels = labels_of(store)
+    labels = store.labels()
     return [
         Question(key, name, labels[key])
         for name in sorted(selection.test)
@@ -255,7 +254,7 @@ def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     if not questions:
         raise UserError("nothing to evaluate: no set has test clips under its protocol")
     settings = (cfg.evaluate.generate, cfg.evaluate.max_new_tokens, prompts.PROMPTS_VERSION)
-    rows_key = digest("rows", model_key, settings, selection.labels, [dataclasses.astuple(q) for q in questions])
+    rows_key = digest("rows", model_key, settings, store.digest, selection.labels, asked(questions))
     rows_folder = storage.join(paths.evaluate, f"rows-{rows_key}")
 
     def work() -> dict[str, Any]:
@@ -264,7 +263,7 @@ def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
         summary = {
             **judge.assemble(clips, cfg.evaluate.floors),
             "seeds": {"seed": cfg.seed, "bootstrap": cfg.seed},
-            "protocols": protocols_used(cfg, paths.shards),
+            "protocols": protocols_used(cfg, store),
             "model": model_key,
             "rows": storage.name(rows_folder),
         }
@@ -280,11 +279,11 @@ def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     return manifest.run_stage("evaluate", paths.evaluate, key, work)
 
 
-def protocols_used(cfg: FullConfig, shards_uri: str) -> dict[str, dict[str, str]]:
+def protocols_used(cfg: FullConfig, store: ClipStore) -> dict[str, dict[str, str]]:
     """Set -> name and content hash of the protocol that split it."""
     used = {}
-    for name, known in ShardSet.open(shards_uri).protocols.items():
-        protocol = protocol_named(known, cfg.data.protocols.get(name))
+    for name in store.sets:
+        protocol = protocol_named(store.protocols[name], cfg.data.protocols.get(name))
         used[name] = {"name": protocol.name, "hash": protocol.hash}
     return used
 
@@ -300,7 +299,7 @@ def score_transfer(
         model_uri: export of a model that was trained without this set.
         test: name of the set.
         shared: its label -> the training set's wording; clips with other labels are left out.
-        out: folder for the rows; must belong to this model.
+        out: folder below which the rows are kept.
 
     Returns:
         `Judge.set_metrics` of the set, with the training set's wording as labels.
@@ -311,12 +310,16 @@ def score_transfer(
     store = ClipStore(paths.shards)
     selection = select(cfg, store)
     taking_part = {k for side in (selection.train, selection.validation, selection.test) for k in side[test]}
-    labels = labels_of(store)
+    labels = store.labels()
     keys = [k for k in sorted(taking_part) if labels[k] in shared]
     if not keys:
         raise UserError(f"evaluate.transfer: no clip of {test} has one of the shared labels")
     questions = [Question(k, test, shared[labels[k]]) for k in sample(keys, cfg.evaluate.max_clips)]
     candidates = {test: tuple(sorted(set(shared.values())))}
-    clips = score(model_uri, paths.shards, questions, candidates, out, cfg, name=f"transfer to {test}")
+    weights = storage.sha256(storage.read_bytes(storage.join(model_uri, RENDERER_WEIGHTS)))
+    settings = (cfg.evaluate.generate, cfg.evaluate.max_new_tokens, prompts.PROMPTS_VERSION)
+    rows_key = digest("transfer-rows", weights, settings, store.digest, candidates, asked(questions))
+    rows = storage.join(out, f"rows-{rows_key}")
+    clips = score(model_uri, paths.shards, questions, candidates, rows, cfg, name=f"transfer to {test}")
     judge = Judge(candidates, cfg.evaluate.bootstrap, cfg.seed)
     return judge.set_metrics(test, clips, floor=None)

@@ -15,8 +15,12 @@ from skeleton_io.demo_body import Array, Posture
 class Stage:
     """Time axis and random detail of one performance; `u` runs from 0 to 1 over the clip."""
 
-    def __init__(self, frames: int, repeats: int, amplitude: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self, frames: int, repeats: int, amplitude: float, rng: np.random.Generator, taller: float = 0.0
+    ) -> None:
         self.u: Array = np.linspace(0, 1, frames)
+        self.taller = taller
+        """How much higher the second person's shoulders are, in arm lengths."""
         self.repeats, self.amplitude, self.rng = repeats, amplitude, rng
 
     def near(self, value: float, spread: float) -> float:
@@ -174,7 +178,7 @@ def throw(s: Stage, p: Posture) -> None:
     s.towards(p.pole["right"], wind, (1.0, -0.3, -0.3))
     s.towards(p.aim["right"], wind, (0, 0.6, -0.8))
     s.towards(p.hand["right"], cast, (-0.02, s.near(0.50, 0.08), 0.82))
-    s.towards(p.hand["right"], after, (-0.45, -0.62, 0.50))
+    s.towards(p.hand["right"], after, (-0.40, -0.60, 0.56))
     s.towards(p.hand["left"], wind, (0.15, -0.10, 0.75))
     p.twist += -0.55 * size * wind + 0.45 * size * (cast + after)
     p.bend += -0.12 * wind + 0.15 * cast + 0.32 * after
@@ -215,8 +219,8 @@ def turn(s: Stage, p: Posture) -> None:
 def shake_hands(s: Stage, a: Posture, b: Posture) -> None:
     grip = s.pulse(s.near(0.04, 0.02), s.near(0.26, 0.03), s.near(0.82, 0.03), 0.99)
     beat = s.beats(0.26, 0.82) * grip
-    for person in (a, b):
-        goal = np.stack([-0.32 + 0 * beat, -0.50 + 0.22 * s.amplitude * beat, 0.74 + 0 * beat], axis=-1)
+    for person, level in ((a, 0.5 * s.taller), (b, -0.5 * s.taller)):
+        goal = np.stack([-0.32 + 0 * beat, level - 0.50 + 0.22 * s.amplitude * beat, 0.74 + 0 * beat], axis=-1)
         s.towards(person.hand["right"], grip, goal)
         s.towards(person.aim["right"], grip, (0, 0, 1.0))
         person.bend += s.near(0.10, 0.05) * grip
@@ -231,7 +235,7 @@ def push(s: Stage, a: Posture, b: Posture) -> None:
         s.towards(a.hand[side], ready, (-0.05, -0.10, 0.38))
         s.towards(a.pole[side], ready, (0.8, -0.9, -0.3))
         s.towards(a.aim[side], ready, (0, 1.2, 0.5))
-        s.towards(a.hand[side], out, (-0.12, 0.02, 0.95))
+        s.towards(a.hand[side], out, (-0.12, 0.02 + 0.6 * s.taller, 0.95))
     a.pelvis += step[:, None] * np.array([0, -0.05, 0.24])
     a.bend += 0.22 * out
     a.foot["right"][:, 2] += 0.42 * step

@@ -188,7 +188,7 @@ ACTIONS: tuple[Action, ...] = (
         duo=actions.shake_hands,
         seconds=1.7,
         repeats=(2, 4),
-        distance=2.05,
+        distance=1.98,
         captions=(
             "two persons shake hands.",
             "two people face each other, take each other's right hand and shake it {times}.",
@@ -237,7 +237,9 @@ def perform(action: Action, bodies: tuple[Body, ...], style: Style, rng: np.rand
         raise ValueError(f"{action.label} needs {persons} bodies, found {len(bodies)}")
     frames = int(np.clip(round(action.seconds * fps / style.tempo * rng.uniform(0.92, 1.08)), fps, 2 * fps))
     repeats = style.repeats or int(rng.integers(action.repeats[0], action.repeats[1] + 1))
-    stage = Stage(frames, repeats, style.amplitude * rng.uniform(0.93, 1.07), rng)
+    first, last = bodies[0], bodies[-1]
+    taller = 2 * 0.81 * (last.height - first.height) / (first.reach + last.reach)
+    stage = Stage(frames, repeats, style.amplitude * rng.uniform(0.93, 1.07), rng, taller)
     postures = [Posture(frames) for _ in bodies]
     if action.duo:
         action.duo(stage, postures[0], postures[1])

@@ -80,9 +80,7 @@ def _tree_mask(prefix_mask: Tensor, owner: Tensor, place: Tensor, dtype: torch.d
     same = (owner[:, :, None] == owner[:, None, :]) & (place[:, :, None] >= place[:, None, :])
     before = prefix_mask.bool()[:, None, :].expand(-1, owner.shape[1], -1)
     allowed = torch.cat([before, same], -1)[:, None]
-    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(
-        ~allowed, torch.finfo(dtype).min
-    )
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)
 
 
 @contextmanager

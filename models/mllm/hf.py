@@ -40,9 +40,7 @@ def read_geometry(config: Any, image_processor: Any) -> VisionGeometry:
     if config.model_type == "internvl":
         merge = round(1 / config.downsample_ratio)
         return VisionGeometry(_side(vision.patch_size), merge, 1, _side(vision.image_size), mean, std)
-    return VisionGeometry(
-        vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size, None, mean, std
-    )
+    return VisionGeometry(vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size, None, mean, std)
 
 
 def load_encoder(path: str | Path) -> tuple[Any, Any, PromptEncoder]:
@@ -137,9 +135,8 @@ class HFMultimodal(nn.Module):
         states = self.hidden(text, frames, use_cache=False).last_hidden_state
         row, column = (text.labels[:, 1:] != IGNORE).nonzero(as_tuple=True)
         logits = self.logits(states[row, column])
-        token_loss = functional.cross_entropy(
-            logits.float(), text.labels[row, column + 1], reduction="none"
-        )
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        token_loss = functional.cross_entropy(wide, text.labels[row, column + 1], reduction="none")
         batch = text.labels.shape[0]
         counts = torch.bincount(row, minlength=batch)
         # index_put keeps the sum deterministic on a GPU where index_add would not be.

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(N, 3, H, W) in [0, 1] -> per-channel (x - mean) / std, float32."""
-    images = images.float()
+    """(N, 3, H, W) in [0, 1] -> per-channel (x - mean) / std, in float32 or wider."""
+    images = images.to(torch.promote_types(images.dtype, torch.float32))
     # Made on the fly: a buffer would follow a cast of the whole module to bf16 and lose its digits.
     return (images - images.new_tensor(mean).view(1, 3, 1, 1)) / images.new_tensor(std).view(1, 3, 1, 1)
 
