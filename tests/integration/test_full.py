@@ -1,4 +1,4 @@
-"""The whole pipeline as a user starts it: `make full`'s launcher, Ctrl-C half-way, then on from there without a head."""
+"""The whole pipeline as a user starts it: the launcher of `make full`, Ctrl-C half-way, on from there without it."""
 
 import json
 import os
