@@ -74,7 +74,7 @@ def kick(s: Stage, p: Posture) -> None:
         back = s.pulse(at, at + 0.28 * span, at + 0.30 * span, at + 0.48 * span)
         out = s.pulse(at + 0.26 * span, at + 0.52 * span, at + 0.58 * span, at + 0.98 * span)
         s.towards(p.foot["right"], back, (0.0, 0.18, -0.32))
-        s.towards(p.foot["right"], out, (-0.08, min(0.62, 0.46 * size), 0.66 * min(1.1, size)))
+        s.towards(p.foot["right"], out, (-0.08, min(0.52, 0.42 * size), 0.78 * min(1.1, size)))
         p.foot_pitch["right"] += 0.7 * back - 0.45 * out
         p.bend += 0.10 * back - 0.16 * out
         s.towards(p.hand["left"], out, (0.35, -0.65, 0.55))
@@ -164,7 +164,7 @@ def bow(s: Stage, p: Posture) -> None:
     p.nod += 0.25 * low
     p.pelvis += low[:, None] * np.array([0, -0.02, -0.14])
     for side in ("left", "right"):
-        s.towards(p.hand[side], low, (0.06, -0.76, 0.58))
+        s.towards(p.hand[side], low, (0.06, -0.55, 0.78))
 
 
 def throw(s: Stage, p: Posture) -> None:
