@@ -1,0 +1,50 @@
+"""Independent jobs -> their results as they finish, spread over the cluster by Ray Data. Knows nothing of the jobs.
+
+A job is plain JSON data and so is its result: heavy data go through storage, never through the driver.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+Job = dict[str, Any]
+
+
+def quiet() -> None:
+    """Ray Data's own bars and plans stay out of the log; stages print their own progress."""
+    import ray
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def spread(work: Callable[[Job], Job], jobs: Sequence[Job], workers: int = 0) -> Iterator[Job]:
+    """Runs `work` on every job in Ray tasks of one CPU each; a task that dies with its worker is run again by Ray.
+
+    Args:
+        work: a function of an importable module; what it writes must be the same however often it runs.
+        jobs: plain JSON data.
+        workers: tasks at a time; 0: as many as the cluster has CPUs.
+
+    Yields:
+        Results, in the order in which jobs finish.
+    """
+    import ray
+
+    if not jobs:
+        return
+    quiet()
+    rows = ray.data.from_items([{"job": json.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
+    done = rows.map(_run, fn_args=(work,), concurrency=workers or None)
+    for batch in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for text in batch.column("result").to_pylist():
+            yield json.loads(text)
+
+
+def _run(row: dict[str, Any], work: Callable[[Job], Job]) -> dict[str, Any]:
+    return {"result": json.dumps(work(json.loads(row["job"])))}
