@@ -21,6 +21,8 @@ def quiet() -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    # "Progress bars disabled", on every start.
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
 
 
 def spread(work: Callable[[Job], Job], jobs: Sequence[Job], workers: int = 0) -> Iterator[Job]:
