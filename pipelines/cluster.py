@@ -5,6 +5,7 @@ Nothing is sent anywhere: usage statistics are off and hubs are offline unless t
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import tempfile
@@ -69,12 +70,17 @@ def connected() -> Iterator[None]:
     runtime_env = {"env_vars": {name: os.environ[name] for name in OFFLINE}}
     if address:
         try:
-            ray.init(address=address, runtime_env=runtime_env, log_to_driver=True)
+            ray.init(address=address, runtime_env=runtime_env, logging_level=logging.WARNING)
         except (ConnectionError, OSError, RuntimeError) as error:
             raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: {str(error).splitlines()[0]}") from None
     else:
         # With include_dashboard=False a cleaner of Ray 2.60 logs an error every second.
-        ray.init(include_dashboard=True, dashboard_host="127.0.0.1", runtime_env=runtime_env, log_to_driver=True)
+        ray.init(
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            runtime_env=runtime_env,
+            logging_level=logging.WARNING,
+        )
     have = ray.cluster_resources()
     say(f"[ray] {'joined ' + address if address else 'local'}: {have['CPU']:g} CPUs, {have.get('GPU', 0):g} GPUs")
     try:

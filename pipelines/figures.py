@@ -75,14 +75,12 @@ def thin(x: Sequence[float], y: Sequence[float], points: int = POINTS) -> tuple[
     return [float(g[0]) for g in groups], [float(g[1]) for g in groups]
 
 
-def smooth(y: Sequence[float], weight: float = 0.9) -> list[float]:
-    """Exponential moving average without the bias of its start."""
-    mean, mass, out = 0.0, 0.0, []
-    for value in y:
-        mean = weight * mean + (1 - weight) * value
-        mass = weight * mass + (1 - weight)
-        out.append(mean / mass)
-    return out
+def smooth(y: Sequence[float], window: int) -> list[float]:
+    """Centred moving average over `window` points, fewer at the ends; an exponential one would lag behind."""
+    sums = np.concatenate([[0.0], np.cumsum(y)])
+    at = np.arange(len(y))
+    reach = np.minimum(window // 2, np.minimum(at, len(y) - 1 - at))
+    return ((sums[at + reach + 1] - sums[at - reach]) / (2 * reach + 1)).tolist()
 
 
 def _svg(height: float, body: str, title: str, width: float = WIDTH) -> Markup:
@@ -132,7 +130,7 @@ def line_chart(lines: Sequence[Line], x_label: str, title: str) -> Markup:
     for line, x, y in drawn:
         if len(x) > 20:
             body.append(f'<path class="line faint s{line.colour}" d="{place(x, y)}"/>')
-            y = smooth(y)
+            y = smooth(y, max(5, len(y) // 12))
         if len(x) == 1:
             body.append(
                 f'<circle class="dot f{line.colour}" cx="{left:.1f}" cy="{bottom - y[0] * scale:.1f}" r="2.5"/>'
@@ -177,8 +175,8 @@ def confusion_chart(labels: Sequence[str], counts: Sequence[Sequence[int]], titl
     n = len(labels)
     cell = max(9.0, min(22.0, 300.0 / max(n, 1)))
     size = min(10.5, cell)
-    # System fonts average about 0.55 em a character.
-    gutter = min(190.0, 0.55 * size * max((len(label) for label in labels), default=0) + 24)
+    # System fonts average 0.5 to 0.6 em a character.
+    gutter = min(230.0, 0.6 * size * max((len(label) for label in labels), default=0) + 28)
     body = [f'<rect class="plot" x="{gutter:g}" y="16" width="{n * cell:g}" height="{n * cell:g}"/>']
     for i, (label, row) in enumerate(zip(labels, counts, strict=True)):
         y = 16 + i * cell
@@ -187,10 +185,10 @@ def confusion_chart(labels: Sequence[str], counts: Sequence[Sequence[int]], titl
             f'<text class="tick" text-anchor="end" style="font-size:{size:.1f}px" x="{gutter - 5:g}" '
             f'y="{y + cell / 2 + size * 0.35:.1f}">{escape(shown)} <tspan class="num">{i + 1}</tspan></text>'
         )
-        body.append(
-            f'<text class="tick" text-anchor="middle" style="font-size:{min(size, cell * 0.75):.1f}px" '
-            f'x="{gutter + (i + 0.5) * cell:.1f}" y="11">{i + 1}</text>'
-        )
+        if n <= 20 or i == 0 or (i + 1) % 5 == 0:
+            body.append(
+                f'<text class="tick" text-anchor="middle" x="{gutter + (i + 0.5) * cell:.1f}" y="11">{i + 1}</text>'
+            )
         total = sum(row)
         for j, count in enumerate(row):
             if count:
@@ -239,6 +237,12 @@ def scatter(x: Sequence[float | str], y: Sequence[float], best: int, log: bool, 
             f"<title>{note}</title></circle>"
         )
     return _svg(148, "".join(body), title)
+
+
+def filmstrips(frames: NDArray[np.floating], side: int) -> list[str]:
+    """(F, 3, H, W) in [0, 1] -> two strips of half the frames each: in one line on a wide page, stacked on a phone."""
+    half = (len(frames) + 1) // 2
+    return [filmstrip(part, side) for part in (frames[:half], frames[half:]) if len(part)]
 
 
 def filmstrip(frames: NDArray[np.floating], side: int, quality: int = 80) -> str:

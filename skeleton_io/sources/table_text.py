@@ -13,7 +13,9 @@ from skeleton_io.sources.files import SourceFile
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?nan(\(ind\))?|[-+]?inf", re.IGNORECASE)
 
 
-def numbers(file: SourceFile, text: str, columns: int, separator: str | None = None) -> NDArray[np.float64]:
+def numbers(
+    file: SourceFile, text: str, columns: int, separator: str | None = None, first_line: int = 1
+) -> NDArray[np.float64]:
     """Non-empty lines of `columns` numbers each as (lines, columns).
 
     Args:
@@ -21,11 +23,12 @@ def numbers(file: SourceFile, text: str, columns: int, separator: str | None = N
         text: the lines.
         columns: numbers per line.
         separator: between numbers; None: white space.
+        first_line: number of the text's first line in the file.
 
     Raises:
         SkeletonFormatError: another count, or something that is no number; with the line.
     """
-    rows = [(place, line.split(separator)) for place, line in enumerate(text.split("\n"), 1) if line.strip()]
+    rows = [(place, line.split(separator)) for place, line in enumerate(text.split("\n"), first_line) if line.strip()]
     for place, row in rows:
         if len(row) != columns:
             raise file.error(f"line {place}", f"{columns} numbers", f"{len(row)}")
