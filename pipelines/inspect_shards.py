@@ -138,7 +138,7 @@ def _counts_table(sets: dict[str, Any]) -> Table:
 def _motion_table(sets: dict[str, Any]) -> Table:
     table = _table("motion", ["set", "topology", "scale"], ["persons", "frames", "fps", "minutes", "missing"])
     for name, s in sets.items():
-        missing = s["quality"]["missing_share"] if "missing_share" in s["quality"] else 0.0
+        missing = s["quality"].get("missing_share", 0.0)
         fps = ", ".join(f"{rate:g}" for rate in s["fps"][:3]) + (", ..." if len(s["fps"]) > 3 else "")
         texts = [name, f"{s['topology']} {s['dimensions']}D", s["scale"]]
         numbers = [str(s["persons"]), str(s["frames"]), fps, f"{s['seconds'] / 60:.1f}", f"{missing:.1%}"]
