@@ -166,9 +166,5 @@ class Judge:
         by_set: dict[str, list[ClipScore]] = {name: [] for name in self.candidates}
         for clip in sorted(clips, key=lambda c: c.key):
             by_set[clip.set].append(clip)
-        sets = {
-            name: self.set_metrics(name, members, floors.get(name))
-            for name, members in by_set.items()
-            if members
-        }
+        sets = {name: self.set_metrics(name, members, floors.get(name)) for name, members in by_set.items() if members}
         return {**self.summary([c for members in by_set.values() for c in members]), "sets": sets}

@@ -1,0 +1,286 @@
+"""Stage: writes report.json and one self-contained report.html into the run. Lays out what `report_data` gathered.
+
+Runs no stage and computes no score; frames come from `report_clips`, charts from `figures`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from pipelines import figures, report_clips, report_data
+from pipelines.config import FullConfig, to_yaml
+from pipelines.figures import Estimate, Line, number
+from pipelines.manifest import RunPaths
+from pipelines.progress import clock, say
+from skeleton_io import storage
+
+SECTIONS = (
+    ("sets", "Accuracy"),
+    ("clips", "Frames"),
+    ("training", "Training"),
+    ("confusion", "Confusions"),
+    ("transfer", "Transfer"),
+    ("tune", "Search"),
+    ("data", "Data"),
+    ("provenance", "Provenance"),
+)
+WORST = 8
+"""Confusions listed per set."""
+QUARANTINE_ROWS = 60
+"""Quarantined files listed; the shard set's table holds all."""
+
+
+def estimate(label: str, accuracy: Mapping[str, Any], floor: float | None) -> Estimate:
+    """An accuracy block as a row of the interval chart."""
+    low, high = accuracy["ci95"]
+    return Estimate(label, accuracy["value"], low, high, accuracy["chance"], floor)
+
+
+def worst_confusions(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+    """The most frequent wrong predictions of a confusion matrix (row = truth)."""
+    wrong = [
+        {"truth": labels[i], "predicted": labels[j], "count": count, "of": sum(row)}
+        for i, row in enumerate(counts)
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    return sorted(wrong, key=lambda w: (-w["count"], -w["count"] / w["of"], w["truth"], w["predicted"]))[:WORST]
+
+
+def accuracy_part(evaluate: Mapping[str, Any]) -> dict[str, Any]:
+    """Headline, table and chart by set, other rules, confusions."""
+    if "accuracy" not in evaluate:
+        return {"headline": None, "sets": [], "confusions": [], "has_floors": False}
+    sets = evaluate["sets"]
+    protocols = evaluate["protocols"]
+    rows = [
+        {
+            "name": name,
+            "protocol": protocols[name]["name"] if name in protocols else "",
+            "accuracy": s["accuracy"],
+            "classes": len(s["labels"]),
+            "floor": s["floor"],
+        }
+        for name, s in sets.items()
+    ]
+    confusions = [
+        {
+            "set": name,
+            "chart": figures.confusion_chart(s["labels"], s["confusion"], f"Confusion matrix of {name}"),
+            "worst": worst_confusions(s["labels"], s["confusion"]),
+            "per_class": s["per_class"],
+        }
+        for name, s in sets.items()
+    ]
+    return {
+        "headline": evaluate["accuracy"],
+        "sets": rows,
+        "sets_chart": figures.interval_chart(
+            [estimate(r["name"], r["accuracy"], r["floor"]) for r in rows], "Accuracy by set"
+        ),
+        "has_floors": any(r["floor"] is not None for r in rows),
+        "rules": [{"name": name, **s} for name, s in sets.items()] + [{"name": "all clips", **evaluate}],
+        "confusions": confusions,
+    }
+
+
+def loss_lines(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """Loss per task where a stage mixes tasks, else the loss."""
+    tasks = sorted({key for row in rows for key in row if key.startswith("loss/")})
+    keys = tasks if len(tasks) > 1 else ["loss"]
+    lines = []
+    for colour, key in enumerate(keys[:5], 1):
+        points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
+        name = key.removeprefix("loss/")
+        lines.append(Line(name, [x for x, _ in points], [y for _, y in points], colour))
+    return lines
+
+
+def training_part(cfg: FullConfig, paths: RunPaths, train: Mapping[str, Any]) -> dict[str, Any]:
+    """A loss chart and a line of facts for each stage of the table."""
+    if "stages" not in train:
+        return {"training": []}
+    shown = []
+    for stage in cfg.train.stages:
+        if stage.name not in train["stages"]:
+            shown.append({"name": stage.name, "chart": "", "legend": [], "note": "not run"})
+            continue
+        rows = report_data.curves(paths, stage.name)
+        lines = loss_lines(rows)
+        shown.append(
+            {
+                "name": stage.name,
+                "chart": figures.line_chart(lines, "step", f"Training loss of {stage.name}"),
+                "legend": [(line.name, line.colour) for line in lines] if len(lines) > 1 else [],
+                "note": "asks " + ", ".join(stage.tasks) + "; trains " + ", ".join(stage.trains),
+            }
+        )
+    summaries = {name: scalars(summary) for name, summary in train["stages"].items()}
+    names = list(dict.fromkeys(key for summary in summaries.values() for key in summary))
+    table = {
+        "head": ["stage", *(name.replace("_", " ") for name in names)],
+        "rows": [[stage, *(cell(s[n]) if n in s else "" for n in names)] for stage, s in summaries.items()],
+    }
+    return {"training": shown, "training_table": table if names else None}
+
+
+def scalars(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a summary, nested ones one level down under "outer inner"; texts and lists are left out."""
+    found: dict[str, Any] = {}
+    for key, value in summary.items():
+        inner = {f"{key} {k}": v for k, v in value.items()} if isinstance(value, Mapping) else {key: value}
+        found |= {k: v for k, v in inner.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    return found
+
+
+def cell(value: object) -> str:
+    """A value as a table shows it."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return number(value, 4)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def ingest_part(paths: RunPaths, ingest: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts by set and the quarantine table."""
+    if "sets" not in ingest:
+        return {"ingest": None, "quarantine": None}
+    counts = {name: scalars(s) for name, s in ingest["sets"].items()}
+    names = list(dict.fromkeys(["clips_in", "clips_out", "quarantined", *(k for c in counts.values() for k in c)]))
+    total = ["all", *(cell(ingest[n]) if n in ingest else "" for n in names)]
+    bad = report_data.quarantine(paths)
+    return {
+        "ingest": {
+            "head": ["set", *(n.replace("_", " ") for n in names)],
+            "rows": [[s, *(cell(c[n]) if n in c else "" for n in names)] for s, c in counts.items()] + [total],
+        },
+        "quarantine": {
+            "head": ["set", "file", "reason"],
+            "rows": [[b["dataset"], b["path"], f"{b['place']}: {b['reason']}"] for b in bad[:QUARANTINE_ROWS]],
+            "more": max(0, len(bad) - QUARANTINE_ROWS),
+        }
+        if bad
+        else None,
+    }
+
+
+def tune_part(cfg: FullConfig, tune: Mapping[str, Any], paths: RunPaths) -> dict[str, Any] | None:
+    """Score over each searched field and a table of the trials, best first."""
+    trials = [t for t in report_data.trials(paths) if t["accuracy"]]
+    if "status" in tune or not trials:
+        return None
+    trials.sort(key=lambda t: -max(t["accuracy"]))
+    scores = [max(t["accuracy"]) for t in trials]
+    charts = []
+    for key, span in cfg.tune.space.items():
+        values = [
+            t["values"][key] if isinstance(t["values"][key], (int, float)) else str(t["values"][key]) for t in trials
+        ]
+        log = span.log_uniform is not None
+        charts.append((key, figures.scatter(values, scores, 0, log, f"Validation accuracy over {key}")))
+    return {
+        "note": f"{len(trials)} trials, scored on validation clips that are cut from the training clips. "
+        "The filled dot is the best; the vertical axis is accuracy.",
+        "charts": charts,
+        "head": ["trial", *cfg.tune.space, "rounds", "accuracy, %"],
+        "rows": [
+            {
+                "best": i == 0,
+                "cells": [
+                    i + 1,
+                    *(cell(t["values"][key]) for key in cfg.tune.space),
+                    len(t["accuracy"]),
+                    f"{100 * score:.1f}",
+                ],
+            }
+            for i, (t, score) in enumerate(zip(trials, scores, strict=True))
+        ],
+    }
+
+
+def times_part(stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Seconds of each stage as text and as a share of the longest."""
+    longest = max([s["seconds"] for s in stages.values() if "seconds" in s], default=0) or 1
+    return [
+        {
+            "name": name,
+            "share": s["seconds"] / longest if "seconds" in s else None,
+            "text": clock(s["seconds"]) + (" (partly)" if s["status"] == "partly" else "")
+            if "seconds" in s
+            else s["status"],
+        }
+        for name, s in stages.items()
+    ]
+
+
+def provenance_part(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows of the provenance table."""
+    rows = [("git revision", str(provenance["git_revision"])), ("python", str(provenance["python"]))]
+    rows += [("platform", f"{provenance['platform']}, {provenance['cpus']} CPUs")]
+    rows += [(name, str(version)) for name, version in provenance["versions"].items()]
+    rows += [(f"seed of {name}" if name != "seed" else "seed", str(v)) for name, v in provenance["seeds"].items()]
+    rows += [(f"hash of {name}", str(v)) for name, v in provenance["hashes"].items()]
+    rows += [(f"{name} ran with", json.dumps(then)) for name, then in provenance["mixed"].items()]
+    return rows
+
+
+def render(page: Mapping[str, Any]) -> str:
+    """The page's view data -> HTML."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(page=page)
+
+
+def build_page(
+    cfg: FullConfig, paths: RunPaths, data: Mapping[str, Any], clips: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Everything the template shows.
+
+    Args:
+        cfg: the run's configuration.
+        paths: the run.
+        data: from `report_data.gather`.
+        clips: from `report_clips.examples`, empty where no model is there.
+    """
+    revision = data["provenance"]["git_revision"]
+    rationales = data["rationales"]
+    return {
+        "name": data["name"],
+        "written": data["written"].replace("T", " ").replace("+00:00", " UTC"),
+        "revision": "" if revision == "unknown" else revision,
+        "sections": SECTIONS,
+        **accuracy_part(data["evaluate"]),
+        "clips": clips,
+        "no_clips": "No frames: there is no finished model or no evaluation in this run.",
+        **training_part(cfg, paths, data["train"]),
+        "transfer": data["transfer"],
+        "tune": tune_part(cfg, data["tune"], paths),
+        **ingest_part(paths, data["ingest"]),
+        "rationales": []
+        if "status" in rationales
+        else [(k.replace("_", " "), cell(v)) for k, v in scalars(rationales).items()],
+        "times": times_part(data["stages"]),
+        "provenance": provenance_part(data["provenance"]),
+        "config": to_yaml(cfg),
+    }
+
+
+def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
+    """Writes report.json and report.html. Runs anew on every call: a report must not be older than what it reports."""
+    data = report_data.gather(cfg, paths)
+    clips = report_clips.examples(cfg, paths)
+    html = render(build_page(cfg, paths, data, clips))
+    storage.write_atomic(paths.at("report.json"), json.dumps(data, indent=1))
+    storage.write_atomic(paths.at("report.html"), html)
+    say(f"[report] {paths.at('report.html')} ({len(html.encode()) / 1e6:.2f} MB)")
+    return data

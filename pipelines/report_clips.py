@@ -1,0 +1,122 @@
+"""A few clips of every set as the page shows them: frames of the trained renderer, sticks, answer, explanation.
+
+Runs the exported model on a handful of clips, as one Ray task where Ray is connected (so that it finds a GPU where the
+cluster has one). Scores nothing: accuracies come from `evaluate`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines import manifest
+from pipelines.config import FullConfig
+from pipelines.datasource import ClipStore
+from pipelines.evaluate import sample, trained_model
+from pipelines.manifest import RunPaths
+from pipelines.selection import select
+
+SIDE = 96
+"""Most pixels of a frame's side on the page; keeps it small enough to mail."""
+SHOWN_FRAMES = 8
+EXPLANATION_TOKENS = 96
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One clip of the page, before the model has seen it."""
+
+    key: str
+    set: str
+    split: str
+    label: str
+    candidates: tuple[str, ...]
+    rationale: str
+
+
+def choose(cfg: FullConfig, paths: RunPaths) -> list[Shown]:
+    """Test and training clips in turn, by hash of their keys; training clips with a rationale first."""
+    from pipelines.rationales import load_rationales
+
+    store = ClipStore(paths.shards)
+    selection, labels = select(cfg, store), store.labels()
+    rationales = load_rationales(paths.rationales) if manifest.read_manifest(paths.rationales) else {}
+    trained = cfg.train.sets or store.sets
+    shown = []
+    for name in trained:
+        train = [k for k in selection.train[name] if k in rationales] or list(selection.train[name])
+        tests = sample(selection.test[name], -(-cfg.report.clips_per_set // 2))
+        trains = sample(train, cfg.report.clips_per_set // 2) if cfg.report.clips_per_set > 1 else []
+        for split, keys in (("test", tests), ("training", trains)):
+            for key in keys:
+                text = rationales.get(key, "")
+                shown.append(Shown(key, name, split, labels[key], selection.labels[name], text))
+    return shown
+
+
+def draw(model_uri: str, shards_uri: str, shown: list[Shown], explain: bool) -> list[dict[str, Any]]:
+    """Frames, prediction and texts of each clip, in the order given.
+
+    Args:
+        model_uri: export folder.
+        shards_uri: shard set.
+        shown: clips to draw.
+        explain: also ask for the model's own rationale, where a stage trained that.
+    """
+    import torch
+
+    from models import prompts
+    from models.draction.fixed import StickRenderer
+    from pipelines.collate import clip_input
+    from pipelines.figures import filmstrips
+    from pipelines.model import load_model
+
+    model, trained, _ = load_model(model_uri)
+    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    sticks = StickRenderer(trained.renderer)
+    store, drawn = ClipStore(shards_uri), []
+    step = max(1, trained.renderer.frames // SHOWN_FRAMES)
+    for item in shown:
+        clip = clip_input(store.clip(item.key), trained.renderer, None, None)
+        question = prompts.mqa_prompt(item.candidates)
+        with torch.inference_mode():
+            frames, plain = model.renderer([clip]), sticks([clip])
+            scores = model.mllm.score_candidates(frames, [question], [item.candidates])[0]
+            answer = model.mllm.generate(frames, [question], trained.evaluate.max_new_tokens)[0]
+            asked = [prompts.rationale_prompt()]
+            told = model.mllm.generate(frames, asked, EXPLANATION_TOKENS)[0] if explain else None
+        drawn.append(
+            {
+                "key": item.key,
+                "split": item.split,
+                "label": item.label,
+                "prediction": item.candidates[int((scores.log_prob / scores.tokens).argmax())],
+                "answer": answer,
+                "explanation": told,
+                "rationale": item.rationale,
+                "rendered": filmstrips(frames[0, ::step].float().cpu().numpy(), SIDE),
+                "sticks": filmstrips(plain[0, ::step].float().cpu().numpy(), SIDE),
+            }
+        )
+    return drawn
+
+
+def examples(cfg: FullConfig, paths: RunPaths) -> list[dict[str, Any]]:
+    """[{"set", "clips"}] for the page; empty where there is no finished model."""
+    finished = cfg.train.stages and manifest.read_manifest(f"{paths.train}/{cfg.train.stages[-1].name}")
+    if not finished or not cfg.report.clips_per_set:
+        return []
+    import ray
+
+    model_uri, _ = trained_model(cfg, paths)
+    shown = choose(cfg, paths)
+    explain = any("rationale" in stage.tasks for stage in cfg.train.stages)
+    if ray.is_initialized():
+        task = ray.remote(num_cpus=cfg.train.cpus_per_worker, num_gpus=cfg.train.gpus_per_worker)(draw)
+        drawn = ray.get(task.remote(model_uri, paths.shards, shown, explain))
+    else:
+        drawn = draw(model_uri, paths.shards, shown, explain)
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for item, clip in zip(shown, drawn, strict=True):
+        groups.setdefault(item.set, []).append(clip)
+    return [{"set": name, "clips": clips} for name, clips in groups.items()]

@@ -1,0 +1,140 @@
+"""What the stages of a run left behind -> the content of report.json and the series behind the page's charts.
+
+Reads manifests and small files of a run; runs nothing and invents nothing: a stage without a manifest is "not run".
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from pipelines import manifest
+from pipelines.config import FullConfig, digest, to_plain
+from pipelines.manifest import STAGES, RunPaths
+from skeleton_io import storage
+
+NOT_RUN = {"status": "not run"}
+OWN = ("stage", "key", "finished", "summary")
+"""Keys of a manifest that are not provenance."""
+
+Manifest = dict[str, Any]
+
+
+def stage_manifests(cfg: FullConfig, paths: RunPaths) -> dict[str, dict[str, Manifest]]:
+    """Stage -> part -> manifest of all that is finished. Train's parts are the rows of its table, transfer's its pairs."""
+    single = {
+        "demo-data": paths.demo,
+        "ingest": paths.shards,
+        "rationales": paths.rationales,
+        "tiny-mllm": paths.mllm,
+        "tune": paths.tune,
+        "evaluate": paths.evaluate,
+    }
+    parts: dict[str, dict[str, str]] = {name: {"": folder} for name, folder in single.items()}
+    parts["train"] = {stage.name: storage.join(paths.train, stage.name) for stage in cfg.train.stages}
+    parts["transfer"] = {
+        f"{pair.train} -> {pair.test}": storage.join(paths.transfer, f"{pair.train}-to-{pair.test}")
+        for pair in cfg.evaluate.transfer
+    }
+    found = {}
+    for name in STAGES:
+        if name in parts:
+            read = {part: manifest.read_manifest(folder) for part, folder in parts[name].items()}
+            found[name] = {part: m for part, m in read.items() if m is not None}
+    return found
+
+
+def status(parts: dict[str, Manifest], expected: int) -> dict[str, Any]:
+    """{"status", "seconds", "finished", "key"} of one stage; "partly" where some of its parts are missing."""
+    if not parts:
+        return dict(NOT_RUN)
+    keys = [m["key"] for m in parts.values()]
+    return {
+        "status": "done" if len(parts) >= expected else "partly",
+        "seconds": round(sum(m["summary"]["seconds"] for m in parts.values()), 2),
+        "finished": max(m["finished"] for m in parts.values()),
+        "key": keys[0] if len(keys) == 1 else digest(*keys),
+    }
+
+
+def summary_of(found: dict[str, dict[str, Manifest]], stage: str) -> dict[str, Any]:
+    """Summary of a stage with a single part, or the mark that it has not run."""
+    parts = list(found[stage].values())
+    return parts[0]["summary"] if parts else dict(NOT_RUN)
+
+
+def provenance(cfg: FullConfig, found: dict[str, dict[str, Manifest]], stages: dict[str, Any]) -> dict[str, Any]:
+    """Configuration, versions, revision, seeds, hashes, seconds; where a stage ran with others, "mixed" says so."""
+    now = manifest.provenance()
+    mixed: dict[str, Any] = {}
+    for name, parts in found.items():
+        for part, m in parts.items():
+            then = {key: value for key, value in m.items() if key not in OWN}
+            if then != now:
+                mixed[" ".join(filter(None, (name, part)))] = {k: v for k, v in then.items() if v != now.get(k)}
+    return {
+        **now,
+        "mixed": mixed,
+        "seeds": {"seed": cfg.seed, "demo": cfg.demo.seed},
+        "hashes": {
+            "config": digest(cfg),
+            **{name: entry["key"] for name, entry in stages.items() if "key" in entry},
+        },
+        "seconds": {name: entry["seconds"] for name, entry in stages.items() if "seconds" in entry},
+        "config": to_plain(cfg),
+    }
+
+
+def gather(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
+    """The content of report.json."""
+    found = stage_manifests(cfg, paths)
+    expected = dict.fromkeys(found, 1) | {"train": len(cfg.train.stages), "transfer": len(cfg.evaluate.transfer)}
+    stages = {name: status(parts, expected[name]) for name, parts in found.items()}
+    train: dict[str, Any] = dict(NOT_RUN)
+    if found["train"]:
+        train = {"stages": {name: m["summary"] for name, m in found["train"].items()}}
+    return {
+        "name": cfg.name,
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "stages": stages,
+        "ingest": summary_of(found, "ingest"),
+        "rationales": summary_of(found, "rationales"),
+        "train": train,
+        "tune": summary_of(found, "tune"),
+        "transfer": [m["summary"] for m in found["transfer"].values()],
+        "evaluate": summary_of(found, "evaluate"),
+        "provenance": provenance(cfg, found, stages),
+    }
+
+
+def json_lines(uri: str) -> list[dict[str, Any]]:
+    """Objects of a JSON-lines file, none where there is no file; a last line that was cut off is left out."""
+    if not storage.exists(uri):
+        return []
+    rows = []
+    for line in storage.read_text(uri).splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def curves(paths: RunPaths, stage: str) -> list[dict[str, Any]]:
+    """Lines of one training stage's metrics.jsonl, in the order of their steps, the last one of each step."""
+    by_step = {
+        row["step"]: row for row in json_lines(storage.join(paths.train, stage, "metrics.jsonl")) if "step" in row
+    }
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def quarantine(paths: RunPaths) -> list[dict[str, Any]]:
+    """Rows of the shard set's quarantine table: dataset, path, place, reason, sha256."""
+    return json_lines(storage.join(paths.shards, "quarantine.jsonl"))
+
+
+def trials(paths: RunPaths) -> list[dict[str, Any]]:
+    """The search's trials as tune/trials.json lists them."""
+    uri = storage.join(paths.tune, "trials.json")
+    return json.loads(storage.read_text(uri)) if storage.exists(uri) else []
