@@ -105,9 +105,10 @@ def training_part(cfg: FullConfig, paths: RunPaths, train: Mapping[str, Any]) ->
     """A loss chart and a line of facts for each stage of the table."""
     if "stages" not in train:
         return {"training": []}
+    finished = {s["name"]: scalars(s) for s in train["stages"]}
     shown = []
     for stage in cfg.train.stages:
-        if stage.name not in train["stages"]:
+        if stage.name not in finished:
             shown.append({"name": stage.name, "chart": "", "legend": [], "note": "not run"})
             continue
         rows = report_data.curves(paths, stage.name)
@@ -120,11 +121,10 @@ def training_part(cfg: FullConfig, paths: RunPaths, train: Mapping[str, Any]) ->
                 "note": "asks " + ", ".join(stage.tasks) + "; trains " + ", ".join(stage.trains),
             }
         )
-    summaries = {name: scalars(summary) for name, summary in train["stages"].items()}
-    names = list(dict.fromkeys(key for summary in summaries.values() for key in summary))
+    names = list(dict.fromkeys(key for summary in finished.values() for key in summary))
     table = {
         "head": ["stage", *(name.replace("_", " ") for name in names)],
-        "rows": [[stage, *(cell(s[n]) if n in s else "" for n in names)] for stage, s in summaries.items()],
+        "rows": [[stage, *(cell(s[n]) if n in s else "" for n in names)] for stage, s in finished.items()],
     }
     return {"training": shown, "training_table": table if names else None}
 

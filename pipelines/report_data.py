@@ -22,7 +22,7 @@ Manifest = dict[str, Any]
 
 
 def stage_manifests(cfg: FullConfig, paths: RunPaths) -> dict[str, dict[str, Manifest]]:
-    """Stage -> part -> manifest of all that is finished. Train's parts are the rows of its table, transfer's its pairs."""
+    """Stage -> part -> manifest of all that is finished. Parts: the rows of train's table, the pairs of transfer."""
     single = {
         "demo-data": paths.demo,
         "ingest": paths.shards,
@@ -93,7 +93,7 @@ def gather(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     stages = {name: status(parts, expected[name]) for name, parts in found.items()}
     train: dict[str, Any] = dict(NOT_RUN)
     if found["train"]:
-        train = {"stages": {name: m["summary"] for name, m in found["train"].items()}}
+        train = {"stages": [{**m["summary"], "name": name} for name, m in found["train"].items()]}
     return {
         "name": cfg.name,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
