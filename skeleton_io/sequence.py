@@ -128,4 +128,4 @@ class SkeletonSequence:
     @property
     def present(self) -> NDArray[np.bool_]:
         """(T, P, J): joints whose coordinates are all known."""
-        return np.isfinite(self.positions).all(-1)
+        return np.asarray(np.isfinite(self.positions).all(-1))

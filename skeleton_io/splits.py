@@ -84,9 +84,16 @@ class Protocol:
         missing = [key for key in ("name", "field", "train", "test") if key not in data]
         if unknown or missing:
             raise ValueError(f"protocol: unknown keys {unknown}, missing keys {missing}")
-        given = {key: tuple(str(value) for value in data[key]) for key in lists if key in data}
-        texts = {key: str(data[key]) for key in ("name", "source") if key in data}
-        return Protocol(field=data["field"], **texts, **given)
+        train, test, exclude, labels = (tuple(str(v) for v in data[key]) if key in data else () for key in lists)
+        return Protocol(
+            name=str(data["name"]),
+            field=data["field"],
+            train=train,
+            test=test,
+            exclude=exclude,
+            labels=labels,
+            source=str(data["source"]) if "source" in data else "",
+        )
 
 
 def assign(protocol: Protocol, rows: Iterable[Mapping[str, Any]]) -> dict[str, Side | None]:

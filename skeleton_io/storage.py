@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from fsspec.core import url_to_fs
 
 from skeleton_io.errors import SkeletonFormatError
@@ -125,7 +124,8 @@ def write_atomic(uri: str, data: str | bytes) -> None:
 
 def open_read(uri: str) -> Any:
     """A binary stream; the caller closes it."""
-    return fsspec.open(uri, "rb").open()
+    fs, path = filesystem(uri)
+    return fs.open(path, "rb")
 
 
 def list_files(uri: str, suffix: str = "") -> list[str]:

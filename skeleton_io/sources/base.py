@@ -11,7 +11,7 @@ from typing import Protocol
 
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sequence import SkeletonSequence
-from skeleton_io.sources import msr_action3d, ntu, nw_ucla, sbu, utd_mhad
+from skeleton_io.sources import bandai_namco_1, bvh, coco17, msr_action3d, ntu, nw_ucla, sbu, utd_mhad
 from skeleton_io.sources.files import Item, read_side
 from skeleton_io.splits import Protocol as SplitProtocol
 from skeleton_io.splits import protocols_of
@@ -45,7 +45,17 @@ class Source(Protocol):
 
 # Named sets first: `detect_source` takes the first that fits, and a general format fits more.
 SOURCES: dict[str, Source] = {
-    source.name: source for source in (msr_action3d.SOURCE, utd_mhad.SOURCE, nw_ucla.SOURCE, sbu.SOURCE, ntu.SOURCE)
+    source.name: source
+    for source in (
+        msr_action3d.SOURCE,
+        utd_mhad.SOURCE,
+        nw_ucla.SOURCE,
+        sbu.SOURCE,
+        bandai_namco_1.SOURCE,
+        ntu.SOURCE,
+        bvh.SOURCE,
+        coco17.SOURCE,
+    )
 }
 
 

@@ -79,7 +79,7 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
         raise file.error("whole file", "a joint that is present", "only zeros")
     slots = persons(tracks, frames, FPS)
     check_present(file, slots.positions)
-    fields = _from_name(file)
+    name = _from_name(file)
     return [
         SkeletonSequence(
             id=file.item.id,
@@ -93,7 +93,11 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
             source=file.source,
             licence=file.licence,
             notes=slots.notes,
-            **fields,
+            setup=name.setup,
+            view=name.view,
+            subject=name.subject,
+            repetition=name.repetition,
+            label=name.label,
         )
     ]
 
@@ -156,18 +160,28 @@ def _floats(lines: _Lines, numbers: list[int]) -> NDArray[np.float64]:
         raise
 
 
-def _from_name(file: SourceFile) -> dict[str, str | None]:
-    """Setup, view (camera), subject, repetition and label from SsssCcccPpppRrrrAaaa; nothing from other names."""
+@dataclass(frozen=True, kw_only=True)
+class _Name:
+    """What a file name of the form SsssCcccPpppRrrrAaaa says; all None for other names."""
+
+    setup: str | None = None
+    view: str | None = None
+    subject: str | None = None
+    repetition: str | None = None
+    label: str | None = None
+
+
+def _from_name(file: SourceFile) -> _Name:
     match = _NAME.search(file.stem)
     if match is None:
-        return {}
+        return _Name()
     setup, view, subject, take, action = (number(part) for part in match.groups())
     code = f"A{int(action):03d}"
     if file.side.names:
         label = file.side.names.get(code)
     else:
         label = NTU_LABELS[int(action) - 1] if 1 <= int(action) <= len(NTU_LABELS) else None
-    return {"setup": setup, "view": view, "subject": subject, "repetition": take, "label": label}
+    return _Name(setup=setup, view=view, subject=subject, repetition=take, label=label)
 
 
 SOURCE = FileSource(name="ntu", version=1, pattern=r"(?:.*/)?([^/]+)\.skeleton", parse=parse)
