@@ -12,7 +12,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,9 @@ from pipelines.progress import Progress, say
 from pipelines.selection import Selection, select
 from skeleton_io import storage
 from skeleton_io.splits import protocol_named
+
+if TYPE_CHECKING:
+    from models.draction.renderer import ClipInput
 
 ROWS = pa.schema(
     [
@@ -54,6 +57,11 @@ class Question:
     key: str
     set: str
     label: str
+
+
+def on_device(clip: ClipInput, device: str) -> ClipInput:
+    """The clip with its tensors on `device`; the renderer draws where the positions are."""
+    return dataclasses.replace(clip, positions=clip.positions.to(device), velocity=clip.velocity.to(device))
 
 
 class Scorer:
@@ -98,7 +106,9 @@ class Scorer:
         from pipelines.collate import clip_input
 
         keys, sets = [str(k) for k in batch["key"]], [str(s) for s in batch["set"]]
-        clips = [clip_input(self.store.clip(k), self.trained.renderer, None, None) for k in keys]
+        clips = [
+            on_device(clip_input(self.store.clip(k), self.trained.renderer, None, None), self.device) for k in keys
+        ]
         candidates = [self.candidates[s] for s in sets]
         questions = [prompts.mqa_prompt(names) for names in candidates]
         with torch.inference_mode():

@@ -12,7 +12,7 @@ from typing import Any
 from pipelines import manifest
 from pipelines.config import FullConfig
 from pipelines.datasource import ClipStore
-from pipelines.evaluate import sample, trained_model
+from pipelines.evaluate import on_device, sample, trained_model
 from pipelines.manifest import RunPaths
 from pipelines.selection import select
 
@@ -72,12 +72,13 @@ def draw(model_uri: str, shards_uri: str, shown: list[Shown], explain: bool) -> 
     from pipelines.model import load_model
 
     model, trained, _ = load_model(model_uri)
-    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    sticks = StickRenderer(trained.renderer)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device).eval()
+    sticks = StickRenderer(trained.renderer).to(device)
     store, drawn = ClipStore(shards_uri), []
     step = max(1, trained.renderer.frames // SHOWN_FRAMES)
     for item in shown:
-        clip = clip_input(store.clip(item.key), trained.renderer, None, None)
+        clip = on_device(clip_input(store.clip(item.key), trained.renderer, None, None), device)
         question = prompts.mqa_prompt(item.candidates)
         with torch.inference_mode():
             frames, plain = model.renderer([clip]), sticks([clip])

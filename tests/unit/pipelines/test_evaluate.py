@@ -1,0 +1,65 @@
+"""Rows on disk: whole parts, no doubles, a choice of clips that ignores their order. Without Ray and without a model."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from pipelines import evaluate
+from pipelines.config import FullConfig, decode
+from pipelines.errors import UserError
+from pipelines.evaluate import Question, read_rows, sample, trained_model, write_part
+from pipelines.manifest import RunPaths
+
+
+def rows(*keys, prediction="bow"):
+    one = {"set": "a", "label": "bow", "prediction": prediction, "log_prob": [-1.0, -2.0], "tokens": [1, 2]}
+    return pa.Table.from_pylist(
+        [{"key": k, **one, "prior": [0.0, 0.0], "generated": None} for k in keys], evaluate.ROWS
+    )
+
+
+def test_parts_come_back_whole_and_once(tmp_path):
+    folder = str(tmp_path / "rows")
+    assert read_rows(folder).num_rows == 0
+    write_part(folder, rows("a/1", "a/2"))
+    write_part(folder, rows("a/3"))
+    write_part(folder, rows("a/3"))
+    write_part(folder, rows("a/2", "a/4"))
+    found = read_rows(folder)
+    assert sorted(found["key"].to_pylist()) == ["a/1", "a/2", "a/3", "a/4"]
+    assert found.schema == evaluate.ROWS
+    assert len(list((tmp_path / "rows").iterdir())) == 3
+
+
+def test_a_row_becomes_a_clip_score():
+    clip = evaluate.clip_score(rows("a/1").to_pylist()[0])
+    assert clip.log_prob == (-1.0, -2.0)
+    assert clip.tokens == (1, 2)
+    assert clip.generated is None
+
+
+def test_sample_is_a_subset_that_ignores_order():
+    keys = [f"a/{i}" for i in range(50)]
+    chosen = sample(keys, 10)
+    assert len(chosen) == 10
+    assert chosen == sample(keys[::-1], 10)
+    assert set(sample(keys, 5)) <= set(chosen)
+    assert sample(keys, 0) == sorted(keys)
+
+
+def test_finished_rows_are_not_scored_again(tmp_path):
+    questions = [Question("a/2", "a", "bow"), Question("a/1", "a", "bow")]
+    write_part(str(tmp_path), rows("a/1", "a/2", "a/9"))
+    # Ray is not connected here: a single missing row would start it.
+    found = evaluate.score("no model", "no shards", questions, {"a": ("bow", "wave")}, str(tmp_path), FullConfig())
+    assert [clip.key for clip in found] == ["a/1", "a/2"]
+
+
+def test_no_model_is_said_plainly(tmp_path):
+    stage = {"name": "1", "tasks": {"mqa": 1}, "trains": ["renderer"], "learning_rate": {"renderer": 1e-3}}
+    cfg = decode({"train": {"stages": [stage]}}, "test")
+    with pytest.raises(UserError, match="skel train"):
+        trained_model(cfg, RunPaths(str(tmp_path)))
+    with pytest.raises(UserError, match="stages is empty"):
+        trained_model(FullConfig(), RunPaths(str(tmp_path)))
