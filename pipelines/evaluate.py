@@ -26,6 +26,7 @@ from pipelines.errors import StageFailed, UserError
 from pipelines.manifest import RunPaths
 from pipelines.metrics import ClipScore, Judge
 from pipelines.progress import Progress, say
+from pipelines.raydata import quiet
 from pipelines.selection import Selection, select
 from skeleton_io import storage
 from skeleton_io.splits import protocol_named
@@ -188,6 +189,7 @@ def score(
     progress = Progress(name, len(questions), "clips")
     progress.skip(len(questions) - len(todo))
     if todo:
+        quiet()
         settings, per_part = cfg.evaluate, cfg.evaluate.batch * BATCHES_PER_PART
         actors = min(settings.actors, -(-len(todo) // settings.batch))
         # Small blocks: a block is what an actor hands back, so it is also what a stopped run has kept.
@@ -201,7 +203,7 @@ def score(
             num_cpus=cfg.train.cpus_per_worker,
             num_gpus=cfg.train.gpus_per_worker,
         )
-        for table in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for table in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             if len(table):
                 write_part(out, table)
                 progress.add(len(table))

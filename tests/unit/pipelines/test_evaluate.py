@@ -1,4 +1,4 @@
-"""Rows on disk: whole parts, no doubles, a choice of clips that ignores their order. Without Ray and without a model."""
+"""Rows on disk: whole parts, no doubles, a choice of clips that ignores their order. Neither Ray nor a model."""
 
 from __future__ import annotations
 
