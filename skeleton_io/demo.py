@@ -19,7 +19,7 @@ from skeleton_io.demo_body import Body
 from skeleton_io.demo_formats import BROKEN, Sensor, bvh_text, coco_text, jitter, ntu_text
 from skeleton_io.demo_motion import ACTIONS, Action, Clip, Style, perform
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same configuration gives other bytes."""
 FPS = 30.0
 FORMATS = ("demo_ntu", "demo_bvh", "demo_coco17")

@@ -220,7 +220,7 @@ def shake_hands(s: Stage, a: Posture, b: Posture) -> None:
     grip = s.pulse(s.near(0.04, 0.02), s.near(0.26, 0.03), s.near(0.82, 0.03), 0.99)
     beat = s.beats(0.26, 0.82) * grip
     for person, level in ((a, 0.5 * s.taller), (b, -0.5 * s.taller)):
-        goal = np.stack([-0.32 + 0 * beat, level - 0.50 + 0.22 * s.amplitude * beat, 0.74 + 0 * beat], axis=-1)
+        goal = np.stack([-0.32 + 0 * beat, level - 0.50 + 0.28 * s.amplitude * beat, 0.74 + 0 * beat], axis=-1)
         s.towards(person.hand["right"], grip, goal)
         s.towards(person.aim["right"], grip, (0, 0, 1.0))
         person.bend += s.near(0.10, 0.05) * grip

@@ -75,7 +75,7 @@ ACTIONS: tuple[Action, ...] = (
         solo=actions.wave,
         seconds=1.8,
         sided=True,
-        repeats=(3, 5),
+        repeats=(2, 4),
         captions=(
             "a person raises the {side} hand and waves.",
             "someone waves {times} with the {side} hand held high.",
@@ -86,7 +86,7 @@ ACTIONS: tuple[Action, ...] = (
         label="clap",
         solo=actions.clap,
         seconds=1.6,
-        repeats=(3, 5),
+        repeats=(3, 4),
         captions=(
             "a person claps both hands {times} in front of the chest.",
             "someone applauds.",
@@ -187,7 +187,7 @@ ACTIONS: tuple[Action, ...] = (
         label="shake hands",
         duo=actions.shake_hands,
         seconds=1.7,
-        repeats=(2, 4),
+        repeats=(2, 3),
         distance=1.98,
         captions=(
             "two persons shake hands.",
