@@ -64,6 +64,14 @@ def summary_of(found: dict[str, dict[str, Manifest]], stage: str) -> dict[str, A
     return parts[0]["summary"] if parts else dict(NOT_RUN)
 
 
+def ingest_totals(summary: dict[str, Any]) -> dict[str, Any]:
+    """The stage's summary with clips_in, clips_out and quarantined over all sets."""
+    if "sets" not in summary:
+        return summary
+    counts = summary["sets"].values()
+    return {name: sum(c[name] for c in counts) for name in ("clips_in", "clips_out", "quarantined")} | summary
+
+
 def provenance(cfg: FullConfig, found: dict[str, dict[str, Manifest]], stages: dict[str, Any]) -> dict[str, Any]:
     """Configuration, versions, revision, seeds, hashes, seconds; where a stage ran with others, "mixed" says so."""
     now = manifest.provenance()
@@ -98,7 +106,7 @@ def gather(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
         "name": cfg.name,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "stages": stages,
-        "ingest": summary_of(found, "ingest"),
+        "ingest": ingest_totals(summary_of(found, "ingest")),
         "rationales": summary_of(found, "rationales"),
         "train": train,
         "tune": summary_of(found, "tune"),

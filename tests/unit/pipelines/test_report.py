@@ -53,7 +53,7 @@ def evaluation():
 def full_run(tmp_path):
     """A run folder as finished stages leave it, without a model."""
     counts = {"clips_in": 12, "clips_out": 11, "quarantined": 1}
-    write(tmp_path / "shards", {**counts, "sets": {"a": counts}})
+    write(tmp_path / "shards", {"sets": {"a": counts}})
     bad = {"dataset": "a", "path": "s1.txt", "place": "line 3", "reason": HOSTILE, "sha256": "0"}
     (tmp_path / "shards" / "quarantine.jsonl").write_text(json.dumps(bad) + "\n")
     write(tmp_path / "rationales", {"clips": 7})
