@@ -233,11 +233,11 @@ def asked(questions: Sequence[Question]) -> list[tuple[str, ...]]:
 
 
 def held_out(cfg: FullConfig, store: ClipStore, selection: Selection) -> list[Question]:
-    """The test clips of every set, at most `evaluate.max_clips` of each."""
+    """The test clips of every set that was trained on, at most `evaluate.max_clips` of each."""
     labels = store.labels()
     return [
         Question(key, name, labels[key])
-        for name in sorted(selection.test)
+        for name in sorted(cfg.train.sets or selection.test)
         for key in sample(selection.test[name], cfg.evaluate.max_clips)
     ]
 
