@@ -6,7 +6,7 @@ There is no loop over Gaussians, frames or persons.
 
 With C_k the optical depth up to and including the k-th Gaussian, the sum sum_k (e^-C_(k-1) - e^-C_k) c_k over a tile's
 list equals sum_k (1 - e^-C_k) (c_k - c_(k+1)), where black follows the last: one exponential for each pair, and an
-untouched pixel is exactly 0.
+untouched pixel is exactly 0 in float32.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from torch.autograd.function import once_differentiable
 from models.draction.projection import Raster, Splats, project
 
 TILE = 8
+"""Side of a tile, pixels."""
 CUT = 1e-4
 """Optical depth below which a Gaussian is not drawn."""
-_PIXELS = TILE * TILE
 _CENTRE = (TILE - 1) / 2
-_OFF = -1e4  # exponent of a padding row: exp gives 0
+_OFF = -30.0
+"""Least exponent, and that of padding rows: 1e-13 vanishes beside 1, and exp is slow where its result is denormal."""
 _CAPACITIES = (2, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256)
 _LARGEST_STEP = 128  # between capacities beyond the table
 
@@ -55,17 +56,14 @@ def rasterize_tiled(
     """
     splats = project(means_cam, radius, image_index, raster)
     entries = _bin(splats, means_cam.detach()[:, 2], opacity.detach(), image_index, raster)
-    down, across = _grid(raster)
-    tiles = raster.images * down * across
     if entries.gaussian.numel() == 0:
-        image = colour.new_zeros(tiles, 3, _PIXELS) + 0 * (colour.sum() + opacity.sum())
-    else:
-        log_opacity = opacity.clamp_min(CUT * 1e-3).log()
-        shape = torch.cat([splats.conic, log_opacity[:, None]], dim=1)
-        image = _Composite.apply(shape, colour, entries, tiles)
+        # A sum of nothing, so that a batch without a single visible Gaussian still has a graph to go back through.
+        return colour.new_zeros(raster.images, 3, raster.height, raster.width) + 0 * (colour.sum() + opacity.sum())
+    log_opacity = opacity.clamp_min(CUT * 1e-3).log()
+    shape = torch.cat([splats.conic, log_opacity[:, None]], dim=1)
+    image = _Composite.apply(shape, colour, entries, (raster.images, *_grid(raster)))
     assert isinstance(image, Tensor)
-    image = image.view(raster.images, down, across, 3, TILE, TILE).permute(0, 3, 1, 4, 2, 5)
-    image = image.reshape(raster.images, 3, down * TILE, across * TILE)
+    image = image.flatten(4, 5).flatten(2, 3)
     return image[:, :, : raster.height, : raster.width]
 
 
@@ -140,6 +138,12 @@ def _buckets(tile: Tensor) -> list[tuple[Tensor, Tensor]]:
     return result
 
 
+def _tile_place(tiles: Tensor, down: int, across: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Image, row and column of tiles."""
+    row = tiles // across
+    return row // down, row % down, tiles % across
+
+
 def _basis(like: Tensor) -> Tensor:
     """(64, 6): u^2, u v, v^2, u, v, 1 at a tile's pixels, from its centre."""
     at = torch.arange(TILE, dtype=like.dtype, device=like.device) - _CENTRE
@@ -170,21 +174,23 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
 
 
 class _Composite(torch.autograd.Function):
-    """(G, 6) u, v, Q_uu, Q_uv, Q_vv, log o and (G, 3) colours -> (tiles, 3, 64)."""
+    """(G, 6) u, v, Q_uu, Q_uv, Q_vv, log o and (G, 3) colours -> (I, 3, down, 8, across, 8)."""
 
     @staticmethod
-    def forward(ctx: Any, shape: Tensor, colour: Tensor, entries: _Entries, tiles: int) -> Tensor:
+    def forward(ctx: Any, shape: Tensor, colour: Tensor, entries: _Entries, grid: tuple[int, int, int]) -> Tensor:
         basis = _basis(shape)
         coefficients = _polynomial(shape, entries)
         colours = torch.cat([colour.index_select(0, entries.gaussian), colour.new_zeros(1, 3)])
-        image = shape.new_zeros(tiles, 3, _PIXELS)
+        images, down, across = grid
+        image = shape.new_zeros(images, 3, down, TILE, across, TILE)
         kept: list[Tensor] = []
         for members, rows in entries.buckets:
             chosen = coefficients.index_select(0, rows.flatten()).view(*rows.shape, 6)
-            optical = _product(basis, chosen.transpose(1, 2)).exp_()  # (T, 64, K)
-            covered = optical.cumsum(2).neg_().expm1_().neg_()  # 1 - e^-C
+            optical = _product(basis, chosen.transpose(1, 2)).clamp_min_(_OFF).exp_()  # (T, 64, K)
+            covered = optical.cumsum(2).neg_().exp_().neg_().add_(1)  # 1 - e^-C
             steps = _steps(colours, rows)
-            image[members] = (covered @ steps).transpose(1, 2)
+            i, y, x = _tile_place(members, down, across)
+            image[i, :, y, :, x] = (covered @ steps).transpose(1, 2).unflatten(2, (TILE, TILE))
             kept += [optical, covered, steps]
         ctx.save_for_backward(shape, *kept)
         ctx.entries = entries
@@ -200,7 +206,8 @@ class _Composite(torch.autograd.Function):
         by_entry = shape.new_zeros(total, 9)
         for i, (members, rows) in enumerate(entries.buckets):
             optical, covered, steps = kept[3 * i : 3 * i + 3]
-            back = grad.index_select(0, members)  # (T, 3, 64)
+            i, y, x = _tile_place(members, grad.shape[2], grad.shape[4])
+            back = grad[i, :, y, :, x].flatten(2)  # (T, 3, 64)
             to_steps = back @ covered  # (T, 3, K)
             to_colour = to_steps.clone()
             to_colour[:, :, 1:] -= to_steps[:, :, :-1]

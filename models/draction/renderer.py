@@ -127,17 +127,17 @@ class SceneRenderer(nn.Module):
         tint = depth_colour(place[..., 2], valid)
 
         batch, frame, _, kind = valid.nonzero(as_tuple=True)
-        index = torch.tensor(members, device=device)
-        place = place[valid]
+        rows = valid.flatten().nonzero().squeeze(1)  # index_select on rows is much cheaper than a mask
+        place = place.flatten(0, 3).index_select(0, rows)
         return Body(
             template=template,
             kind=kind,
             place=place,
-            from_origin=place - origin[batch],
-            velocity=velocity[valid],
+            from_origin=place - origin.index_select(0, batch),
+            velocity=velocity.flatten(0, 3).index_select(0, rows),
             radius=radius[batch, kind],
-            depth_rgb=tint[valid],
-            image=index[batch] * joints.shape[1] + frame,
+            depth_rgb=tint.flatten(0, 3).index_select(0, rows),
+            image=torch.tensor(members, device=device)[batch] * joints.shape[1] + frame,
         )
 
 
