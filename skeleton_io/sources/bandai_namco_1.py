@@ -29,7 +29,7 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
             setup=manner,
             repetition=number(take),
             captions=(f"{label}, {manner} style",),
-            topology_name="bandai_namco_1",
+            family="bandai",
         )
     ]
 

@@ -7,7 +7,7 @@ them), all levels are composed. The record keeps the file's own right-handed wor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -190,14 +190,14 @@ def forward(found: Motion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def clip(
     file: SourceFile, label: str | None = None, setup: str | None = None, repetition: str | None = None,
-    captions: tuple[str, ...] = (), topology_name: str | None = None,
+    captions: tuple[str, ...] = (), family: str = "bvh",
 ) -> SkeletonSequence:  # fmt: skip
     """The file's clip with these texts.
 
     Args:
         file: a BVH file.
         label, setup, repetition, captions: what the caller knows from elsewhere.
-        topology_name: None: "bvh" and the number of joints.
+        family: first part of the topology's name; the number of joints and a hash make it unique.
     """
     found = motion(file)
     positions, rotations = forward(found)
@@ -209,10 +209,11 @@ def clip(
     # Frame times are written with few digits: 0.0333333 means 30 frames per second.
     fps = float(round(rate)) if abs(rate - round(rate)) < 1e-3 * rate else rate
     given = file.fields.get("fps", fps)
+    topology = Topology(name=family, joints=tuple(names), bones=tuple(bones))
     return SkeletonSequence(
         id=file.item.id,
         dataset=file.dataset,
-        topology=Topology(name=topology_name or f"bvh{len(names)}", joints=tuple(names), bones=tuple(bones)),
+        topology=replace(topology, name=f"{family}{len(names)}_{topology.hash[:6]}"),
         positions=positions[:, None].astype(np.float32),
         orientations=turns[:, None].astype(np.float32),
         fps=given,
@@ -294,11 +295,10 @@ def _stature(positions: NDArray[np.float64], names: list[str], bones: list[tuple
 
 def _is_z_up(positions: NDArray[np.float64], names: list[str]) -> bool:
     """Head above ankles along z, not y, in the typical frame."""
-    needed = ("head", "left_ankle", "right_ankle")
-    if any(name not in names for name in needed):
+    ankles = [names.index(name) for name in ("left_ankle", "right_ankle") if name in names]
+    if "head" not in names or not ankles:
         return False
-    head, left, right = (positions[:, names.index(name)] for name in needed)
-    _, y, z = np.median(head - (left + right) / 2, axis=0)
+    _, y, z = np.median(positions[:, names.index("head")] - positions[:, ankles].mean(1), axis=0)
     return bool(abs(z) > 2 * abs(y))
 
 
