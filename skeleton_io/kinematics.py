@@ -52,7 +52,7 @@ def motion_facts(sequence: SkeletonSequence) -> MotionFacts:
         onsets=tuple((person, part, start) for start, person, part in onsets),
         contacts=contacts_of(tracks, sequence.fps),
         relations=relations_of(tracks),
-        bodies=tuple(_whole(person, track, activity, sequence.fps) for person, track in tracks.items()),
+        bodies=tuple(_whole(person, track, activity, events, sequence.fps) for person, track in tracks.items()),
     )
 
 
@@ -224,7 +224,9 @@ def _flights(track: PersonTracks, person: int, sequence: SkeletonSequence) -> li
     return out
 
 
-def _whole(person: int, track: PersonTracks, activity: list[PartActivity], fps: float) -> WholeBody:
+def _whole(
+    person: int, track: PersonTracks, activity: list[PartActivity], events: list[MotionEvent], fps: float
+) -> WholeBody:
     """Travel, turn and height of one person."""
     change = (track.body[-1] - track.body[0]) * [1, 0, 1]
     left, _, ahead, sideways = track.direction("body", change, 0)
@@ -235,12 +237,15 @@ def _whole(person: int, track: PersonTracks, activity: list[PartActivity], fps: 
     ]
     height = track.body[:, 1] - track.body[0, 1]
     rise = _off_floor(track)
-    paths = [a.path for a in activity if a.person == person and a.part in ("left_hand", "right_hand")]
-    moving = len(paths) == 2 and max(paths) > 2 * _LEAST["hand"]
+    hands = ("left_hand", "right_hand")
+    paths = [a.path for a in activity if a.person == person and a.part in hands]
+    # A path of noise alone says nothing about symmetry.
+    moving = len(paths) == 2 and any(e.person == person and e.part in hands for e in events)
     return WholeBody(
         person=person,
         travel=float(np.linalg.norm(change)),
         direction=_strongest(words),
+        nearer=math.nan if track.view == "space" else float(track.growth[-1] / track.growth[0]) - 1,
         turned=math.degrees(track.heading[-1] - track.heading[0]) if track.view == "space" else math.nan,
         lowest=float(height.min()),
         highest=float(height.max()),

@@ -90,6 +90,8 @@ class WholeBody:
     travel: float
     """Horizontal displacement, torso lengths."""
     direction: tuple[str, ...]
+    nearer: float
+    """How much the person grows in the picture from start to end, as a share; 0 where it does not, NaN in 3D."""
     turned: float
     """Degrees, positive to the person's left; NaN in 2D."""
     lowest: float

@@ -60,7 +60,7 @@ def _between(tracks: dict[int, PersonTracks], a: int, b: int, fps: float) -> lis
             chest = None if shoulders[0] is None or shoulders[1] is None else (shoulders[0] + shoulders[1]) / 2
         for side, hand in hands.items():
             if hand and chest is not None:
-                out.append(_meet(hand[0], chest * ratio, 0.70, "hand and other", (first, second), side, fps))
+                out.append(_meet(hand[0], chest * ratio, 0.80, "hand and other", (first, second), side, fps))
     return out
 
 

@@ -34,7 +34,7 @@ _LEAST_PRESENT = 0.3
 _SMOOTH_SECONDS = 0.1
 _TURN_SECONDS = 0.25
 # Shoulder width of an adult over torso length, seen from the front; used to tell front views from side views in 2D.
-_FRONT_WIDTH = 0.70
+_FRONT_WIDTH = 0.78
 
 View = Literal["space", "front", "side", "oblique"]
 
@@ -51,6 +51,7 @@ class PersonTracks:
         heading: (T,) radians, unwrapped, positive turns to the person's left; zeros in 2D.
         view: "space" for 3D; otherwise how the camera sees the person.
         unit: one torso length in the record's unit (metres or pixels).
+        growth: (T,) size of the person in the picture relative to its median; ones in 3D.
     """
 
     joints: dict[str, Array]
@@ -59,6 +60,7 @@ class PersonTracks:
     heading: Array
     view: View
     unit: float
+    growth: Array
 
     def joint(self, *names: str) -> Array | None:
         """(T, 3) the first of these joints that the person has."""
@@ -76,7 +78,7 @@ class PersonTracks:
         if part == "head":
             torso = self.joint("neck", "chest", "spine2", "spine3")
             origin = self.body if torso is None else torso
-        return self.turned(place - origin)
+        return self.turned((place - origin) / self.growth[:, None])
 
     def turned(self, vectors: Array) -> Array:
         """(T, 3) vectors from the record's axes to left, up, forward; 2D clips are left as they are."""
@@ -129,10 +131,25 @@ def person_tracks(sequence: SkeletonSequence, person: int) -> PersonTracks | Non
         ahead = np.cross(left, up)
         heading = np.unwrap(np.arctan2(ahead[:, 0], ahead[:, 2]))
         axes = np.stack([left, up, ahead], axis=1)
-        return PersonTracks(joints=joints, body=body, axes=axes, heading=heading, view="space", unit=unit)
+        still = np.ones(frames)
+        return PersonTracks(joints=joints, body=body, axes=axes, heading=heading, view="space", unit=unit, growth=still)
     axes, view = _flat_axes(joints, across)
+    growth = _growth(joints, sequence)
     heading = np.zeros(frames)
-    return PersonTracks(joints=joints, body=body, axes=axes, heading=heading, view=view, unit=unit)
+    return PersonTracks(joints=joints, body=body, axes=axes, heading=heading, view=view, unit=unit, growth=growth)
+
+
+def _growth(joints: dict[str, Array], sequence: SkeletonSequence) -> Array:
+    """(T,) a person who comes nearer grows: what all bones have in common, since a posture shortens only some."""
+    names = sequence.topology.joints
+    pairs = [(names[a], names[b]) for a, b in sequence.topology.bones if names[a] in joints and names[b] in joints]
+    lengths = [np.linalg.norm(joints[a] - joints[b], axis=-1) for a, b in pairs]
+    ratios = [length / np.median(length) for length in lengths if np.median(length) > 0.1]
+    if not ratios:
+        return np.ones(sequence.frames)
+    growth = smooth(np.median(ratios, axis=0), sequence.fps, 0.5)
+    # Small changes are noise and posture.
+    return growth if growth.max() / growth.min() > 1.15 else np.ones(sequence.frames)
 
 
 def _bridged(sequence: SkeletonSequence, person: int) -> dict[str, Array]:
@@ -149,6 +166,10 @@ def _bridged(sequence: SkeletonSequence, person: int) -> dict[str, Array]:
         for c in range(channels):
             track[:, c] = np.interp(time, time[seen], places[seen, j, c])
         out[name] = track
+    # COCO has no trunk between hips and shoulders.
+    shoulders = _middle(out, "shoulder")
+    if shoulders is not None and "neck" not in out and "chest" not in out:
+        out["neck"] = shoulders
     return out
 
 
@@ -193,7 +214,7 @@ def _flat_axes(joints: dict[str, Array], across: Array) -> tuple[Array, View]:
     if shoulders[0] is None or shoulders[1] is None:
         return axes, "oblique"
     width = float(np.median(np.abs(shoulders[0] - shoulders[1])[:, 0])) / _FRONT_WIDTH
-    if width > 0.75:
+    if width > 0.8:
         axes[:, 0, 0] = np.where(across[:, 0] >= 0, 1.0, -1.0)
         return axes, "front"
     ears = [joints[name] for name in ("left_ear", "right_ear", "left_shoulder", "right_shoulder") if name in joints]
