@@ -13,6 +13,8 @@ from torch import Tensor
 
 NEAR_M = 0.05
 """Centres nearer than this (or behind the camera) are not drawn: the linearised projection means nothing there."""
+STEEPEST = 20.0
+"""Largest |x/z| and |y/z| that is drawn (87 degrees off the axis), for the same reason."""
 COVARIANCE_FLOOR_PX2 = 1e-5
 """Added to the diagonal of the projected covariance, as in the authors' release."""
 
@@ -50,7 +52,7 @@ class Splats:
     Attributes:
         conic: (G, 5) u, v, Q_uu, Q_uv, Q_vv.
         spread: (G, 2) standard deviation along u and v, pixels.
-        visible: (G,) bool, in front of the near plane.
+        visible: (G,) bool, before the near plane and not beside the camera.
     """
 
     conic: Tensor
@@ -69,9 +71,10 @@ def project(means_cam: Tensor, radius: Tensor, image_index: Tensor, raster: Rast
         radius: (G,) standard deviations, metres.
         image_index: (G,) which image each belongs to.
     """
-    x, y, depth = means_cam.unbind(-1)
-    visible = depth.detach() > NEAR_M
-    z = torch.where(visible, depth, torch.ones_like(depth))  # a safe value, so that gradients stay finite
+    fixed = means_cam.detach()
+    visible = (fixed[:, 2] > NEAR_M) & (fixed[:, :2].abs().amax(1) < STEEPEST * fixed[:, 2])
+    # A safe place for the others, so that gradients stay finite.
+    x, y, z = torch.where(visible[:, None], means_cam, means_cam.new_tensor([0.0, 0.0, 1.0])).unbind(-1)
     focal = raster.focal[image_index]
     slope_x, slope_y, scale = x / z, y / z, focal / z
     u = focal * slope_x + raster.cx[image_index]

@@ -1,0 +1,137 @@
+"""The tiled rasteriser against the exact one, and both against the differences they should have."""
+
+import math
+
+import pytest
+import torch
+
+from models.draction.projection import Raster
+from models.draction.rasterize import rasterize
+from models.draction.rasterize_tiled import rasterize_tiled
+
+
+def raster_of(images, height, width, dtype=torch.float32, blur=0.3):
+    focal = torch.linspace(0.9, 1.1, images, dtype=dtype) * width
+    return Raster(
+        focal, torch.full((images,), width / 2.0, dtype=dtype), torch.full_like(focal, height / 2), height, width, blur
+    )
+
+
+def scene(seed, images, gaussians, height, width, dtype=torch.float32, blur=0.3):
+    """Random spheres, a few of them outside the image; opacities well above the tiled rasteriser's cut."""
+    rng = torch.Generator().manual_seed(seed)
+    count = images * gaussians
+    means = (torch.rand(count, 3, generator=rng, dtype=dtype) - 0.5) * torch.tensor([1.8, 1.8, 1.0], dtype=dtype)
+    means[:, 2] += 1.5
+    radius = 0.01 + 0.06 * torch.rand(count, generator=rng, dtype=dtype)
+    opacity = 0.05 + 0.9 * torch.rand(count, generator=rng, dtype=dtype)
+    colour = torch.rand(count, 3, generator=rng, dtype=dtype)
+    index = torch.randint(images, (count,), generator=rng)
+    return (means, radius, opacity, colour), index, raster_of(images, height, width, dtype, blur)
+
+
+def image_and_gradients(draw, inputs, index, raster):
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    image = draw(*leaves, index, raster)
+    cotangent = torch.randn(image.shape, generator=torch.Generator().manual_seed(1)).to(image.dtype)
+    return image.detach(), torch.autograd.grad((image * cotangent).sum(), leaves)
+
+
+@pytest.mark.parametrize(("images", "gaussians", "height", "width"), [(1, 5, 8, 8), (3, 40, 50, 33), (2, 300, 64, 96)])
+def test_tiled_equals_reference(images, gaussians, height, width):
+    inputs, index, raster = scene(gaussians, images, gaussians, height, width)
+    exact, exact_gradients = image_and_gradients(rasterize, inputs, index, raster)
+    fast, fast_gradients = image_and_gradients(rasterize_tiled, inputs, index, raster)
+    assert exact.shape == (images, 3, height, width)
+    assert exact.max() > 0.05
+    torch.testing.assert_close(fast, exact, atol=1e-3, rtol=0)
+    for name, a, b in zip(("means", "radius", "opacity", "colour"), fast_gradients, exact_gradients, strict=True):
+        scale = float(b.abs().max())
+        assert scale > 0, name
+        assert float((a - b).abs().max()) < 5e-3 * scale, name
+
+
+def test_one_gaussian_is_its_closed_form():
+    """On the axis: alpha = 1 - exp(-o exp(-r^2 / 2 sigma^2)) with sigma^2 = (f s / z)^2 + blur^2 + 1e-5."""
+    raster = Raster(torch.tensor([40.0]), torch.tensor([12.0]), torch.tensor([9.0]), 20, 24, 0.5)
+    arguments = (
+        torch.tensor([[0.0, 0.0, 2.0]]), torch.tensor([0.1]), torch.tensor([0.8]), torch.tensor([[1.0, 0.5, 0.25]]),
+        torch.tensor([0]), raster,
+    )  # fmt: skip
+    v, u = torch.meshgrid(torch.arange(20.0), torch.arange(24.0), indexing="ij")
+    squared = (u - 12) ** 2 + (v - 9) ** 2
+    alpha = 1 - torch.exp(-0.8 * torch.exp(-0.5 * squared / (2.0**2 + 0.5**2 + 1e-5)))
+    expected = alpha * torch.tensor([1.0, 0.5, 0.25])[:, None, None]
+    torch.testing.assert_close(rasterize(*arguments)[0], expected)
+    torch.testing.assert_close(rasterize_tiled(*arguments)[0], expected, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("draw", [rasterize, rasterize_tiled])
+def test_front_hides_back_across_the_list(draw):
+    """Depth decides, not the order of the input; images do not mix."""
+    raster = raster_of(2, 16, 16)
+    near, far = [0.0, 0.0, 1.0], [0.0, 0.0, 2.0]
+    means = torch.tensor([far, near, far])
+    red, green, blue = torch.eye(3)
+    image = draw(
+        means, torch.tensor([0.2, 0.1, 0.2]), torch.full((3,), 50.0), torch.stack([red, green, blue]),
+        torch.tensor([0, 0, 1]), raster,
+    )  # fmt: skip
+    torch.testing.assert_close(image[0, :, 8, 8], green, atol=1e-4, rtol=0)
+    torch.testing.assert_close(image[1, :, 8, 8], blue, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("draw", [rasterize, rasterize_tiled])
+def test_gradcheck(draw):
+    inputs, index, raster = scene(3, 2, 6, 8, 8, torch.float64)
+    # Wide and strong, so that the tiled rasteriser's cut lies outside the image and cannot move under a difference.
+    means, radius, opacity, colour = inputs
+    leaves = [x.requires_grad_() for x in (means * torch.tensor([0.2, 0.2, 1.0]), radius + 0.3, opacity, colour)]
+    assert torch.autograd.gradcheck(lambda *x: draw(*x, index, raster), leaves, atol=1e-6)
+
+
+@pytest.mark.parametrize("draw", [rasterize, rasterize_tiled])
+def test_degenerate_scenes_have_finite_gradients(draw):
+    """Behind the camera, on its plane, coincident, no radius, no opacity, far outside."""
+    means = torch.tensor(
+        [[0, 0, -1.0], [0.1, 0, 0.0], [0, 0, 1.0], [0, 0, 1.0], [0, 0, 1.0], [1e6, -1e6, 1.0], [0, 0, 1e-3]]
+    )
+    radius = torch.tensor([0.02, 0.02, 0.0, 0.02, 0.02, 0.02, 0.02])
+    opacity = torch.tensor([0.5, 0.5, 0.5, 0.5, 0.0, 0.5, 0.5])
+    inputs = (means, radius, opacity, torch.full((7, 3), 0.5))
+    index = torch.zeros(7, dtype=torch.long)
+    raster = raster_of(1, 16, 16, blur=0.0)
+    image, gradients = image_and_gradients(draw, inputs, index, raster)
+    assert torch.isfinite(image).all()
+    assert image.max() > 0.1
+    for gradient in gradients:
+        assert torch.isfinite(gradient).all()
+    # what is not before the camera takes no part
+    assert float(gradients[3][[0, 1, 6]].abs().max()) == 0
+
+
+@pytest.mark.parametrize("draw", [rasterize, rasterize_tiled])
+def test_nothing_to_draw_is_black_and_differentiable(draw):
+    empty = (
+        torch.zeros(0, 3),
+        torch.zeros(0),
+        torch.zeros(0, requires_grad=True),
+        torch.zeros(0, 3, requires_grad=True),
+    )
+    image = draw(*empty, torch.zeros(0, dtype=torch.long), raster_of(2, 9, 11))
+    assert image.shape == (2, 3, 9, 11)
+    assert not image.any()
+    (image.sum() + 0 * empty[3].sum()).backward()
+
+
+def test_crowded_tile_beyond_the_capacity_table():
+    """700 Gaussians on one spot: the list is longer than the largest prepared size."""
+    rng = torch.Generator().manual_seed(0)
+    means = torch.tensor([0.0, 0.0, 1.0]) + 0.01 * torch.rand(700, 3, generator=rng)
+    inputs = (means, torch.full((700,), 0.05), torch.full((700,), 0.02), torch.rand(700, 3, generator=rng))
+    index = torch.zeros(700, dtype=torch.long)
+    raster = raster_of(1, 24, 24)
+    exact, fast = rasterize(*inputs, index, raster), rasterize_tiled(*inputs, index, raster)
+    assert math.isclose(float(exact.max()), float(fast.max()), abs_tol=1e-3)
+    # 700 tails, each cut below 1e-4, add up: the limit is the cut times their number where all are cut at once
+    torch.testing.assert_close(fast, exact, atol=0.05, rtol=0)
