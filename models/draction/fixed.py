@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.config import RendererConfig
 from models.draction.appearance import starting_colours
 from models.draction.renderer import Body, SceneRenderer
 

@@ -142,7 +142,7 @@ class SceneRenderer(nn.Module):
 
 
 class Renderer(SceneRenderer):
-    """DrAction with learned appearance: about 1,200 weights, the same ones for every topology."""
+    """DrAction with learned appearance: about 1,600 weights, the same ones for every topology."""
 
     def __init__(self, cfg: RendererConfig, features: nn.Module | None = None) -> None:
         """Build from a configuration; `features` replaces the appearance by meaning (imported weights only)."""
