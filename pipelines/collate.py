@@ -109,6 +109,11 @@ def clip_input(
     return ClipInput(spec, torch.from_numpy(drawn), torch.from_numpy(moved[chosen]), camera)
 
 
+def on_device(clip: ClipInput, device: torch.device) -> ClipInput:
+    """The clip with its tensors on `device`; the renderer draws where the positions are."""
+    return dataclasses.replace(clip, positions=clip.positions.to(device), velocity=clip.velocity.to(device))
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """B clips with their questions.
@@ -129,15 +134,7 @@ class Batch:
         """The same batch with positions, velocity and tokens on `device`."""
         if device.type == "cpu":
             return self
-        clips = [
-            dataclasses.replace(
-                clip,
-                positions=clip.positions.to(device, non_blocking=True),
-                velocity=clip.velocity.to(device, non_blocking=True),
-            )
-            for clip in self.clips
-        ]
-        return dataclasses.replace(self, clips=clips, text=self.text.to(device))
+        return dataclasses.replace(self, clips=[on_device(c, device) for c in self.clips], text=self.text.to(device))
 
 
 Tokenize = Callable[[Sequence[str], Sequence[str], int, int], TextBatch]

@@ -7,6 +7,7 @@ each epoch is passed exactly once. A checkpoint needs (epoch, step) and nothing 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -140,4 +141,4 @@ def share(draws: Sequence[Draw], rank: int, world_size: int, micro_batch: int) -
     own = len(draws) // world_size
     parts = -(-own // micro_batch)
     edges = [rank * own + i * own // parts for i in range(parts + 1)]
-    return [draws[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [draws[a:b] for a, b in itertools.pairwise(edges)]

@@ -1,0 +1,128 @@
+"""Configuration + checkpoint -> SkeletonLLM, and its export: what a stage leaves and the next one starts from.
+
+An export is a folder or URI with renderer.safetensors, mllm/ (loads with `from_pretrained`), config.yaml (the whole
+configuration) and labels.json (set -> labels seen in training). Trains nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import yaml
+
+from models.draction import weights
+from models.draction.renderer import Renderer
+from models.mllm.hf import HFMultimodal
+from models.skeleton_llm import MLLM_FOLDER, RENDERER_FILE, SkeletonLLM
+from pipelines.config import FullConfig, decode, to_yaml
+from pipelines.errors import UserError
+from skeleton_io import storage
+
+CONFIG_FILE = "config.yaml"
+LABELS_FILE = "labels.json"
+
+
+@contextmanager
+def local_folder(uri: str) -> Iterator[Path]:
+    """A folder on this machine with what lies at `uri`: itself, or a download that lasts as long as the block.
+
+    Raises:
+        UserError: nothing is there.
+    """
+    if not storage.exists(uri):
+        raise UserError(f"no model at {uri}")
+    if storage.is_local(uri):
+        yield storage.local_path(uri)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield storage.download(uri, folder)
+
+
+def load_mllm(path: str, cfg: FullConfig) -> HFMultimodal:
+    """The multimodal LLM of a folder, a URI or a hub id.
+
+    Raises:
+        UserError: no such checkpoint, or one of an unsupported family.
+    """
+    try:
+        if "://" in path or Path(path).exists():
+            with local_folder(path) as folder:
+                return HFMultimodal.from_checkpoint(folder, cfg.mllm)
+        return HFMultimodal.from_checkpoint(path, cfg.mllm)
+    except (OSError, ValueError) as error:
+        raise UserError(f"mllm.path {path}: {' '.join(str(error).split())}") from None
+
+
+def fresh_renderer(cfg: FullConfig) -> Renderer:
+    """An untrained renderer; the same seed gives the same weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(cfg.seed)
+        return Renderer(cfg.renderer)
+
+
+def build_model(cfg: FullConfig, mllm_path: str) -> SkeletonLLM:
+    """An untrained renderer before the multimodal LLM of `mllm_path`.
+
+    Raises:
+        UserError: no such checkpoint, or the LLM does not take images of `renderer.image_size`.
+    """
+    model = SkeletonLLM(fresh_renderer(cfg), load_mllm(mllm_path, cfg))
+    check_image(model, cfg)
+    return model
+
+
+def check_image(model: SkeletonLLM, cfg: FullConfig) -> None:
+    """Refuses an image size that the vision encoder does not take.
+
+    Raises:
+        UserError: says which sizes fit.
+    """
+    try:
+        model.mllm.geometry.tokens(cfg.renderer.image_size)
+    except ValueError as error:
+        raise UserError(f"renderer.image_size: {error}") from None
+
+
+def continue_model(cfg: FullConfig, export_uri: str) -> SkeletonLLM:
+    """The exported model under `cfg`, whose rendering may differ: renderer weights are taken over where shapes agree.
+
+    Raises:
+        UserError: no export there.
+    """
+    renderer = fresh_renderer(cfg)
+    with local_folder(export_uri) as folder:
+        stored = weights.load_renderer(folder / RENDERER_FILE).state_dict()
+        own = renderer.state_dict()
+        fitting = {name: value for name, value in stored.items() if name in own and own[name].shape == value.shape}
+        renderer.load_state_dict(own | fitting)
+        mllm = HFMultimodal.from_checkpoint(folder / MLLM_FOLDER, cfg.mllm)
+    model = SkeletonLLM(renderer, mllm)
+    check_image(model, cfg)
+    return model
+
+
+def export_model(model: SkeletonLLM, cfg: FullConfig, labels: Mapping[str, Sequence[str]], uri: str) -> None:
+    """Writes the export; adapters are merged into the LLM's weights. All of `model` must be in this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_export(folder)
+        (Path(folder) / CONFIG_FILE).write_text(to_yaml(cfg))
+        (Path(folder) / LABELS_FILE).write_text(json.dumps({s: list(names) for s, names in labels.items()}, indent=1))
+        storage.upload(folder, uri)
+
+
+def load_model(export_uri: str) -> tuple[SkeletonLLM, FullConfig, dict[str, tuple[str, ...]]]:
+    """The exported model, the configuration it was trained with, and the labels it saw (set -> labels).
+
+    Raises:
+        UserError: no export there.
+    """
+    with local_folder(export_uri) as folder:
+        cfg = decode(yaml.safe_load((folder / CONFIG_FILE).read_text()), f"{export_uri}/{CONFIG_FILE}")
+        labels = json.loads((folder / LABELS_FILE).read_text())
+        model = SkeletonLLM.load_export(folder, cfg.mllm)
+    return model, cfg, {name: tuple(found) for name, found in labels.items()}

@@ -1,0 +1,204 @@
+"""Stage: trains the stages of the table, each from the export of the one before: one Ray Train run per stage.
+
+Shards, rationales and a multimodal LLM -> train/<stage>/ with metrics, checkpoints and export/. A finished stage is
+skipped; one that was stopped, with its workers or with this driver, goes on from its newest checkpoint.
+`python -m pipelines.train --config X --out RUN --local` trains in this process, without Ray and DeepSpeed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from pipelines import manifest
+from pipelines.config import FullConfig, StageConfig, digest
+from pipelines.datasource import ClipStore
+from pipelines.errors import UserError
+from pipelines.manifest import RunPaths
+from pipelines.selection import select
+from pipelines.train_loop import StageJob, StageLoop
+from skeleton_io import storage
+
+RUNS = "checkpoints"
+"""Folder of a stage below which Ray Train keeps its runs and their checkpoints."""
+Runner = Callable[[StageJob, str], dict[str, Any]]
+
+
+def checked_sets(cfg: FullConfig, store: ClipStore, sets: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the sets to train on.
+
+    Raises:
+        UserError: the shards hold no such set.
+    """
+    wanted = sets or cfg.train.sets or store.sets
+    unknown = sorted(set(wanted) - set(store.sets))
+    if unknown:
+        raise UserError(f"train.sets names {', '.join(unknown)}; the shards hold {', '.join(store.sets)}")
+    return tuple(sorted(wanted))
+
+
+def shared_settings(cfg: FullConfig) -> Any:
+    """What all stages share and what decides their result; how often is saved and retried does not."""
+    return dataclasses.replace(cfg.train, stages=(), checkpoint_every=1, keep_checkpoints=1, max_failures=0)
+
+
+def start_key(cfg: FullConfig, paths: RunPaths, start: str | None) -> object:
+    """What identifies the model that a stage starts from."""
+    if start is not None:
+        found = manifest.read_manifest(start.rstrip("/").rsplit("/", 1)[0])
+        return found["key"] if found else start
+    if cfg.mllm.path:
+        return cfg.mllm.path
+    found = manifest.read_manifest(paths.mllm)
+    if found is None:
+        raise UserError(f"no multimodal LLM in {paths.mllm}; run `skel tiny-mllm` first, or set mllm.path")
+    return found["key"]
+
+
+def stage_key(cfg: FullConfig, paths: RunPaths, stage: StageConfig, start: str | None, sets: tuple[str, ...]) -> str:
+    """Hash of everything that decides a stage's result."""
+    store = ClipStore(paths.shards)
+    chosen = checked_sets(cfg, store, sets)
+    selection = select(cfg, store)
+    clips = {name: (selection.train[name], selection.validation[name]) for name in chosen}
+    texts = None
+    if "rationale" in stage.tasks:
+        found = manifest.read_manifest(paths.rationales)
+        if found is None:
+            raise UserError(f"stage {stage.name} needs rationales, none in {paths.rationales}; run `skel rationales`")
+        texts = found["key"]
+    before = start_key(cfg, paths, start)
+    return digest(
+        "train", 1, cfg.seed, stage, shared_settings(cfg), cfg.renderer, cfg.mllm, clips, store.digest, texts, before
+    )
+
+
+def make_job(
+    cfg: FullConfig, paths: RunPaths, stage: StageConfig, start: str | None, out: str, sets: tuple[str, ...]
+) -> StageJob:
+    """The job of one stage of a run."""
+    return StageJob(
+        cfg=cfg,
+        stage=stage,
+        shards=paths.shards,
+        rationales=paths.rationales,
+        mllm=cfg.mllm.path or paths.mllm,
+        start=start,
+        out=out,
+        sets=checked_sets(cfg, ClipStore(paths.shards), sets),
+    )
+
+
+def train_stage(
+    cfg: FullConfig,
+    paths: RunPaths,
+    stage: StageConfig,
+    start: str | None,
+    out: str,
+    sets: tuple[str, ...] = (),
+    runner: Runner | None = None,
+) -> dict[str, Any]:
+    """Trains one stage; goes on from its newest checkpoint where one with the same key was broken off.
+
+    Args:
+        cfg: the run's configuration.
+        paths: the run: shards, rationales and the tiny LLM are found there.
+        stage: the row of the table.
+        start: export to start from; None: the LLM's checkpoint and a fresh renderer.
+        out: URI of the stage's folder.
+        sets: sets to train on; empty: those of `train.sets`, or all.
+        runner: how; None: Ray Train with DeepSpeed.
+
+    Returns:
+        Summary with steps, first and last loss, rates, validation accuracy, the renderer's change, and `export`.
+
+    Raises:
+        UserError: the cluster is too small, or an input is missing.
+        StageFailed: the loss is not a number, or the workers failed too often.
+    """
+    job = make_job(cfg, paths, stage, start, out, sets)
+    key = stage_key(cfg, paths, stage, start, sets)
+    runs = storage.join(out, RUNS)
+    if storage.exists(runs):
+        # Other keys are other results: their checkpoints must not be taken up by a later change back.
+        for name in {file.split("/", 1)[0] for file in storage.list_files(runs)} - {key}:
+            storage.remove(storage.join(runs, name))
+    return (runner or run_ray)(job, key)
+
+
+def run_ray(job: StageJob, key: str) -> dict[str, Any]:
+    """One `TorchTrainer.fit()`."""
+    from pipelines.ray_stage import fit
+
+    return fit(job, storage.join(job.out, RUNS), key)
+
+
+def run_local(job: StageJob, key: str) -> dict[str, Any]:
+    """The same loop in this process: plain torch, all cores."""
+    from pipelines.context import LocalContext
+
+    job = dataclasses.replace(job, deepspeed=False)
+    folder = storage.join(job.out, RUNS, key)
+    loop = StageLoop(job, LocalContext(folder, job.cfg.train.keep_checkpoints))
+    loop.run()
+    return loop.finish()
+
+
+def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[str, Any]:
+    """All stages of the table in order; each finished one is skipped.
+
+    Raises:
+        UserError: the table is empty, or see `train_stage`.
+    """
+    if not cfg.train.stages:
+        raise UserError("nothing to train: train.stages is empty")
+    start: str | None = None
+    summaries = []
+    for stage in cfg.train.stages:
+        out = storage.join(paths.train, stage.name)
+        key = stage_key(cfg, paths, stage, start, ())
+
+        def work(stage: StageConfig = stage, start: str | None = start, out: str = out) -> dict[str, Any]:
+            return train_stage(cfg, paths, stage, start, out, runner=runner)
+
+        summary = manifest.run_stage(f"train {stage.name}", out, key, work)
+        summaries.append(summary)
+        start = summary["export"]
+    return {"stages": summaries, "export": start}
+
+
+def train_local(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
+    """`run` in this process, without Ray and DeepSpeed."""
+    return run(cfg, paths, run_local)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the module; `skel train` is the usual way."""
+    from pipelines import config as configuration
+    from pipelines import full
+    from pipelines.cluster import connected, set_offline
+
+    parser = argparse.ArgumentParser(prog="python -m pipelines.train", description=__doc__)
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--local", action="store_true", help="in this process, without Ray and DeepSpeed")
+    args, rest = parser.parse_known_args(argv)
+
+    def work() -> None:
+        set_offline()
+        cfg = configuration.override(configuration.load(args.config), rest)
+        paths = RunPaths(full.absolute(args.out))
+        if args.local:
+            train_local(cfg, paths)
+            return
+        with connected():
+            run(cfg, paths)
+
+    return full.guarded(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Numbers of each step -> metrics.jsonl, TensorBoard and progress lines. Used by rank 0 only; chooses nothing.
+
+A line of metrics.jsonl: step (from 1), epoch, loss (mean over clips of the mean over answer tokens, without
+smoothing), loss/<task>, objective (with smoothing), lr/<group>, grad_norm, seconds, clips, tokens (images included),
+clips_per_second, tokens_per_second, data_wait_share.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from typing import Any
+
+from pipelines.progress import Progress
+from skeleton_io import storage
+
+METRICS_FILE = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+_FLUSH_S = 20.0
+_ENDS = 10
+"""Steps that the first and the last loss of a summary are averaged over."""
+
+
+class TrainLog:
+    """Metrics of one stage.
+
+    Args:
+        out: URI of the stage.
+        name: shown in progress lines.
+        steps: of the whole stage.
+        global_batch: clips per step.
+        done: steps that a checkpoint has; what was written about later ones is dropped.
+    """
+
+    def __init__(self, out: str, name: str, steps: int, global_batch: int, done: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.out, self.rows = out, [row for row in read_rows(out) if row["step"] <= done] if done else []
+        self.progress = Progress(f"train {name}", steps * global_batch, "clips")
+        self.progress.skip(done * global_batch)
+        board = storage.join(out, TENSORBOARD)
+        if not done:
+            storage.remove(board)
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        if storage.is_local(board):
+            target = str(storage.local_path(board))
+        else:
+            self._folder = tempfile.TemporaryDirectory()
+            target = self._folder.name
+        self.board_uri = board
+        self.writer = SummaryWriter(target, purge_step=done + 1)
+        self.flushed = time.monotonic()
+
+    def add(self, row: dict[str, Any]) -> None:
+        """One step."""
+        self.rows.append(row)
+        for key, value in row.items():
+            if key not in ("step", "clips", "tokens", "seconds"):
+                self.writer.add_scalar(key, value, row["step"])
+        self.progress.add(row["clips"], f"loss {row['loss']:.3f}, data wait {100 * row['data_wait_share']:.0f} %")
+        if time.monotonic() - self.flushed > _FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Everything so far is on storage when this returns."""
+        self.writer.flush()
+        storage.write_atomic(storage.join(self.out, METRICS_FILE), "".join(json.dumps(r) + "\n" for r in self.rows))
+        if self._folder is not None:
+            storage.upload(self._folder.name, self.board_uri)
+        self.flushed = time.monotonic()
+
+    def close(self) -> None:
+        """Flushes and lets go of the files."""
+        self.flush()
+        self.writer.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+def read_rows(out: str) -> list[dict[str, Any]]:
+    """Lines of a stage's metrics.jsonl; none where there is no file."""
+    uri = storage.join(out, METRICS_FILE)
+    return [json.loads(line) for line in storage.read_text(uri).splitlines()] if storage.exists(uri) else []
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Steps, first and last loss, rates of a stage from its lines."""
+    clips, seconds = sum(r["clips"] for r in rows), sum(r["seconds"] for r in rows)
+    first, last = rows[:_ENDS], rows[-_ENDS:]
+    return {
+        "steps": len(rows),
+        "clips": clips,
+        "loss_first": sum(r["loss"] for r in first) / len(first),
+        "loss_last": sum(r["loss"] for r in last) / len(last),
+        "train_seconds": seconds,
+        "clips_per_second": clips / seconds,
+        "tokens_per_second": sum(r["tokens"] for r in rows) / seconds,
+        "data_wait_share": sum(r["data_wait_share"] * r["seconds"] for r in rows) / seconds,
+    }

@@ -1,0 +1,287 @@
+"""One stage on one rank: batches -> losses -> steps, with checkpoints, metrics, validation and the export.
+
+Sees a TrainContext and an Engine: the same loop runs under Ray Train with DeepSpeed, in one plain process, in a test.
+Everything random is drawn from (seed, epoch, step) or (seed, epoch, clip), so a resumed stage goes on exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.objectives import lm_objective
+from models.skeleton_llm import SkeletonLLM
+from models.trainable import set_trainable
+from pipelines import checkpoint, schedule, train_log, validate
+from pipelines.collate import Batch, Collator
+from pipelines.config import FullConfig, StageConfig
+from pipelines.context import TrainContext
+from pipelines.datasource import ClipStore
+from pipelines.errors import StageFailed
+from pipelines.model import build_model, continue_model, export_model
+from pipelines.prefetch import Prefetcher
+from pipelines.sampler import Sampler, share, stage_seed
+from pipelines.selection import Selection, select
+from pipelines.tasks import TaskBook
+from pipelines.train_log import TrainLog
+from pipelines.zero import Engine, Forward, PlainEngine, ZeroEngine
+from skeleton_io import storage
+
+
+@dataclass(frozen=True)
+class StageJob:
+    """What a rank needs to train one stage; plain data that travels to the workers.
+
+    Attributes:
+        cfg: the run's configuration.
+        stage: the row of the stage table.
+        shards: URI of the shard set.
+        rationales: URI of the teacher's answers.
+        mllm: checkpoint of the multimodal LLM, for a start from nothing.
+        start: export to go on from; None starts from `mllm` and a fresh renderer.
+        out: URI of the stage.
+        sets: sets to train on; empty: those of `train.sets`, or all.
+        max_clips: training clips used, chosen by hash; 0 uses all.
+        deepspeed: whether the engine is DeepSpeed's.
+    """
+
+    cfg: FullConfig
+    stage: StageConfig
+    shards: str
+    rationales: str
+    mllm: str
+    start: str | None
+    out: str
+    sets: tuple[str, ...] = ()
+    max_clips: int = 0
+    deepspeed: bool = True
+
+
+def chosen_sets(job: StageJob, selection: Selection) -> list[str]:
+    """Names of the sets that the stage trains on, sorted."""
+    return sorted(job.sets or job.cfg.train.sets or selection.train)
+
+
+def training_keys(job: StageJob, selection: Selection) -> dict[str, tuple[str, ...]]:
+    """Set -> keys of the clips that the stage trains on."""
+    keys = {name: selection.train[name] for name in chosen_sets(job, selection)}
+    if job.max_clips:
+        kept = set(validate.sample(keys, job.max_clips))
+        keys = {name: tuple(k for k in found if k in kept) for name, found in keys.items()}
+    return keys
+
+
+def start_model(job: StageJob) -> SkeletonLLM:
+    """The model that the stage starts from, with adapters where it trains them, and everything else frozen."""
+    model = build_model(job.cfg, job.mllm) if job.start is None else continue_model(job.cfg, job.start)
+    if "lora" in job.stage.trains:
+        model.mllm.add_lora(job.cfg.mllm.lora, job.cfg.seed)
+    set_trainable(model, job.stage.trains)
+    return model.train()
+
+
+def snapshot(model: SkeletonLLM) -> dict[str, Tensor]:
+    """A copy of the renderer's weights, float64 on the CPU."""
+    return {name: p.detach().double().cpu().clone() for name, p in model.renderer.named_parameters()}
+
+
+class StageLoop:
+    """Trains one stage on this rank. Building it restores the newest checkpoint.
+
+    Args:
+        job: what to train.
+        ctx: this rank's surroundings.
+        logged: whether rank 0 writes metrics and progress lines.
+    """
+
+    def __init__(self, job: StageJob, ctx: TrainContext, logged: bool = True) -> None:
+        self.job, self.ctx = job, ctx
+        self.train = job.cfg.train
+        store = ClipStore(job.shards)
+        self.clip, self.selection = store.clip, select(job.cfg, store)
+        self.labels = {name: self.selection.labels[name] for name in chosen_sets(job, self.selection)}
+        self.sampler = Sampler(training_keys(job, self.selection), job.stage.tasks, self.train.set_temperature)
+        self.seed = stage_seed(job.cfg.seed, job.stage.name)
+        self.steps = self.sampler.steps(job.stage.epochs, self.train.global_batch)
+        self.model = start_model(job)
+        self.before = snapshot(self.model)
+        self.collator = Collator(
+            store.clip, self._book(), self.model.mllm.tokenize, job.cfg.renderer, self.train.augment, self.seed
+        )
+        self.engine = self._engine()
+        place = checkpoint.restore(self.engine, ctx)
+        self.done = 0 if place is None else self.sampler.first_step(place[0], self.train.global_batch) + place[1]
+        self.log: TrainLog | None = None
+        if logged and ctx.rank == 0:
+            self.log = TrainLog(job.out, job.stage.name, self.steps, self.train.global_batch, self.done)
+
+    def _book(self) -> TaskBook:
+        """Questions and answers; the teacher's texts are read only where they are asked for."""
+        texts: dict[str, str] = {}
+        if "rationale" in self.job.stage.tasks:
+            from pipelines.rationales import load_rationales
+
+            texts = load_rationales(self.job.rationales)
+        return TaskBook(self.labels, texts)
+
+    def _engine(self) -> Engine:
+        """DeepSpeed or plain torch around the model, on this rank's device."""
+        own = self.train.global_batch // self.ctx.world_size
+        micro_batches = -(-own // self.train.micro_batch)
+        forward = Forward(self.model, self.job.cfg.mllm.precision).to(self.ctx.device)
+        if not self.job.deepspeed:
+            return PlainEngine(forward, self.job.stage, self.train, micro_batches)
+        return ZeroEngine(forward, self.job.stage, self.train, -(-own // micro_batches), micro_batches)
+
+    def build(self, number: int) -> list[Batch]:
+        """This rank's micro batches of one step, counted over the stage."""
+        epoch, step = self.sampler.place(number, self.train.global_batch)
+        draws = self.sampler.batch(self.seed, epoch, step, self.train.global_batch)
+        return [
+            self.collator(part) for part in share(draws, self.ctx.rank, self.ctx.world_size, self.train.micro_batch)
+        ]
+
+    def run(self, until: int | None = None) -> None:
+        """Trains up to a step (None: to the end), with a checkpoint every `checkpoint_every` steps and at the end.
+
+        Raises:
+            StageFailed: the loss is not a number; the clips of that step are saved beside the metrics.
+        """
+        last = self.steps if until is None else min(until, self.steps)
+        if self.done >= last:
+            return
+        batches = Prefetcher(self.build, self.done, last)
+        waited, start = 0.0, time.perf_counter()
+        try:
+            for micro_batches in batches:
+                row = self._step(micro_batches)
+                now = time.perf_counter()
+                self._record(row, now - start, batches.waited - waited)
+                start, waited = now, batches.waited
+                self.done += 1
+                if self.done % self.train.checkpoint_every == 0 and self.done < last:
+                    self.save({})
+                    start = time.perf_counter()
+        finally:
+            batches.close()
+
+    def _step(self, batches: Sequence[Batch]) -> dict[str, Any]:
+        """One optimiser step; returns its numbers, summed over the ranks.
+
+        Each clip weighs 1 / global batch, however the batch is cut: the mean over a micro batch's clips is weighted by
+        its size, and the engine averages over micro batches and ranks.
+        """
+        # Dropout must not depend on what was drawn before a restart.
+        torch.manual_seed((self.seed + 7919 * self.done + self.ctx.rank) & 0x7FFFFFFF)
+        names = list(self.job.stage.tasks) + (["mqa"] if "mqa" not in self.job.stage.tasks else [])
+        sums, clips, tokens, objective = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0), 0, 0.0
+        weight = len(batches) * self.ctx.world_size / self.train.global_batch
+        for batch in batches:
+            ready = batch.to(self.ctx.device)
+            out = self.engine.forward(ready.clips, ready.text)
+            loss = lm_objective(out, self.job.stage.label_smoothing, reduction="example")
+            self.engine.backward(loss * (weight * len(batch.keys)))
+            objective += float(loss.detach()) * len(batch.keys)
+            tokens += int(batch.text.attention_mask.sum())
+            for task, value in zip(batch.tasks, out.example_loss.detach().tolist(), strict=True):
+                sums[task] += value
+                clips[task] += 1
+        total = self.ctx.sum([objective, tokens, *sums.values(), *clips.values()])
+        if not math.isfinite(total[0]):
+            self._not_a_number()
+        factor = schedule.factor(self.done, self.steps, self.train.warmup_share)
+        norm = self.engine.step(factor)
+        by_task = dict(zip(names, zip(total[2 : 2 + len(names)], total[2 + len(names) :], strict=True), strict=True))
+        row: dict[str, Any] = {"loss": sum(s for s, _ in by_task.values()) / self.train.global_batch}
+        row |= {f"loss/{task}": s / n for task, (s, n) in by_task.items() if n}
+        row |= {"objective": total[0] / self.train.global_batch, "tokens": int(total[1]), "grad_norm": norm}
+        return row | {f"lr/{name}": self.job.stage.learning_rate[name] * factor for name in self.job.stage.trains}
+
+    def _record(self, row: dict[str, Any], seconds: float, waited: float) -> None:
+        """Adds rates and writes the line."""
+        if self.log is None:
+            return
+        batch = self.train.global_batch
+        rates = {
+            "seconds": seconds,
+            "clips": batch,
+            "clips_per_second": batch / seconds,
+            "tokens_per_second": row["tokens"] / seconds,
+            "data_wait_share": min(1.0, waited / seconds),
+        }
+        self.log.add({"step": self.done + 1, "epoch": self.done * batch / len(self.sampler), **row, **rates})
+
+    def _not_a_number(self) -> None:
+        """Saves the step's clips and ends the stage. Every rank gets here, as the loss is summed over all."""
+        epoch, step = self.sampler.place(self.done, self.train.global_batch)
+        draws = self.sampler.batch(self.seed, epoch, step, self.train.global_batch)
+        uri = storage.join(self.job.out, f"nan-step-{self.done + 1}.json")
+        if self.ctx.rank == 0:
+            asked = [{"key": d.key, "visit": d.visit, "task": d.task, "positive": d.positive} for d in draws]
+            storage.write_atomic(uri, json.dumps({"seed": self.seed, "epoch": epoch, "step": step, "clips": asked}))
+            if self.log is not None:
+                self.log.flush()
+        raise StageFailed(
+            f"stage {self.job.stage.name}: the loss is not a number at step {self.done + 1} of {self.steps}; its clips "
+            f"are listed in {uri}; the last checkpoint is kept"
+        )
+
+    def save(self, metrics: dict[str, Any]) -> None:
+        """A checkpoint of where the stage stands; metrics go with it."""
+        epoch, step = self.sampler.place(self.done, self.train.global_batch)
+        if self.log is not None:
+            self.log.flush()
+        checkpoint.save(self.engine, self.ctx, epoch, step, metrics)
+
+    def validate(self, most: int) -> tuple[float | None, int]:
+        """(accuracy on at most `most` validation clips of the trained sets, number of clips); None without clips."""
+        keys = validate.sample({name: self.selection.validation[name] for name in self.labels}, most)
+        bf16 = self.job.cfg.mllm.precision == "bf16"
+        batch = self.train.micro_batch
+        found = validate.accuracy(
+            self.model, keys, self.clip, self.labels, self.job.cfg.renderer, self.ctx, batch, bf16
+        )
+        return found, len(keys)
+
+    def finish(self) -> dict[str, Any]:
+        """Last checkpoint, validation, export, summary (the summary on rank 0; others return an empty one)."""
+        self.save({"step": self.done})
+        accuracy, clips = self.validate(self.train.validate_clips)
+        export = storage.join(self.job.out, "export")
+        summary: dict[str, Any] = {}
+        with self.engine.gathered():
+            if self.ctx.rank == 0:
+                after = snapshot(self.model)
+                export_model(self.model, self.job.cfg, self.labels, export)
+                summary = self._summary(after) | {"export": export}
+        self.ctx.barrier()
+        if summary and self.log is not None:
+            summary |= {"validation_accuracy": accuracy, "validation_clips": clips}
+            self.log.close()
+        return summary
+
+    def _summary(self, after: dict[str, Tensor]) -> dict[str, Any]:
+        """Numbers of the stage; the renderer's change is the norm of the difference to where the stage started."""
+        changes = {name: float((after[name] - self.before[name]).norm()) for name in after}
+        moved = math.sqrt(sum(c * c for c in changes.values()))
+        size = math.sqrt(sum(float(t.square().sum()) for t in self.before.values()))
+        numbers = train_log.summary(self.log.rows) if self.log is not None else {}
+        return {
+            "name": self.job.stage.name,
+            "tasks": list(self.job.stage.tasks),
+            "trains": list(self.job.stage.trains),
+            "epochs": self.job.stage.epochs,
+            "training_clips": len(self.sampler),
+            "workers": self.ctx.world_size,
+            **numbers,
+            "renderer_change": moved,
+            "renderer_change_relative": moved / size,
+            "renderer_tensors": [{"name": name, "change": change} for name, change in changes.items()],
+        }
