@@ -22,6 +22,8 @@ _LEAST_BODY = 0.18
 _LEAST_TURN = math.radians(50)
 _STILL_SPEED = 0.35
 _LIFT = 0.10
+# Nobody stays in the air for longer: a slower rise is the floor rising in a tilted camera, or stairs.
+_LONGEST_FLIGHT = 0.9
 
 
 def motion_facts(sequence: SkeletonSequence) -> MotionFacts:
@@ -197,6 +199,11 @@ def _off_floor(track: PersonTracks) -> Array | None:
     return np.min(rise, axis=0)
 
 
+def _flight_spans(rise: Array, fps: float) -> list[tuple[int, int]]:
+    spans = active_spans(rise, _LIFT, gap=0, least=2)
+    return [(first, last) for first, last in spans if last - first <= _LONGEST_FLIGHT * fps]
+
+
 def _flights(track: PersonTracks, person: int, sequence: SkeletonSequence) -> list[MotionEvent]:
     """Moments at which both feet and the pelvis are higher than at the start."""
     rise = _off_floor(track)
@@ -204,7 +211,7 @@ def _flights(track: PersonTracks, person: int, sequence: SkeletonSequence) -> li
         return []
     fps = sequence.fps
     out = []
-    for first, last in active_spans(rise, _LIFT, gap=0, least=2):
+    for first, last in _flight_spans(rise, fps):
         height = float(rise[first : last + 1].max())
         out.append(
             MotionEvent(
@@ -249,6 +256,6 @@ def _whole(
         turned=math.degrees(track.heading[-1] - track.heading[0]) if track.view == "space" else math.nan,
         lowest=float(height.min()),
         highest=float(height.max()),
-        airborne=0.0 if rise is None else float((rise > _LIFT).sum() / fps),
+        airborne=0.0 if rise is None else sum(last - first + 1 for first, last in _flight_spans(rise, fps)) / fps,
         symmetry=min(paths) / max(paths) if moving else math.nan,
     )

@@ -25,13 +25,14 @@ def contacts_of(tracks: dict[int, PersonTracks], fps: float) -> tuple[Contact, .
     for person, track in tracks.items():
         hands = {side: _hand(track, side) for side in ("left", "right")}
         left, right = hands["left"], hands["right"]
-        # In a picture from the side everything in front of the body overlaps: only 3D and front views can tell.
-        if track.view in ("space", "front"):
+        # In a picture from the side, or of a turn, everything in front of the body overlaps.
+        steady = bool((track.axes[:, 0, 0] == track.axes[0, 0, 0]).all())
+        if track.view == "space" or (track.view == "front" and steady):
             if left and right:
                 out.append(_meet(left[0], right[0], left[1], "own hands", (person,), "both", fps))
             # The middle of the head is further from a hand at the mouth than the nose is.
             nose, head = track.joint("nose"), track.joint("head")
-            goal, extra = (head, 0.18) if nose is None else (nose, 0.08)
+            goal, extra = (head, 0.14) if nose is None else (nose, 0.08)
             for side, hand in hands.items():
                 if hand and goal is not None:
                     out.append(_meet(hand[0], goal, hand[1] + extra, "hand and head", (person,), side, fps))

@@ -84,8 +84,9 @@ def leaks(text: str, label: str) -> bool:
 
 
 def _stems(text: str) -> list[str]:
-    """Words without their endings: swing, swings and swinging are one."""
-    return [re.sub(r"(?<=\w{2})(?:ing|ed|es|s|e)+$", "", word) for word in re.findall(r"[a-z0-9]+", text.lower())]
+    """Words without their endings: swing, swings and swinging are one; so are wave and waving, not by and bye."""
+    words = [re.sub(r"(?<=\w{2})(?:ing|ed|es|s)+$", "", word) for word in re.findall(r"[a-z0-9]+", text.lower())]
+    return [re.sub(r"(?<=\w{3})e$", "", word) for word in words]
 
 
 def _unless_leaking(text: str, label: str) -> str:

@@ -116,7 +116,8 @@ def test_a_label_that_is_part_of_the_vocabulary_does_not_leak():
     assert answer.steps
     assert leaks("Both hands swing.", "Swinging")
     assert leaks("the body goes forward", "go forward")
-    assert not leaks("the right elbow goes up", "bow")
+    assert not leaks("the right elbow goes up by 0.1 m", "bow")
+    assert not leaks("the right hand goes up by 0.1 m", "bye")
 
 
 def test_no_motion_and_no_body():
