@@ -213,9 +213,9 @@ def ask_all(cfg: FullConfig, shards_uri: str, out: str, asked: list[dict[str, st
             compute=ray.data.ActorPoolStrategy(size=min(cfg.rationales.actors, parts)),
             num_cpus=0.5,
         )
-        for batch in reports.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
-            failed += int(batch["failed"].sum())
-            progress.add(int(batch["asked"].sum()), f"{failed} without answer" if failed else "")
+        for report in reports.iter_rows():
+            failed += int(report["failed"])
+            progress.add(int(report["asked"]), f"{failed} without answer" if failed else "")
     return _finish(cfg, out, asked, len(todo))
 
 

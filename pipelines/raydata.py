@@ -41,12 +41,10 @@ def spread(work: Callable[[Job], Job], jobs: Sequence[Job], workers: int = 0) ->
     if not jobs:
         return
     quiet()
+
+    def run(row: dict[str, Any]) -> dict[str, Any]:
+        return {"result": json.dumps(work(json.loads(row["job"])))}
+
     rows = ray.data.from_items([{"job": json.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
-    done = rows.map(_run, fn_args=(work,), concurrency=workers or None)
-    for batch in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        for text in batch.column("result").to_pylist():
-            yield json.loads(text)
-
-
-def _run(row: dict[str, Any], work: Callable[[Job], Job]) -> dict[str, Any]:
-    return {"result": json.dumps(work(json.loads(row["job"])))}
+    for row in rows.map(run, concurrency=workers or None).iter_rows():
+        yield json.loads(row["result"])
