@@ -12,7 +12,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,9 +30,6 @@ from pipelines.raydata import quiet
 from pipelines.selection import Selection, select
 from skeleton_io import storage
 from skeleton_io.splits import protocol_named
-
-if TYPE_CHECKING:
-    from models.draction.renderer import ClipInput
 
 ROWS = pa.schema(
     [
@@ -60,11 +57,6 @@ class Question:
     label: str
 
 
-def on_device(clip: ClipInput, device: str) -> ClipInput:
-    """The clip with its tensors on `device`; the renderer draws where the positions are."""
-    return dataclasses.replace(clip, positions=clip.positions.to(device), velocity=clip.velocity.to(device))
-
-
 class Scorer:
     """One actor: loads the exported model once, then scores batches of clips.
 
@@ -84,7 +76,7 @@ class Scorer:
 
         torch.set_num_threads(1)
         self.model, self.trained, _ = load_model(model_uri)
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device).eval()
         self.store = ClipStore(shards_uri)
         self.candidates, self.cfg = candidates, cfg.evaluate
@@ -104,7 +96,7 @@ class Scorer:
         """Columns key, set, label of N clips -> N rows of `ROWS`."""
         import torch
 
-        from pipelines.collate import clip_input
+        from pipelines.collate import clip_input, on_device
 
         keys, sets = [str(k) for k in batch["key"]], [str(s) for s in batch["set"]]
         clips = [
@@ -112,12 +104,15 @@ class Scorer:
         ]
         candidates = [self.candidates[s] for s in sets]
         questions = [prompts.mqa_prompt(names) for names in candidates]
-        with torch.inference_mode():
-            frames = self.model.renderer(clips)
-            scores = self.model.mllm.score_candidates(frames, questions, candidates)
-            written: list[str | None] = [None] * len(keys)
-            if self.cfg.generate:
-                written = list(self.model.mllm.generate(frames, questions, self.cfg.max_new_tokens))
+        bf16 = self.trained.mllm.precision == "bf16"
+        written: list[str | None] = [None] * len(keys)
+        with torch.no_grad():
+            frames = self.model.renderer(clips)  # float32 whatever the LLM's precision
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
+                scores = self.model.mllm.score_candidates(frames, questions, candidates)
+                if self.cfg.generate:
+                    written = list(self.model.mllm.generate(frames, questions, self.cfg.max_new_tokens))
+                priors = [self.prior(name) for name in sets]
         rows = []
         for i, (key, name) in enumerate(zip(keys, sets, strict=True)):
             log_prob, tokens = scores[i].log_prob.cpu().numpy(), scores[i].tokens.cpu().numpy()
@@ -129,7 +124,7 @@ class Scorer:
                     "prediction": candidates[i][int((log_prob / tokens).argmax())],
                     "log_prob": log_prob,
                     "tokens": tokens,
-                    "prior": self.prior(name),
+                    "prior": priors[i],
                     "generated": written[i],
                 }
             )

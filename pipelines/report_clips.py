@@ -12,7 +12,7 @@ from typing import Any
 from pipelines import manifest
 from pipelines.config import FullConfig
 from pipelines.datasource import ClipStore
-from pipelines.evaluate import on_device, sample, trained_model
+from pipelines.evaluate import sample, trained_model
 from pipelines.manifest import RunPaths
 from pipelines.selection import select
 
@@ -67,12 +67,13 @@ def draw(model_uri: str, shards_uri: str, shown: list[Shown], explain: bool) -> 
 
     from models import prompts
     from models.draction.fixed import StickRenderer
-    from pipelines.collate import clip_input
+    from pipelines.collate import clip_input, on_device
     from pipelines.figures import filmstrips
     from pipelines.model import load_model
 
     model, trained, _ = load_model(model_uri)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    bf16 = trained.mllm.precision == "bf16"
     model.to(device).eval()
     sticks = StickRenderer(trained.renderer).to(device)
     store, drawn = ClipStore(shards_uri), []
@@ -80,12 +81,13 @@ def draw(model_uri: str, shards_uri: str, shown: list[Shown], explain: bool) -> 
     for item in shown:
         clip = on_device(clip_input(store.clip(item.key), trained.renderer, None, None), device)
         question = prompts.mqa_prompt(item.candidates)
-        with torch.inference_mode():
+        with torch.no_grad():
             frames, plain = model.renderer([clip]), sticks([clip])
-            scores = model.mllm.score_candidates(frames, [question], [item.candidates])[0]
-            answer = model.mllm.generate(frames, [question], trained.evaluate.max_new_tokens)[0]
-            asked = [prompts.rationale_prompt()]
-            told = model.mllm.generate(frames, asked, EXPLANATION_TOKENS)[0] if explain else None
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+                scores = model.mllm.score_candidates(frames, [question], [item.candidates])[0]
+                answer = model.mllm.generate(frames, [question], trained.evaluate.max_new_tokens)[0]
+                asked = [prompts.rationale_prompt()]
+                told = model.mllm.generate(frames, asked, EXPLANATION_TOKENS)[0] if explain else None
         drawn.append(
             {
                 "key": item.key,
