@@ -16,6 +16,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,7 @@ class ShardSet:
         """Names of the data sets, sorted."""
         return tuple(self.index["sets"])
 
-    @property
+    @cached_property
     def shards(self) -> tuple[ShardInfo, ...]:
         """All shards, sorted by file name."""
         return tuple(ShardInfo(**info) for info in self.index["shards"])
