@@ -191,11 +191,11 @@ def _flat_turn(track: PersonTracks, person: int, fps: float) -> list[MotionEvent
 
 def _off_floor(track: PersonTracks) -> Array | None:
     """(T,) how far the lower foot and the pelvis are both above where they were at first; None without feet."""
-    feet = [track.joint(f"{side}_ankle", f"{side}_foot", f"{side}_toes") for side in ("left", "right")]
-    if feet[0] is None or feet[1] is None:
+    left, right = (track.joint(f"{side}_ankle", f"{side}_foot", f"{side}_toes") for side in ("left", "right"))
+    if left is None or right is None:
         return None
     start = slice(0, max(1, len(track.body) // 10))
-    rise = [foot[:, 1] - float(np.median(foot[start, 1])) for foot in (*feet, track.body)]
+    rise = [place[:, 1] - float(np.median(place[start, 1])) for place in (left, right, track.body)]
     return np.min(rise, axis=0)
 
 
