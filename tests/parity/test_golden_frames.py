@@ -14,6 +14,8 @@ from models.draction.weights import import_released
 CLIPS = ("S001C001P001R001A023", "S001C001P002R001A058")
 # (max, mean) absolute difference allowed, in units of 1/255. The golden frames are rounded to whole units.
 LIMITS = {"reference": (1.0, 0.001), "tiled": (2.0, 0.05)}
+# The exact rasteriser takes seconds a frame at this size: it draws the first, a middle and the last frame.
+FRAMES = {"reference": [0, 5, 11], "tiled": list(range(12))}
 SPEC = SkeletonSpec("released25", tuple(f"j{i}" for i in range(25)), (), ("centre",) * 25, ("other",) * 25, (0.0,) * 25)
 
 
@@ -40,7 +42,7 @@ def clip(request, shared_data):
 
 def draw(folder, golden, positions, rasterizer):
     size = int(golden["image_size"])
-    chosen = golden["frame_indices"]
+    chosen = golden["frame_indices"][FRAMES[rasterizer]]
     cfg = RendererConfig(
         frames=len(chosen), image_size=size, fov_deg=float(golden["fov_degrees"]), rasterizer=rasterizer
     )
@@ -58,7 +60,7 @@ def test_frames_match(clip, rasterizer):
     frames = draw(folder, golden, positions, rasterizer)
     assert golden["frames"].max() > 50, "the golden frames must show something"
     # compared as the golden frames are stored: whole units
-    difference = np.abs(np.round(frames * 255) - golden["frames"])
+    difference = np.abs(np.round(frames * 255) - golden["frames"][FRAMES[rasterizer]])
     largest, mean = LIMITS[rasterizer]
     print(f"{rasterizer}: max {difference.max():.0f}/255, mean {difference.mean():.6f}/255")
     assert difference.max() <= largest
