@@ -60,7 +60,7 @@ def centre(seq: SkeletonSequence, joint: str = "pelvis") -> SkeletonSequence:
         places = places[:, [seq.topology.index[joint]]]
     if not np.isfinite(places).all(-1).any():
         places = seq.positions[:, 0] if seq.present[:, 0].any() else seq.positions.reshape(seq.frames, -1, _axes(seq))
-    known = np.isfinite(places).all(-1)
+    known = np.asarray(np.isfinite(places).all(-1))
     first = int(np.argmax(known.any(-1)))
     origin = places[first][known[first]].mean(0, dtype=np.float64)
     target = np.array(seq.image_size or (0, 0), np.float64) / 2 if seq.scale == "pixels" else np.zeros(_axes(seq))
