@@ -28,6 +28,10 @@ _IMAGE_TEXT = {
 _MAX_FRAMES = 32
 _MERGE = 2  # patches per visual token along a side, in all three families
 _MAX_POSITIONS = 8192
+_HEAD_GAIN = 4.0
+# Frames are drawn on black: a zero mean keeps the empty patches at zero. With ImageNet's mean they carry a constant
+# that drowns the figure: its share of the variance at the answer position fell from 12 % to 0.15 % at the start.
+_IMAGE_MEAN, _IMAGE_STD = [0.0] * 3, [0.25] * 3
 
 
 def _chat_template(family: MLLMFamily) -> str:
@@ -109,7 +113,7 @@ def _qwen_vision(family: MLLMFamily, cfg: TinyMLLMConfig, image_size: int) -> di
     vision: dict[str, Any] = {
         "depth": cfg.vision_layers,
         "hidden_size": cfg.vision_width,
-        "intermediate_size": 4 * cfg.vision_width,
+        "intermediate_size": 2 * cfg.vision_width,
         "num_heads": cfg.heads,
         "patch_size": cfg.patch,
         "spatial_merge_size": _MERGE,
@@ -140,7 +144,7 @@ def build_config(family: MLLMFamily, cfg: TinyMLLMConfig, image_size: int, token
             "hidden_size": cfg.vision_width,
             "num_hidden_layers": cfg.vision_layers,
             "num_attention_heads": cfg.heads,
-            "intermediate_size": 4 * cfg.vision_width,
+            "intermediate_size": 2 * cfg.vision_width,
             "image_size": [image_size, image_size],
             "patch_size": [cfg.patch, cfg.patch],
             "layer_scale_init_value": 1.0,  # 0.1 suits 24 layers and long training
@@ -173,20 +177,19 @@ def build_image_processor(family: MLLMFamily, cfg: TinyMLLMConfig, image_size: i
         return GotOcr2ImageProcessorPil(
             size={"height": image_size, "width": image_size},
             crop_to_patches=False,
-            image_mean=[0.485, 0.456, 0.406],
-            image_std=[0.229, 0.224, 0.225],
+            image_mean=_IMAGE_MEAN,
+            image_std=_IMAGE_STD,
         )
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
     unit = (_MERGE * cfg.patch) ** 2
-    clip = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
-    half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     return Qwen2VLImageProcessorPil(
         patch_size=cfg.patch,
         merge_size=_MERGE,
         temporal_patch_size=2,
         size={"shortest_edge": unit, "longest_edge": unit * 1280},
-        **(clip if family == "qwen2_5_vl" else half),
+        image_mean=_IMAGE_MEAN,
+        image_std=_IMAGE_STD,
     )
 
 
@@ -194,19 +197,23 @@ def build_image_processor(family: MLLMFamily, cfg: TinyMLLMConfig, image_size: i
 def initialise(model: nn.Module, seed: int) -> None:
     """Initial weights that learn within minutes; overwrites what transformers drew.
 
-    Linear layers get a standard deviation of 1 / sqrt(fan in), since 0.02 is far too little at a width of 128. The
-    library leaves InternVL's position embeddings at zero, which hides the place of a patch for many steps.
+    Matrices get a standard deviation of 1 / sqrt(fan in), since 0.02 is far too little at a width of 128. InternVL's
+    position embeddings start at 0.02 instead of the library's zero, small against what the patches say. The head
+    starts near uniform, and the scale of the norm before it makes it learn the few words of the task several times
+    faster, which otherwise takes most of a short training.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in sorted(model.named_parameters()):
+        if name.endswith("language_model.norm.weight"):
+            parameter.fill_(_HEAD_GAIN)
         if parameter.dim() < 2:
-            continue  # norms, biases and layer scales keep the library's values
-        if "embed_tokens" in name or "position_embeddings" in name or "pos_embed" in name or "cls_token" in name:
-            std = 0.02 if "embed_tokens" in name else 0.2
+            continue  # other norms, biases and layer scales keep the library's values
+        if name.endswith(("embed_tokens.weight", "position_embeddings", "pos_embed.weight", "cls_token")):
+            std = 0.02
         else:
             std = 1 / math.sqrt(parameter[0].numel())
         if name == "lm_head.weight":
-            std *= 0.1  # near-uniform predictions at the start
+            std *= 0.1
         parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
 
 
