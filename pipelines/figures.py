@@ -83,10 +83,11 @@ def smooth(y: Sequence[float], window: int) -> list[float]:
     return ((sums[at + reach + 1] - sums[at - reach]) / (2 * reach + 1)).tolist()
 
 
-def _svg(height: float, body: str, title: str, width: float = WIDTH) -> Markup:
+def _svg(height: float, body: str, title: str, width: float = WIDTH, least: float = 0) -> Markup:
+    """`least`: narrowest the chart may be drawn, units; below that its box scrolls."""
     return Markup(
         f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}" '
-        f'style="max-width:{width * 1.5:g}px">{body}</svg>'
+        f'style="max-width:{width * 1.25:g}px;min-width:{least:g}px">{body}</svg>'
     )
 
 
@@ -199,7 +200,7 @@ def confusion_chart(labels: Sequence[str], counts: Sequence[Sequence[int]], titl
                     f'<rect class="{kind}" x="{gutter + j * cell + 0.5:.1f}" y="{y + 0.5:.1f}" width="{side:.1f}" '
                     f'height="{side:.1f}" fill-opacity="{shade:.2f}"><title>{note}</title></rect>'
                 )
-    return _svg(16 + n * cell + 2, "".join(body), title, width=gutter + n * cell + 2)
+    return _svg(16 + n * cell + 2, "".join(body), title, width=gutter + n * cell + 2, least=440 if n > 20 else 0)
 
 
 def scatter(x: Sequence[float | str], y: Sequence[float], best: int, log: bool, title: str) -> Markup:

@@ -29,6 +29,19 @@ SECTIONS = (
     ("data", "Data"),
     ("provenance", "Provenance"),
 )
+TRAINING_COLUMNS = (
+    ("steps", "steps"),
+    ("clips", "clips"),
+    ("clips_per_second", "clips/s"),
+    ("data_wait_share", "data wait, %"),
+    ("loss_first", "first loss"),
+    ("loss_last", "last loss"),
+    ("validation_accuracy", "validation, %"),
+    ("validation_clips", "validation clips"),
+    ("renderer_change_relative", "renderer moved, %"),
+    ("seconds", "seconds"),
+)
+SHARES = ("data_wait_share", "validation_accuracy", "renderer_change_relative")
 WORST = 8
 """Confusions listed per set."""
 QUARANTINE_ROWS = 60
@@ -121,12 +134,19 @@ def training_part(cfg: FullConfig, paths: RunPaths, train: Mapping[str, Any]) ->
                 "note": "asks " + ", ".join(stage.tasks) + "; trains " + ", ".join(stage.trains),
             }
         )
-    names = list(dict.fromkeys(key for summary in finished.values() for key in summary))
+    columns = [(key, title) for key, title in TRAINING_COLUMNS if any(key in s for s in finished.values())]
     table = {
-        "head": ["stage", *(name.replace("_", " ") for name in names)],
-        "rows": [[stage, *(cell(s[n]) if n in s else "" for n in names)] for stage, s in finished.items()],
+        "head": ["stage", *(title for _, title in columns)],
+        "rows": [[stage, *(training_cell(s, key) for key, _ in columns)] for stage, s in finished.items()],
     }
-    return {"training": shown, "training_table": table if names else None}
+    return {"training": shown, "training_table": table if columns else None}
+
+
+def training_cell(numbers: Mapping[str, Any], key: str) -> str:
+    """One number of a stage; shares as percent."""
+    if key not in numbers:
+        return ""
+    return f"{100 * numbers[key]:.1f}" if key in SHARES else cell(numbers[key])
 
 
 def scalars(summary: Mapping[str, Any]) -> dict[str, Any]:
