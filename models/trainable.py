@@ -62,7 +62,7 @@ def set_trainable(model: nn.Module, names: Iterable[str]) -> None:
 
 def _is_matrix(parameter: nn.Parameter) -> bool:
     """At least two axes longer than one. Under ZeRO-3 the true shape stands in ds_shape."""
-    shape = parameter.ds_shape if hasattr(parameter, "ds_shape") else parameter.shape
+    shape = getattr(parameter, "ds_shape", parameter.shape)
     return sum(side > 1 for side in shape) >= 2
 
 
@@ -104,7 +104,7 @@ def counts(model: nn.Module) -> dict[Group, Count]:
     total = dict.fromkeys(GROUPS, 0)
     trainable = dict.fromkeys(GROUPS, 0)
     for name, parameter in model.named_parameters():
-        number = parameter.ds_numel if hasattr(parameter, "ds_numel") else parameter.numel()
+        number = getattr(parameter, "ds_numel", parameter.numel())
         group = group_of(name)
         total[group] += number
         trainable[group] += number * parameter.requires_grad

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -57,15 +57,16 @@ def load_encoder(path: str | Path) -> tuple[Any, Any, PromptEncoder]:
         raise ValueError(f"{path}: expected a model of {', '.join(get_args(MLLMFamily))}, found {family!r}")
     processor = AutoImageProcessor.from_pretrained(path)
     tokenizer = AutoTokenizer.from_pretrained(path)
-    return config, processor, PromptEncoder(tokenizer, family, read_geometry(config, processor))
+    encoder = PromptEncoder(tokenizer, cast(MLLMFamily, family), read_geometry(config, processor))
+    return config, processor, encoder
 
 
 class HFMultimodal(nn.Module):
     """A multimodal LLM behind the surface of `models.mllm.base.MultimodalLM`."""
 
-    def __init__(self, model: nn.Module, encoder: PromptEncoder, image_processor: Any) -> None:
+    def __init__(self, model: Any, encoder: PromptEncoder, image_processor: Any) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model  # its attributes are not known to a type checker
         self.encoder = encoder
         self.image_processor = image_processor
 

@@ -6,6 +6,8 @@ The adapters are injected into the model, so that parameter names keep their pla
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -45,7 +47,7 @@ def merged_state_dict(model: nn.Module) -> dict[str, Tensor]:
     """
     from peft.tuners.lora import LoraLayer
 
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    layers: dict[str, Any] = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
     state: dict[str, Tensor] = {}
     for key, value in model.state_dict().items():
         if ".lora_" in key:
