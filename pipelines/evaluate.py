@@ -185,10 +185,12 @@ def score(
     progress.skip(len(questions) - len(todo))
     if todo:
         quiet()
-        settings, per_part = cfg.evaluate, cfg.evaluate.batch * BATCHES_PER_PART
-        actors = min(settings.actors, -(-len(todo) // settings.batch))
+        settings = cfg.evaluate
+        batches = -(-len(todo) // settings.batch)
+        actors = min(settings.actors, batches)
         # Small blocks: a block is what an actor hands back, so it is also what a stopped run has kept.
-        rows = ray.data.from_items([dataclasses.asdict(q) for q in todo], override_num_blocks=-(-len(todo) // per_part))
+        blocks = max(actors, -(-batches // BATCHES_PER_PART))
+        rows = ray.data.from_items([dataclasses.asdict(q) for q in todo], override_num_blocks=blocks)
         scored = rows.map_batches(
             Scorer,
             fn_constructor_args=(model_uri, shards_uri, {s: tuple(c) for s, c in candidates.items()}, cfg),
