@@ -15,6 +15,7 @@ _HEAD_WIDTH = 64
 _START_ALPHA = 3.0  # base opacity at the start, as a logit: limbs are solid before anything is learned
 _START_GATE = 3.0
 _START_DELTA_ALPHA = 2.0
+_FLAT_M = 1e-4  # depth range below which a person has no depth to show
 # Colour at the start, as logits to be added: left is warm, right is cold; arms lean to green, legs away from it.
 _START_SIDE = {"centre": (1.0, 1.0, 1.0), "left": (2.5, 0.0, -2.0), "right": (-2.0, 0.0, 2.5)}
 _START_LIMB = {
@@ -168,11 +169,13 @@ def depth_colour(depth: Tensor, valid: Tensor) -> Tensor:
         valid: (..., N) bool, Gaussians that exist.
 
     Returns:
-        (..., N, 3) in [0, 1]; finite where nothing is valid.
+        (..., N, 3) in [0, 1]; finite where nothing is valid. A flat person (lifted 2D) has d = 0.5 all over:
+        the formula would magnify rounding errors.
     """
     nearest = torch.where(valid, depth, torch.inf).amin(-1, keepdim=True)
     farthest = torch.where(valid, depth, -torch.inf).amax(-1, keepdim=True)
     nearest = torch.where(valid.any(-1, keepdim=True), nearest, 0.0)
     farthest = torch.where(valid.any(-1, keepdim=True), farthest, 1.0)
     d = ((depth - nearest) / (farthest - nearest + 1e-6)).clamp(0, 1)
+    d = torch.where(farthest - nearest < _FLAT_M, 0.5, d)
     return torch.stack([d, 1 - (2 * d - 1).abs(), 1 - d], dim=-1)

@@ -6,7 +6,7 @@ float32, whatever precision surrounds it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +69,15 @@ class SceneRenderer(nn.Module):
     def __init__(self, cfg: RendererConfig) -> None:
         super().__init__()
         self.cfg = cfg
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SceneRenderer:
+        """Follow moves between devices, but stay in the present type where a surrounding model is cast to bf16."""
+
+        def keep_type(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        return super()._apply(keep_type, recurse)
 
     def template(self, spec: SkeletonSpec, device: torch.device) -> Template:
         """The Gaussians of a topology."""

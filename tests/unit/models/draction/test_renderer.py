@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.draction.appearance import depth_colour
 from models.draction.fixed import StickRenderer
 from models.draction.renderer import Renderer
 from models.draction.template import SkeletonSpec, template_of
@@ -148,6 +149,14 @@ def test_mixed_batch_equals_separate_clips(body, cfg, renderer):
         assert together[i].amax() > 0.3
 
 
+def test_a_flat_person_has_one_depth_colour():
+    flat = 2.5 + 1e-7 * torch.rand(2, 30)
+    colour = depth_colour(flat, torch.ones(2, 30, dtype=torch.bool))
+    torch.testing.assert_close(colour, torch.tensor([0.5, 1.0, 0.5]).expand(2, 30, 3))
+    deep = depth_colour(torch.tensor([1.0, 1.5, 2.0, 9.0]), torch.tensor([True, True, True, False]))
+    torch.testing.assert_close(deep[:3], torch.tensor([[0.0, 0, 1], [0.5, 1, 0.5], [1.0, 0, 0]]), atol=1e-5, rtol=0)
+
+
 def test_velocity_changes_the_image_only_with_the_modulator(body, cfg):
     topology = body.topologies["ntu25"]
     clip = body.clip(topology, body.standing(topology, 1.0), cfg)
@@ -164,6 +173,9 @@ def test_float32_under_autocast(body, cfg, renderer):
     with torch.autocast("cpu", torch.bfloat16):
         image = renderer([clip])
     assert image.dtype == torch.float32
+    assert torch.equal(image, renderer([clip]))
+    torch.nn.ModuleList([renderer]).bfloat16()
+    assert {p.dtype for p in renderer.parameters()} == {torch.float32}
     assert torch.equal(image, renderer([clip]))
 
 
