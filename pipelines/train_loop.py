@@ -102,6 +102,7 @@ class StageLoop:
     """
 
     def __init__(self, job: StageJob, ctx: TrainContext, logged: bool = True) -> None:
+        torch.set_flush_denormal(True)  # thin Gaussians have denormal tails, which cost a hundred times as much
         self.job, self.ctx = job, ctx
         self.train = job.cfg.train
         store = ClipStore(job.shards)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,7 +157,8 @@ def zero_config(train: TrainConfig, micro_batch: int, micro_batches: int) -> dic
 
 def load_deepspeed() -> Any:
     """The deepspeed module, quiet and without just-in-time compilation of its shared-memory collectives."""
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    # Version 0.19 calls collectives by names that torch 2.13 is about to rename.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     import deepspeed
 
     deepspeed.utils.logger.setLevel(logging.WARNING)
@@ -174,13 +176,15 @@ class ZeroEngine:
         self.deepspeed = load_deepspeed()
         self.module, self.sharded = module, train.zero_stage == 3
         self.done, self.micro_batches = 0, micro_batches
+        # DeepSpeed 0.19 broadcasts weights as bytes, which torch refuses for tensors without an axis.
+        self.scalars = [p for p in module.parameters() if p.dim() == 0]
+        self._shape_scalars((1,))
         adamw = optimiser(module.model, stage, train.weight_decay)
         self.peaks = [group["lr"] for group in adamw.param_groups]
         self.engine, *_ = self.deepspeed.initialize(
             model=module,
             optimizer=adamw,
             config=zero_config(train, micro_batch, micro_batches),
-            dist_init_required=False,
         )
 
     def forward(self, clips: Sequence[ClipInput], text: TextBatch) -> LMOutput:
@@ -218,8 +222,12 @@ class ZeroEngine:
     @contextmanager
     def gathered(self) -> Iterator[None]:
         """See Engine."""
-        if not self.sharded:
+        parameters = list(self.module.parameters()) if self.sharded else []
+        with self.deepspeed.zero.GatheredParameters(parameters, modifier_rank=None, enabled=self.sharded):
+            self._shape_scalars(())
             yield
-            return
-        with self.deepspeed.zero.GatheredParameters(list(self.module.parameters()), modifier_rank=None):
-            yield
+            self._shape_scalars((1,))
+
+    def _shape_scalars(self, shape: tuple[int, ...]) -> None:
+        for parameter in self.scalars:
+            parameter.data = parameter.data.reshape(shape)

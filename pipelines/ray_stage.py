@@ -1,0 +1,101 @@
+"""A StageJob -> one Ray Train run: workers, retries, checkpoints on storage. Knows no model; the loop does the work.
+
+A run is known by its name: the same name on the same storage goes on from its newest checkpoint, whether a worker
+or the whole driver was lost.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pipelines.cluster import require
+from pipelines.errors import StageFailed, UserError
+from pipelines.train_loop import StageJob, StageLoop
+
+SETTINGS = {
+    # Seconds between two looks at the workers; Ray's 2 s are idle time at the end of each short stage.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    # Ray Train's own print writes each line twice: to its log, which is echoed, and to standard output.
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+}
+
+
+def worker(config: dict[str, Any]) -> dict[str, Any]:
+    """Runs on each rank; returns the summary on rank 0.
+
+    What a retry cannot mend is returned, not raised, since Ray Train answers exceptions with retries.
+    """
+    import torch
+
+    from pipelines.context import RayContext
+
+    job: StageJob = config["job"]
+    torch.set_num_threads(job.cfg.train.threads_per_worker)
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns about what it finds by itself
+    try:
+        loop = StageLoop(job, RayContext())
+        loop.run()
+        return loop.finish()
+    except (StageFailed, UserError) as error:
+        return {"failed": type(error).__name__, "message": str(error)}
+
+
+def scaling(job: StageJob) -> Any:
+    """Workers and what each reserves."""
+    from ray.train import ScalingConfig
+
+    train = job.cfg.train
+    resources = {"CPU": train.cpus_per_worker} | ({"GPU": train.gpus_per_worker} if train.gpus_per_worker else {})
+    return ScalingConfig(num_workers=train.workers, use_gpu=bool(train.gpus_per_worker), resources_per_worker=resources)
+
+
+def fit(job: StageJob, storage_path: str, name: str) -> dict[str, Any]:
+    """Trains one stage on the connected cluster.
+
+    Args:
+        job: what to train.
+        storage_path: URI below which Ray Train keeps the run.
+        name: of the run.
+
+    Returns:
+        The loop's summary.
+
+    Raises:
+        UserError: the cluster can never run so many workers.
+        StageFailed: the loss is not a number, or the workers failed more often than allowed.
+    """
+    for setting, value in SETTINGS.items():
+        os.environ.setdefault(setting, value)
+    from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    train = job.cfg.train
+    what = f"training stage {job.stage.name} ({train.workers} workers)"
+    require(train.workers * train.cpus_per_worker, train.workers * train.gpus_per_worker, what)
+    trainer = TorchTrainer(
+        worker,
+        train_loop_config={"job": job},
+        scaling_config=scaling(job),
+        run_config=RunConfig(
+            name=name,
+            storage_path=storage_path,
+            checkpoint_config=CheckpointConfig(num_to_keep=train.keep_checkpoints),
+            failure_config=FailureConfig(max_failures=train.max_failures),
+            logging_config=LoggingConfig(log_level="WARNING"),
+        ),
+    )
+    try:
+        summary = trainer.fit().return_value
+    except TrainingFailedError as error:
+        lines = [line for line in str(error).strip().splitlines() if line.strip()]
+        raise StageFailed(
+            f"stage {job.stage.name}: the workers failed more than {train.max_failures} times; last: {lines[-1]}; "
+            "the last checkpoint is kept, and the same command goes on from there"
+        ) from error
+    if "failed" in summary:
+        kind = UserError if summary["failed"] == UserError.__name__ else StageFailed
+        raise kind(summary["message"])
+    return summary
