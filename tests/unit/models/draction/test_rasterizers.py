@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.draction.projection import Raster
+from models.draction.projection import Raster, project
 from models.draction.rasterize import rasterize
 from models.draction.rasterize_tiled import rasterize_tiled
 
@@ -64,6 +64,23 @@ def test_one_gaussian_is_its_closed_form():
     expected = alpha * torch.tensor([1.0, 0.5, 0.25])[:, None, None]
     torch.testing.assert_close(rasterize(*arguments)[0], expected)
     torch.testing.assert_close(rasterize_tiled(*arguments)[0], expected, atol=2e-4, rtol=0)
+
+
+def test_projected_covariance_is_the_jacobian_of_the_pinhole():
+    """Sigma = J s^2 J^T + (1e-5 + blur^2) I, with J from automatic differentiation of the projection."""
+    mean, radius = torch.tensor([0.4, -0.3, 1.7], dtype=torch.float64), 0.08
+    raster = raster_of(1, 48, 64, torch.float64, blur=0.5)
+
+    def pinhole(x):
+        return torch.stack([raster.focal[0] * x[0] / x[2] + 32, 24 - raster.focal[0] * x[1] / x[2]])
+
+    jacobian = torch.autograd.functional.jacobian(pinhole, mean)
+    sigma = radius**2 * jacobian @ jacobian.T + (1e-5 + 0.25) * torch.eye(2)
+    splats = project(mean[None], torch.tensor([radius], dtype=torch.float64), torch.tensor([0]), raster)
+    u, v, q_uu, q_uv, q_vv = splats.conic[0]
+    torch.testing.assert_close(torch.stack([u, v]), pinhole(mean))
+    torch.testing.assert_close(torch.stack([q_uu, q_uv, q_uv, q_vv]).view(2, 2), torch.linalg.inv(sigma))
+    torch.testing.assert_close(splats.spread[0].square(), sigma.diagonal())
 
 
 @pytest.mark.parametrize("draw", [rasterize, rasterize_tiled])

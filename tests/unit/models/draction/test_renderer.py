@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from models.draction.appearance import depth_colour
+from models.draction.camera import identity_camera
 from models.draction.fixed import StickRenderer
 from models.draction.renderer import Renderer
 from models.draction.template import SkeletonSpec, template_of
@@ -58,8 +59,10 @@ def test_left_and_right_arms_and_legs_differ_at_the_start(body, cfg, renderer):
 
 def test_missing_joints_are_not_drawn(body, cfg, renderer):
     topology = body.topologies["ntu25"]
-    positions = body.standing(topology, 1.0, raised="right")
-    clip = body.clip(topology, positions, cfg)
+    # the world's origin, where a careless 0 for a missing joint would be drawn, lies in view beside the person
+    positions = body.standing(topology, 1.0, raised="right") - np.float32([0.8, 0, 3])
+    clip = body.clip(topology, np.concatenate([positions, np.zeros_like(positions)], axis=1), cfg)
+    clip = dataclasses.replace(clip, positions=clip.positions[:, :1], velocity=clip.velocity[:, :1])
     full = renderer([clip])
     lost = clip.positions.clone()
     arm = [topology.index[f"right_{part}"] for part in ("elbow", "wrist", "hand", "hand_tip", "thumb")]
@@ -69,6 +72,8 @@ def test_missing_joints_are_not_drawn(body, cfg, renderer):
     assert torch.isfinite(image).all()
     assert not image[0, 1].any(), "a frame without a person is black"
     assert image[0, 0].sum() < full[0, 0].sum()
+    dark = full[0, 0].amax(0) == 0
+    assert image[0, 0].amax(0)[dark].amax() < 1e-3
 
 
 def test_gradients_are_finite_where_the_body_is_not(body, cfg, renderer):
@@ -147,6 +152,17 @@ def test_mixed_batch_equals_separate_clips(body, cfg, renderer):
     for i, clip in enumerate(clips):
         torch.testing.assert_close(together[i : i + 1], renderer([clip]), atol=1e-5, rtol=0)
         assert together[i].amax() > 0.3
+
+
+def test_modulator_sees_positions_from_the_look_at_point(body, cfg, renderer):
+    topology = body.topologies["ntu25"]
+    clip = body.clip(topology, body.standing(topology, 1.0), cfg)
+    seen = renderer._body([0], [clip], torch.device("cpu"))
+    torch.testing.assert_close(seen.place - seen.from_origin, torch.tensor([0, 0, cfg.distance]).expand_as(seen.place))
+    assert seen.from_origin.abs().amax() < 1.5
+    plain = dataclasses.replace(clip, camera=identity_camera(cfg, clip.positions))
+    seen = renderer._body([0], [plain], torch.device("cpu"))
+    assert torch.equal(seen.place, seen.from_origin)
 
 
 def test_a_flat_person_has_one_depth_colour():
