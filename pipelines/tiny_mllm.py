@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models import prompts
-from models.config import MLLMConfig
+from models.config import MLLMConfig, MLLMFamily
 from pipelines import manifest
 from pipelines.config import FullConfig, digest
 from pipelines.datasource import ClipStore
@@ -27,7 +27,7 @@ def corpus(selection: Selection, rationales: dict[str, str]) -> list[str]:
     return texts
 
 
-def write(out: str, family: str, cfg: MLLMConfig, texts: list[str], image_size: int, seed: int) -> dict[str, Any]:
+def write(out: str, family: MLLMFamily, cfg: MLLMConfig, texts: list[str], image_size: int, seed: int) -> dict[str, Any]:
     """The checkpoint's files at `out`, a folder or any fsspec URI."""
     import torch
 
