@@ -40,7 +40,7 @@ def _continuation(mllm: HFMultimodal, ids: Tensor, mask: Tensor, positions: Tens
 
 def greedy(mllm: HFMultimodal, frames: Tensor, text: TextBatch, max_new_tokens: int) -> list[list[int]]:
     """Token ids of the most likely continuation, step by step, without the end-of-turn token."""
-    out = mllm.hidden(text, frames, use_cache=True)
+    out = mllm.read(frames, text, use_cache=True)
     cache, mask, position = out.past_key_values, text.attention_mask, text.next_positions()
     last = mask.sum(1) - 1
     token = mllm.logits(out.last_hidden_state[torch.arange(len(last), device=last.device), last]).argmax(-1)
@@ -55,7 +55,7 @@ def greedy(mllm: HFMultimodal, frames: Tensor, text: TextBatch, max_new_tokens: 
             break
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
         step = _continuation(mllm, steps[-1][:, None], mask, position[:, None])
-        out = mllm.hidden(step, None, use_cache=True, past_key_values=cache)
+        out = mllm.read_on(step, cache)
         position = position + 1
         token = mllm.logits(out.last_hidden_state[:, -1]).argmax(-1)
     rows = torch.stack(steps, 1).tolist() if steps else [[] for _ in range(len(token))]
@@ -111,14 +111,14 @@ def score(
     device = text.input_ids.device
     ids, owner, place = (t.to(device) for t in _pack(candidates, mllm.encoder.pad_id))
     with _masked_attention(mllm):
-        out = mllm.hidden(text, frames, use_cache=True)
+        out = mllm.read(frames, text, use_cache=True)
         clip = torch.arange(len(ids), device=device)
         first = out.last_hidden_state[clip, text.attention_mask.sum(1) - 1]  # (B, D) predicts each first token
         states = first[:, None]
         if ids.shape[1]:
             mask = _tree_mask(text.attention_mask, owner, place, first.dtype)
             rest = _continuation(mllm, ids, mask, text.next_positions()[:, None] + place)
-            after = mllm.hidden(rest, None, use_cache=True, past_key_values=out.past_key_values)
+            after = mllm.read_on(rest, out.past_key_values)
             states = torch.cat([states, after.last_hidden_state], 1)
     return [_sum_clip(mllm, states[b], clip_ids) for b, clip_ids in enumerate(candidates)]
 

@@ -106,20 +106,26 @@ class HFMultimodal(nn.Module):
         """See `PromptEncoder.__call__`. Touches no weights, so a collating thread may call it."""
         return self.encoder(prompts, answers, frames, image_size)
 
-    def hidden(self, text: TextBatch, frames: Tensor | None, **cache: Any) -> Any:
-        """Run the backbone without the language-model head; last_hidden_state is (B, L, D).
+    def read(self, frames: Tensor, text: TextBatch, use_cache: bool) -> Any:
+        """Run the backbone on images and text, without the language-model head; last_hidden_state is (B, L, D).
 
-        `cache` is handed on: use_cache, past_key_values, and an attention_mask that replaces the batch's own.
+        No attention mask is handed on: attention is causal and padding stands at the right, so only padding sees
+        padding. That keeps the fast causal kernels, and what follows on the cache masks the padding out.
         """
-        inputs: dict[str, Any] = {"input_ids": text.input_ids, "attention_mask": text.attention_mask}
-        if text.position_ids is not None:
-            inputs["position_ids"] = text.position_ids
-        if frames is not None:
-            inputs.update(self.geometry.pixel_inputs(frames.flatten(0, 1)))
-            if text.mm_token_type_ids is not None:
-                inputs["mm_token_type_ids"] = text.mm_token_type_ids
-        inputs.update(cache)
-        return self.model.model(**inputs)
+        inputs = self.geometry.pixel_inputs(frames.flatten(0, 1))
+        if text.mm_token_type_ids is not None and text.position_ids is not None:
+            inputs |= {"mm_token_type_ids": text.mm_token_type_ids, "position_ids": text.position_ids}
+        return self.model.model(input_ids=text.input_ids, use_cache=use_cache, **inputs)
+
+    def read_on(self, text: TextBatch, cache: Any) -> Any:
+        """Run the backbone on text that continues a cached prefix; masks and positions are those of `text`."""
+        return self.model.model(
+            input_ids=text.input_ids,
+            attention_mask=text.attention_mask,
+            position_ids=text.position_ids,
+            past_key_values=cache,
+            use_cache=True,
+        )
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Vocabulary logits of selected hidden states (..., D) -> (..., V)."""
@@ -133,7 +139,7 @@ class HFMultimodal(nn.Module):
         """
         if text.labels is None:
             raise ValueError("forward: expected a text batch with answers, found prompts only")
-        states = self.hidden(text, frames, use_cache=False).last_hidden_state
+        states = self.read(frames, text, use_cache=False).last_hidden_state
         row, column = (text.labels[:, 1:] != IGNORE).nonzero(as_tuple=True)
         logits = self.logits(states[row, column])
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))

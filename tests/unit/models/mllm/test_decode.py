@@ -59,7 +59,7 @@ def _stepwise(model: HFMultimodal, frames: torch.Tensor, prompt: str, steps: int
     text = model.tokenize([prompt], None, frames.shape[1], frames.shape[-1])
     tokens: list[int] = []
     for _ in range(steps):
-        states = model.hidden(text, frames, use_cache=False).last_hidden_state
+        states = model.read(frames, text, use_cache=False).last_hidden_state
         token = int(model.logits(states[:, -1]).argmax())
         if token == model.encoder.eos_id:
             break
