@@ -7,11 +7,12 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import torch
 
 from models.config import MLLMConfig, TinyMLLMConfig
 from models.mllm.hf import HFMultimodal
 from models.mllm.tiny import build_tokenizer, write_tiny_checkpoint
-from models.prompts import prompt_corpus
+from models.prompts import mqa_prompt, prompt_corpus
 
 SIZES = TinyMLLMConfig(vision_width=32, vision_layers=1, llm_width=32, llm_layers=1, heads=2, patch=8, vocab=330)
 
@@ -51,3 +52,21 @@ def test_image_size_must_fit_the_patches(family, tmp_path):
 def test_vocabulary_must_hold_the_bytes(family, tmp_path):
     with pytest.raises(ValueError, match=r"mllm\.tiny\.vocab"):
         write_tiny_checkpoint(tmp_path, family, dataclasses.replace(SIZES, vocab=100), ["wave"], 32, 0)
+
+
+def test_it_learns_to_tell_frames_apart(tiny_folders, family, tiny_frames):
+    """From random weights, in seconds: the answer comes from the pixels, since the prompt is always the same."""
+    model = HFMultimodal.from_checkpoint(tiny_folders[family], MLLMConfig())
+    labels = ["wave", "sit down", "jump up and down"]
+    prompts, frames = [mqa_prompt(labels)] * 3, tiny_frames(3)
+    text = model.tokenize(prompts, labels, 3, 32)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    for _ in range(100):
+        loss = model(frames, text).loss
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss < 0.1
+    scores = model.score_candidates(frames, prompts, [labels] * 3)
+    assert [int((s.log_prob / s.tokens).argmax()) for s in scores] == [0, 1, 2]
+    assert model.generate(frames, prompts, 8) == labels
