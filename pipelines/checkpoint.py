@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.context import TrainContext
+from pipelines.engine import Engine
 from pipelines.errors import StageFailed
-from pipelines.zero import Engine
 
 
 def save(engine: Engine, ctx: TrainContext, epoch: int, step: int, metrics: dict[str, Any]) -> None:

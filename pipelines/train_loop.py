@@ -24,6 +24,7 @@ from pipelines.collate import Batch, Collator
 from pipelines.config import FullConfig, StageConfig
 from pipelines.context import TrainContext
 from pipelines.datasource import ClipStore
+from pipelines.engine import Engine, PlainEngine
 from pipelines.errors import StageFailed
 from pipelines.model import build_model, continue_model, export_model
 from pipelines.prefetch import Prefetcher
@@ -31,7 +32,6 @@ from pipelines.sampler import Sampler, share, stage_seed
 from pipelines.selection import Selection, select
 from pipelines.tasks import TaskBook
 from pipelines.train_log import TrainLog
-from pipelines.zero import Engine, Forward, PlainEngine, ZeroEngine
 from skeleton_io import storage
 
 
@@ -134,12 +134,13 @@ class StageLoop:
 
     def _engine(self) -> Engine:
         """DeepSpeed or plain torch around the model, on this rank's device."""
-        own = self.train.global_batch // self.ctx.world_size
-        micro_batches = -(-own // self.train.micro_batch)
-        forward = Forward(self.model, self.job.cfg.mllm.precision).to(self.ctx.device)
+        precision = self.job.cfg.mllm.precision
+        self.model.to(self.ctx.device)
         if not self.job.deepspeed:
-            return PlainEngine(forward, self.job.stage, self.train, micro_batches)
-        return ZeroEngine(forward, self.job.stage, self.train, -(-own // micro_batches), micro_batches)
+            return PlainEngine(self.model, self.job.stage, self.train, precision)
+        from pipelines.zero import ZeroEngine  # deepspeed is not needed by the plain loop
+
+        return ZeroEngine(self.model, self.job.stage, self.train, precision, self.ctx.world_size)
 
     def build(self, number: int) -> list[Batch]:
         """This rank's micro batches of one step, counted over the stage."""
