@@ -192,36 +192,44 @@ def ingest_part(paths: RunPaths, ingest: Mapping[str, Any]) -> dict[str, Any]:
 
 def tune_part(cfg: FullConfig, tune: Mapping[str, Any], paths: RunPaths) -> dict[str, Any] | None:
     """Score over each searched field and a table of the trials, best first."""
-    trials = [t for t in report_data.trials(paths) if t["accuracy"]]
+    listed = report_data.trials(paths)
+    trials = sorted((t for t in listed if t["accuracy"]), key=lambda t: -max(t["accuracy"]))
     if "status" in tune or not trials:
         return None
-    trials.sort(key=lambda t: -max(t["accuracy"]))
     scores = [max(t["accuracy"]) for t in trials]
     charts = []
     for key, span in cfg.tune.space.items():
-        values = [
-            t["values"][key] if isinstance(t["values"][key], (int, float)) else str(t["values"][key]) for t in trials
-        ]
+        values = [v if isinstance(v := t["values"][key], (int, float)) else str(v) for t in trials]
         log = span.log_uniform is not None
         charts.append((key, figures.scatter(values, scores, 0, log, f"Validation accuracy over {key}")))
+    rows = [
+        [t["trial"], *(cell(t["values"][key]) for key in cfg.tune.space), rounds(t), f"{100 * score:.1f}"]
+        for t, score in zip(trials, scores, strict=True)
+    ]
     return {
-        "note": f"{len(trials)} trials, scored on validation clips that are cut from the training clips. "
-        "The filled dot is the best; the vertical axis is accuracy.",
+        "note": tune_note(cfg, tune, len(listed), len(trials)),
         "charts": charts,
         "head": ["trial", *cfg.tune.space, "rounds", "accuracy, %"],
-        "rows": [
-            {
-                "best": i == 0,
-                "cells": [
-                    i + 1,
-                    *(cell(t["values"][key]) for key in cfg.tune.space),
-                    len(t["accuracy"]),
-                    f"{100 * score:.1f}",
-                ],
-            }
-            for i, (t, score) in enumerate(zip(trials, scores, strict=True))
-        ],
+        "rows": [{"best": i == 0, "cells": row} for i, row in enumerate(rows)],
     }
+
+
+def rounds(trial: Mapping[str, Any]) -> str:
+    """How far a trial came."""
+    return f"{len(trial['accuracy'])}{' (stopped)' if trial['stopped'] else ''}"
+
+
+def tune_note(cfg: FullConfig, tune: Mapping[str, Any], listed: int, scored: int) -> str:
+    """What the search did, in words."""
+    clips = f"at most {cfg.tune.validation_clips} validation clips, cut from the training clips"
+    text = f"{listed} trials, each scored on {clips}; vertical: accuracy, filled: the best."
+    if listed > scored:
+        text += f" {listed - scored} of them failed."
+    before = tune.get("accuracy_before")
+    if before is not None:
+        best = tune["best_accuracy"]
+        text += f" The configuration as it is reached {100 * before:.1f} %, the best trial {100 * best:.1f} %."
+    return text
 
 
 def times_part(stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -146,6 +146,23 @@ def test_page_shows_the_numbers(full_run):
     assert "not run" in html
 
 
+def test_search_is_shown_best_first(full_run):
+    trials = [
+        {"trial": 1, "values": {"renderer.bone_radius": 0.02}, "accuracy": [0.1, 0.2], "stopped": False, "error": None},
+        {"trial": 2, "values": {"renderer.bone_radius": 0.03}, "accuracy": [0.4], "stopped": True, "error": None},
+        {"trial": 3, "values": {"renderer.bone_radius": 0.09}, "accuracy": [], "stopped": False, "error": "died"},
+    ]
+    write(full_run / "tune", {"best_accuracy": 0.4, "accuracy_before": 0.2})
+    (full_run / "tune" / "trials.json").write_text(json.dumps(trials))
+    cfg, paths = config(), RunPaths(str(full_run))
+    found = report.tune_part(cfg, {"best_accuracy": 0.4, "accuracy_before": 0.2}, paths)
+    assert [row["cells"] for row in found["rows"]] == [[2, "0.03", "1 (stopped)", "40.0"], [1, "0.02", "2", "20.0"]]
+    assert [row["best"] for row in found["rows"]] == [True, False]
+    assert "1 of them failed" in found["note"]
+    report.run(cfg, paths)
+    assert "renderer.bone_radius" in (full_run / "report.html").read_text()
+
+
 def test_a_line_cut_off_is_left_out(full_run):
     rows = report_data.curves(RunPaths(str(full_run)), "1-first")
     assert [row["step"] for row in rows] == list(range(1, 31))
