@@ -68,8 +68,13 @@ def connected() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    runtime_env = {"env_vars": {name: os.environ[name] for name in OFFLINE}}
+    env_vars = {name: os.environ[name] for name in OFFLINE}
+    runtime_env = {"env_vars": env_vars}
     if address:
+        # Ray's own helpers look for the cluster by this name too, and fail where the machine runs several.
+        env_vars["RAY_ADDRESS"] = address
+        # A job has a runtime environment already; the values above come from there, so nothing is lost.
+        os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
         try:
             ray.init(address=address, runtime_env=runtime_env, logging_level=logging.WARNING)
         except (ConnectionError, OSError, RuntimeError) as error:
