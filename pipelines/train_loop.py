@@ -150,8 +150,8 @@ class StageLoop:
             self.collator(part) for part in share(draws, self.ctx.rank, self.ctx.world_size, self.train.micro_batch)
         ]
 
-    def run(self, until: int | None = None) -> None:
-        """Trains up to a step (None: to the end), with a checkpoint every `checkpoint_every` steps and at the end.
+    def run(self, until: int | None = None, checkpoints: bool = True) -> None:
+        """Trains up to a step (None: to the end), with a checkpoint every `checkpoint_every` steps on the way.
 
         Raises:
             StageFailed: the loss is not a number; the clips of that step are saved beside the metrics.
@@ -168,7 +168,7 @@ class StageLoop:
                 self._record(row, now - start, batches.waited - waited)
                 start, waited = now, batches.waited
                 self.done += 1
-                if self.done % self.train.checkpoint_every == 0 and self.done < last:
+                if checkpoints and self.done % self.train.checkpoint_every == 0 and self.done < last:
                     self.save({})
                     start = time.perf_counter()
         finally:
