@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -99,6 +100,9 @@ class RayContext:
         from ray.train import get_context
         from ray.train.torch import get_device
 
+        for name in list(logging.root.manager.loggerDict):
+            if name.endswith("train/v2/_internal/execution/context.py"):  # a line for each report of each rank
+                logging.getLogger(name).setLevel(logging.WARNING)
         context = get_context()
         self.rank: int = context.get_world_rank()
         self.world_size: int = context.get_world_size()

@@ -21,6 +21,17 @@ SETTINGS = {
 }
 
 
+def apply_settings() -> None:
+    """Settings of Ray Train for this process and the runs it starts; what the environment says goes first."""
+    import ray
+
+    for setting, value in SETTINGS.items():
+        os.environ.setdefault(setting, value)
+    if sum(node["Alive"] for node in ray.nodes()) == 1:
+        # Nothing can be preempted that would not take the driver along; saves a process per stage.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+
+
 def worker(config: dict[str, Any]) -> dict[str, Any]:
     """Runs on each rank; returns the summary on rank 0.
 
@@ -66,8 +77,7 @@ def fit(job: StageJob, storage_path: str, name: str) -> dict[str, Any]:
         UserError: the cluster can never run so many workers.
         StageFailed: the loss is not a number, or the workers failed more often than allowed.
     """
-    for setting, value in SETTINGS.items():
-        os.environ.setdefault(setting, value)
+    apply_settings()
     from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError

@@ -19,7 +19,7 @@ from pipelines.config import FullConfig, Range, StageConfig, digest, resolve, to
 from pipelines.errors import StageFailed, UserError
 from pipelines.manifest import RunPaths
 from pipelines.progress import say
-from pipelines.ray_stage import SETTINGS, scaling
+from pipelines.ray_stage import apply_settings, scaling
 from pipelines.train import make_job, stage_key
 from pipelines.train_loop import StageJob
 from skeleton_io import storage
@@ -81,8 +81,7 @@ def trial_worker(config: dict[str, Any]) -> None:
 
 def trial(values: dict[str, Any], job: StageJob) -> None:
     """One trial: decodes the configuration with its values again, then one Ray Train run."""
-    for setting, value in SETTINGS.items():
-        os.environ.setdefault(setting, value)
+    apply_settings()
     from ray.train import LoggingConfig, RunConfig
     from ray.train.torch import TorchTrainer
     from ray.tune import get_context
@@ -133,6 +132,7 @@ def current_values(cfg: FullConfig) -> dict[str, Any] | None:
 
 def make_tuner(cfg: FullConfig, job: StageJob, storage_path: str, name: str) -> Any:
     """A new search, or the one of this name that was broken off."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints a banner even where it is silenced
     import optuna
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
