@@ -11,6 +11,8 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from pipelines.errors import UserError
 from pipelines.progress import say
@@ -69,8 +71,11 @@ def connected() -> Iterator[None]:
         yield
         return
     env_vars = {name: os.environ[name] for name in OFFLINE}
-    runtime_env = {"env_vars": env_vars}
+    runtime_env: dict[str, Any] = {"env_vars": env_vars}
     if address:
+        if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+            # Not submitted as a job, so nobody has sent the code to the other nodes yet; .rayignore keeps it small.
+            runtime_env["working_dir"] = str(Path(__file__).resolve().parents[1])
         # Ray's own helpers look for the cluster by this name too, and fail where the machine runs several.
         env_vars["RAY_ADDRESS"] = address
         # A job has a runtime environment already; the values above come from there, so nothing is lost.
