@@ -28,6 +28,7 @@ from pipelines.engine import Engine, PlainEngine
 from pipelines.errors import StageFailed
 from pipelines.model import build_model, continue_model, export_model
 from pipelines.prefetch import Prefetcher
+from pipelines.progress import say
 from pipelines.sampler import Sampler, share, stage_seed
 from pipelines.selection import Selection, select
 from pipelines.tasks import TaskBook
@@ -121,6 +122,8 @@ class StageLoop:
         self.done = 0 if place is None else self.sampler.first_step(place[0], self.train.global_batch) + place[1]
         self.log: TrainLog | None = None
         if logged and ctx.rank == 0:
+            if self.done:
+                say(f"[train {job.stage.name}] goes on after step {self.done} of {self.steps}")
             self.log = TrainLog(job.out, job.stage.name, self.steps, self.train.global_batch, self.done)
 
     def _book(self) -> TaskBook:

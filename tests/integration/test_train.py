@@ -10,10 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+import s3fs
 import torch
 from safetensors.torch import load_file
 
-from pipelines import config, tiny_mllm, train
+from pipelines import config, tiny_mllm, train, tune
 from pipelines.config import FullConfig
 from pipelines.context import LocalContext
 from pipelines.datasource import ClipStore
@@ -24,6 +25,7 @@ from pipelines.model import load_model
 from pipelines.selection import select
 from pipelines.train_log import read_rows
 from pipelines.train_loop import StageLoop
+from skeleton_io import storage
 from skeleton_io.demo import DemoConfig, write_demo
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -74,7 +76,7 @@ def undisturbed(trained: tuple[FullConfig, RunPaths, Path]) -> dict:
     return train.train_stage(cfg, paths, cfg.train.stages[0], None, str(folder / "plain"), runner=train.run_local)
 
 
-def losses(folder: Path) -> list[float]:
+def losses(folder: Path | str) -> list[float]:
     return [row["loss"] for row in read_rows(str(folder))]
 
 
@@ -82,11 +84,14 @@ def with_train(cfg: FullConfig, **changes: object) -> FullConfig:
     return dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, **changes))
 
 
-@pytest.mark.parametrize("zero_stage", [1, 3])
-def test_two_ranks_give_the_losses_of_one_process(trained, undisturbed: dict, zero_stage: int) -> None:
+@pytest.mark.parametrize(("zero_stage", "where"), [(1, "s3"), (3, "disk")])
+def test_two_ranks_give_the_losses_of_one_process(trained, undisturbed: dict, zero_stage: int, where: str) -> None:
     cfg, paths, folder = trained
-    cfg, out = with_train(cfg, zero_stage=zero_stage), folder / f"zero{zero_stage}"
-    summary = train.train_stage(cfg, paths, cfg.train.stages[0], None, str(out))
+    cfg, out = with_train(cfg, zero_stage=zero_stage), str(folder / f"zero{zero_stage}")
+    if where == "s3":
+        s3fs.S3FileSystem().mkdir("skel-train")
+        out = "s3://skel-train/stage"
+    summary = train.train_stage(cfg, paths, cfg.train.stages[0], None, out)
     reference = losses(folder / "plain")
     assert len(reference) >= 10
     assert reference[-1] < 0.8 * reference[0]
@@ -95,6 +100,7 @@ def test_two_ranks_give_the_losses_of_one_process(trained, undisturbed: dict, ze
     assert summary["renderer_change"] == pytest.approx(undisturbed["renderer_change"], rel=1e-2)
     assert summary["renderer_change"] > 0
     assert summary["workers"] == 2
+    assert any(name.startswith("tensorboard/events") for name in storage.list_files(out))
     model, found, labels = load_model(summary["export"])
     assert found == cfg
     assert labels["demo_ntu"] == ("squat", "walk", "wave")
@@ -168,3 +174,27 @@ def test_too_small_a_cluster_is_told(trained) -> None:
     cfg = with_train(cfg, workers=8, cpus_per_worker=1.0)
     with pytest.raises(UserError, match=r"needs 8 CPUs and 0 GPUs, the cluster has 4"):
         train.train_stage(cfg, paths, cfg.train.stages[0], None, str(folder / "big"))
+
+
+def test_search_writes_a_configuration_that_trains(trained) -> None:
+    cfg, paths, _ = trained
+    space = {
+        "renderer.bone_radius": config.Range(log_uniform=(0.01, 0.04)),
+        "renderer.feature_dim": config.Range(choice=(3, 5)),
+    }
+    settings = dataclasses.replace(
+        cfg.tune, space=space, trials=2, concurrent=2, epochs=2, max_clips=16, validation_clips=4
+    )
+    cfg = dataclasses.replace(cfg, tune=settings)
+    summary = tune.run(cfg, paths)
+    table = json.loads((Path(paths.tune) / "trials.json").read_text())
+    assert [row["error"] for row in table] == [None, None]
+    own = tune.current_values(cfg)
+    assert own == {"renderer.bone_radius": 0.02, "renderer.feature_dim": 3}
+    assert own in [row["values"] for row in table]
+    assert all(1 <= len(row["accuracy"]) <= 2 for row in table)
+    assert all(row["stopped"] == (len(row["accuracy"]) < 2) for row in table)
+    assert summary["best_accuracy"] == max(a for row in table for a in row["accuracy"])
+    best = config.load(summary["best_config"])
+    assert best == config.with_values(cfg, summary["best"], "test")
+    assert tune.run(cfg, paths) == summary
