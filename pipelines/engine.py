@@ -80,7 +80,7 @@ def split_groups(model: SkeletonLLM, stage: StageConfig, train: TrainConfig) -> 
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    groups = param_groups(model, stage.learning_rate, train.weight_decay)
+    groups = param_groups(model, {str(g): rate for g, rate in stage.learning_rate.items()}, train.weight_decay)
     own = [group for group in groups if group["name"].startswith("renderer/")]
     return own, [group for group in groups if not group["name"].startswith("renderer/")]
 

@@ -98,7 +98,7 @@ def fit(job: StageJob, storage_path: str, name: str) -> dict[str, Any]:
         ),
     )
     try:
-        summary = trainer.fit().return_value
+        summary: dict[str, Any] = trainer.fit().return_value or {}
     except TrainingFailedError as error:
         lines = [line for line in str(error).strip().splitlines() if line.strip()]
         raise StageFailed(

@@ -111,5 +111,5 @@ class TaskBook:
             return Example("caption", prompts.caption_prompt(), caption)
         if draw.task not in ("mqa", "rationale", "caption"):
             raise ValueError(f"unknown task {draw.task!r}")
-        order = [seen[i] for i in rng.permutation(len(seen))]
+        order = [seen[int(i)] for i in rng.permutation(len(seen))]
         return Example("mqa", prompts.mqa_prompt(order), label)

@@ -109,7 +109,8 @@ class StageLoop:
         store = ClipStore(job.shards)
         self.clip, self.selection = store.clip, select(job.cfg, store)
         self.labels = {name: self.selection.labels[name] for name in chosen_sets(job, self.selection)}
-        self.sampler = Sampler(training_keys(job, self.selection), job.stage.tasks, self.train.set_temperature)
+        tasks = {str(task): weight for task, weight in job.stage.tasks.items()}
+        self.sampler = Sampler(training_keys(job, self.selection), tasks, self.train.set_temperature)
         self.seed = stage_seed(job.cfg.seed, job.stage.name)
         self.steps = self.sampler.steps(job.stage.epochs, self.train.global_batch)
         self.model = start_model(job)
