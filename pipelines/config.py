@@ -125,7 +125,7 @@ class TrainConfig:
     warmup_share: float = 0.03
     """Share of a stage's steps with linearly rising learning rate; cosine decay follows."""
     clip_grad: float = 1.0
-    """Largest global gradient norm."""
+    """Largest gradient norm, of the renderer and of the MLLM each: the renderer is kept outside of DeepSpeed."""
     set_temperature: float = 1.0
     """Sets are drawn with probability ~ size^temperature: 1 by size, 0 evenly."""
     checkpoint_every: int = 50

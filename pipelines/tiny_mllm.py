@@ -27,7 +27,9 @@ def corpus(selection: Selection, rationales: dict[str, str]) -> list[str]:
     return texts
 
 
-def write(out: str, family: MLLMFamily, cfg: MLLMConfig, texts: list[str], image_size: int, seed: int) -> dict[str, Any]:
+def write(
+    out: str, family: MLLMFamily, cfg: MLLMConfig, texts: list[str], image_size: int, seed: int
+) -> dict[str, Any]:
     """The checkpoint's files at `out`, a folder or any fsspec URI."""
     import torch
 
