@@ -75,7 +75,7 @@ def test_override_and_with_values() -> None:
     changed = config.with_values(base, {"renderer.bone_radius": 0.01}, "test")
     assert changed.renderer.bone_radius == 0.01
     assert changed.train == base.train
-    with pytest.raises(UserError, match="renderer[.]frames"):
+    with pytest.raises(UserError, match=r"renderer\.frames"):
         config.with_values(base, {"renderer.frames": "many"}, "test")
 
 
