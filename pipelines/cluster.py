@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,6 @@ OFFLINE = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
-# What a stage keeps free for Ray's own tasks beside its workers.
-SPARE_CPUS = 1.0
 
 
 def set_offline() -> None:
@@ -53,6 +53,51 @@ def private_head() -> dict[str, str]:
     }
 
 
+def _join(address: str, env_vars: dict[str, str]) -> None:
+    """Connects to a cluster that was there before.
+
+    Raises:
+        UserError: nothing answers at the address.
+    """
+    import ray
+
+    # Ray's own helpers look for the cluster by this name too, and fail where the machine runs several.
+    runtime_env: dict[str, Any] = {"env_vars": env_vars | {"RAY_ADDRESS": address}}
+    # A job has a runtime environment already; the values above come from there, so nothing is lost.
+    os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+        # Not submitted as a job, so nobody has sent the code to the other nodes yet; .rayignore keeps it small.
+        runtime_env["working_dir"] = str(Path(__file__).resolve().parents[1])
+    try:
+        ray.init(address=address, runtime_env=runtime_env, logging_level=logging.WARNING)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: {why}") from None
+
+
+@contextmanager
+def _local(env_vars: dict[str, str]) -> Iterator[None]:
+    """A cluster of this process's own, with a temp folder that goes with it."""
+    private = private_head()
+    # Before the import: Ray reads some of them only then.
+    os.environ.update(private)
+    import ray
+
+    try:
+        ray.init(
+            include_dashboard=True,  # without it a cleaner of Ray 2.60 logs an error every second
+            dashboard_host="127.0.0.1",
+            runtime_env={"env_vars": env_vars},
+            logging_level=logging.WARNING,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        for name in private:
+            os.environ.pop(name)
+        shutil.rmtree(private["RAY_TMPDIR"], ignore_errors=True)
+
+
 @contextmanager
 def connected() -> Iterator[None]:
     """Ray for the length of the block; a cluster that was there before is left alone.
@@ -61,43 +106,21 @@ def connected() -> Iterator[None]:
         UserError: RAY_ADDRESS names a cluster that does not answer.
     """
     set_offline()
-    address = os.environ.get("RAY_ADDRESS")
-    if not address:
-        for name, value in private_head().items():
-            os.environ.setdefault(name, value)
-    import ray
-
-    if ray.is_initialized():
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         yield
         return
+    address = os.environ.get("RAY_ADDRESS")
     env_vars = {name: os.environ[name] for name in OFFLINE}
-    runtime_env: dict[str, Any] = {"env_vars": env_vars}
-    if address:
-        if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
-            # Not submitted as a job, so nobody has sent the code to the other nodes yet; .rayignore keeps it small.
-            runtime_env["working_dir"] = str(Path(__file__).resolve().parents[1])
-        # Ray's own helpers look for the cluster by this name too, and fail where the machine runs several.
-        env_vars["RAY_ADDRESS"] = address
-        # A job has a runtime environment already; the values above come from there, so nothing is lost.
-        os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
-        try:
-            ray.init(address=address, runtime_env=runtime_env, logging_level=logging.WARNING)
-        except (ConnectionError, OSError, RuntimeError) as error:
-            raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: {str(error).splitlines()[0]}") from None
-    else:
-        # With include_dashboard=False a cleaner of Ray 2.60 logs an error every second.
-        ray.init(
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            runtime_env=runtime_env,
-            logging_level=logging.WARNING,
-        )
-    have = ray.cluster_resources()
-    say(f"[ray] {'joined ' + address if address else 'local'}: {have['CPU']:g} CPUs, {have.get('GPU', 0):g} GPUs")
-    try:
+    with ExitStack() as stack:
+        if address:
+            _join(address, env_vars)
+            stack.callback(sys.modules["ray"].shutdown)
+        else:
+            stack.enter_context(_local(env_vars))
+        have = sys.modules["ray"].cluster_resources()
+        where = f"joined {address}" if address else "local"
+        say(f"[ray] {where}: {have.get('CPU', 0):g} CPUs, {have.get('GPU', 0):g} GPUs")
         yield
-    finally:
-        ray.shutdown()
 
 
 def require(cpus: float, gpus: float, what: str) -> None:
@@ -109,7 +132,7 @@ def require(cpus: float, gpus: float, what: str) -> None:
     import ray
 
     have = ray.cluster_resources()
-    have_cpus, have_gpus = have["CPU"], have.get("GPU", 0.0)
+    have_cpus, have_gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
     if have_cpus < cpus or have_gpus < gpus:
         raise UserError(
             f"{what} needs {cpus:g} CPUs and {gpus:g} GPUs, the cluster has {have_cpus:g} and {have_gpus:g}; "

@@ -6,6 +6,7 @@ What `make full` runs. The head has free ports, its own temp folder, a random to
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import secrets
@@ -15,10 +16,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from pipelines import config as configuration
+from pipelines import manifest
 from pipelines.cluster import OFFLINE, private_head
 from pipelines.errors import UserError
 from pipelines.progress import say
@@ -33,24 +37,15 @@ def pick_port(wanted: int, flag: str) -> int:
     Raises:
         UserError: the wanted port is taken.
     """
+    if not 0 <= wanted <= 65535:
+        raise UserError(f"{flag} takes a port from 0 to 65535, found {wanted}")
     with socket.socket() as probe:
         try:
             probe.bind((LOOPBACK, wanted))
-        except OSError:
-            raise UserError(f"port {wanted} ({flag}) is in use; give another one, or 0 for any free port") from None
+        except OSError as error:
+            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be taken ({error.strerror})"
+            raise UserError(f"port {wanted} ({flag}) {why}; give another one, or 0 for any free port") from None
         return probe.getsockname()[1]
-
-
-def revision(root: Path) -> str:
-    """Git revision of the working copy, with "-dirty" where files differ; "unknown" outside git."""
-    run = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return run.stdout.strip() or "unknown"
 
 
 class Head:
@@ -114,38 +109,52 @@ def exit_code(head: Head, job_id: str, code: int) -> int:
         "import sys; from ray.job_submission import JobSubmissionClient as C; "
         f"print(C({head.url!r}).get_job_info({job_id!r}).driver_exit_code)"
     )
-    answer = subprocess.run(
-        [sys.executable, "-c", question], env=head.env, capture_output=True, text=True, timeout=60, check=False
-    ).stdout.strip()
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", question], env=head.env, capture_output=True, text=True, timeout=60, check=False
+        ).stdout.strip()
+    except subprocess.TimeoutExpired:
+        return code
     return int(answer) if answer.isdigit() and int(answer) else code
 
 
 def submit(head: Head, root: Path, arguments: list[str]) -> int:
     """Submits the pipeline, streams its log and returns the job's exit code."""
     job_id = f"skel-{secrets.token_hex(4)}"
-    env_vars = {name: head.env[name] for name in OFFLINE} | {"SKELETON_RAY_REVISION": revision(root)}
+    env_vars = {name: head.env[name] for name in OFFLINE} | {"SKELETON_RAY_REVISION": manifest.revision(root)}
     ray = str(Path(sys.executable).parent / "ray")
     command = [ray, "job", "submit", "--address", head.url, "--submission-id", job_id, "--working-dir", str(root)]
     command += ["--runtime-env-json", json.dumps({"env_vars": env_vars})]
     command += ["--", "python", "pipelines/full.py", *arguments]
     job = subprocess.Popen(command, env=head.env, cwd=root, start_new_session=True)
 
+    try:
+        return exit_code(head, job_id, job.wait())
+    except KeyboardInterrupt:
+        say("[launch] interrupted: stopping the job; what is finished is kept and the next start goes on from there")
+        stop = [ray, "job", "stop", "--no-wait", "--address", head.url, job_id]
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(stop, env=head.env, timeout=30, check=False, capture_output=True)
+        return 130
+    finally:
+        job.terminate()
+        job.wait()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the block as Ctrl-C does; once it is being left, nothing interrupts it."""
+
     def interrupt(signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt(signal.Signals(signum).name)
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    kinds = (signal.SIGTERM, signal.SIGHUP)
+    previous = {kind: signal.signal(kind, interrupt) for kind in kinds}
     try:
-        code = job.wait()
-        return exit_code(head, job_id, code)
-    except KeyboardInterrupt:
-        say("[launch] interrupted: stopping the job; what is finished is kept and the next start goes on from there")
-        stop = [ray, "job", "stop", "--address", head.url, job_id]
-        subprocess.run(stop, env=head.env, timeout=30, check=False, capture_output=True)
-        job.terminate()
-        job.wait()
-        return 130
+        yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for kind in kinds:
+            signal.signal(kind, previous[kind])
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -170,15 +179,19 @@ def run(argv: list[str] | None) -> int:
     if args.data_root:
         arguments += ["--data-root", args.data_root if "://" in args.data_root else str(Path(args.data_root).resolve())]
     port, dashboard_port = pick_port(args.port, "--port"), pick_port(args.dashboard_port, "--dashboard-port")
-    head = Head(port, dashboard_port, args.num_cpus)
-    try:
-        say(f"[launch] Ray head starts, dashboard at {head.url}")
-        head.wait()
-        code = submit(head, root, arguments)
-    except KeyboardInterrupt:
-        code = 130
-    finally:
-        head.stop()
+    with interruptible():
+        head = Head(port, dashboard_port, args.num_cpus)
+        try:
+            say(f"[launch] Ray head starts, dashboard at {head.url}")
+            head.wait()
+            code = submit(head, root, arguments)
+        except KeyboardInterrupt:
+            code = 130
+        finally:
+            for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(kind, signal.SIG_IGN)  # a second Ctrl-C must not leave the head behind
+            head.stop()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
     if code == 0:
         say(f"[launch] report: {out}/report.html and {out}/report.json")
     return code

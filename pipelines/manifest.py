@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from pipelines.progress import say
@@ -76,6 +78,16 @@ class RunPaths:
         return self.at("transfer")
 
 
+def revision(root: Path) -> str:
+    """Git revision of the working copy at `root`, with "-dirty" where files differ; "unknown" outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        run = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return "unknown"
+    return run.stdout.strip() or "unknown"
+
+
 @cache
 def provenance() -> dict[str, Any]:
     """Versions, machine and git revision (from SKELETON_RAY_REVISION: a job runs in a copy without .git)."""
@@ -90,7 +102,7 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(),
-        "git_revision": os.environ.get("SKELETON_RAY_REVISION", "unknown"),
+        "git_revision": os.environ.get("SKELETON_RAY_REVISION") or revision(Path(__file__).resolve().parents[1]),
     }
 
 
