@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from pipelines import config as configuration
 from pipelines import full
-from pipelines.cluster import connected, set_offline
+from pipelines.cluster import connected, require, set_offline
 from pipelines.config import FullConfig
 from pipelines.errors import UserError
 from pipelines.manifest import RunPaths
@@ -37,7 +37,10 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def _loaded(args: argparse.Namespace, rest: list[str]) -> tuple[FullConfig, RunPaths]:
     out = full.absolute(args.out)
     cfg = configuration.override(configuration.load(args.config), rest)
-    return full.fill_inputs(cfg, args.data_root, out), RunPaths(out)
+    if args.command in ("full", "ingest"):
+        # The other stages read shards, not the native files.
+        cfg = full.fill_inputs(cfg, args.data_root, out)
+    return cfg, RunPaths(out)
 
 
 def _full(args: argparse.Namespace, rest: list[str]) -> None:
@@ -50,6 +53,8 @@ def _full(args: argparse.Namespace, rest: list[str]) -> None:
 def _stage(args: argparse.Namespace, rest: list[str]) -> None:
     cfg, paths = _loaded(args, rest)
     with connected():
+        # An actor that no node can hold would be waited for without end.
+        require(cfg.train.cpus_per_worker, cfg.train.gpus_per_worker, f"{args.command} (one worker)")
         full.run_one(args.command, cfg, paths)
 
 
@@ -68,7 +73,8 @@ def _ingest(args: argparse.Namespace, rest: list[str]) -> None:
     if args.config and args.input:
         raise UserError("give either --input NAME=PATH or --config, not both")
     if args.config:
-        args.command = "ingest"
+        if args.format or args.clips_per_shard:
+            raise UserError("with --config, say --data.format and --data.clips-per-shard instead")
         _stage(args, rest)
         return
     if rest:
@@ -86,7 +92,7 @@ def _ingest(args: argparse.Namespace, rest: list[str]) -> None:
     from pipelines import ingest
 
     with connected():
-        ingest.ingest(inputs, full.absolute(args.out), args.format, args.clips_per_shard)
+        ingest.ingest(inputs, full.absolute(args.out), args.format or "ipc", args.clips_per_shard or 256)
 
 
 def _inspect(args: argparse.Namespace, rest: list[str]) -> None:
@@ -129,8 +135,8 @@ def _parser() -> argparse.ArgumentParser:
         "or NAME:FORMAT with FORMAT one of ntu, bvh, coco17; repeatable",
     )
     ingest.add_argument("--out", required=True, help="folder or URI of the shard set (with --config: of the run)")
-    ingest.add_argument("--format", choices=["ipc", "parquet"], default="ipc", help="Arrow IPC files or Parquet")
-    ingest.add_argument("--clips-per-shard", type=int, default=256, help="consecutive clips of the sorted ids per file")
+    ingest.add_argument("--format", choices=["ipc", "parquet"], default="", help="Arrow IPC files (default) or Parquet")
+    ingest.add_argument("--clips-per-shard", type=int, default=0, help="consecutive clips per file (256)")
     ingest.add_argument("--config", default="", help="take the inputs from a preset instead of --input")
     ingest.add_argument("--data-root", default="", help="replaces {data_root} in data.inputs")
     inspect = add("inspect", "show what a shard set holds: counts, classes, quality, quarantine", _inspect)
@@ -149,6 +155,12 @@ def main(argv: list[str] | None = None) -> int:
     if arguments[:1] == ["config"] and {"-h", "--help"} & set(arguments):
         # The list of all fields is tyro's to print.
         configuration.override(FullConfig(), ["--help"])
+    if arguments[:1] == ["demo-data"] and {"-h", "--help"} & set(arguments):
+        import tyro
+
+        from skeleton_io.demo import DemoConfig
+
+        tyro.cli(DemoConfig, args=["--help"], prog="skel demo-data OUT")
     args, rest = _parser().parse_known_args(arguments)
     set_offline()
     return full.guarded(lambda: args.work(args, rest))

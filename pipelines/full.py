@@ -18,7 +18,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipelines import config as configuration
-from pipelines.cluster import connected, set_offline
+from pipelines.cluster import connected, require, set_offline
 from pipelines.config import FullConfig
 from pipelines.errors import StageFailed, UserError
 from pipelines.manifest import RunPaths
@@ -55,8 +55,14 @@ def run_one(name: str, cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
 
 
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
-    """All planned stages in order; returns the report's summary."""
+    """All planned stages in order; returns the report's summary.
+
+    Raises:
+        UserError: the cluster can never run the training; said before the first stage, not after hours.
+    """
     names = planned(cfg)
+    train = cfg.train
+    require(train.workers * train.cpus_per_worker, train.workers * train.gpus_per_worker, f"{train.workers} workers")
     summary: dict[str, Any] = {}
     for number, name in enumerate(names, 1):
         say(f"[full] stage {number}/{len(names)}: {name}")

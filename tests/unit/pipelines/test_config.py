@@ -49,6 +49,16 @@ def test_exponents_are_numbers(tmp_path: Path) -> None:
         ("tune: {space: {renderer: {uniform: [0, 1]}}}", "names a section"),
         ("tune: {space: {renderer.blur_px: {}}}", "exactly one of"),
         ("a: [", "not YAML"),
+        ("train: {workers: 0}", "train.workers must be at least 1"),
+        ("data: {validation_share: 1}", "validation_share must be in"),
+        ("tune: {space: {data.validation_share: {uniform: [0, 1]}}}", "only renderer and train fields"),
+        ("tune: {space: {renderer.frames: {uniform: [4.5, 8]}}}", "renderer.frames"),
+        ("tune: {space: {renderer.blur_px: {uniform: [1, 0]}}}", "range must rise"),
+        ("train: {stages: [{name: a, tasks: {}, trains: [], learning_rate: {}}]}", "at least one task"),
+        (
+            "{data: {inputs: {sbu: x}}, evaluate: {transfer: [{train: sbu, test: msr}]}}",
+            "evaluate.transfer names 'msr'",
+        ),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:

@@ -1,0 +1,247 @@
+"""The configuration tree: frozen dataclasses, each field with meaning, unit and default. Decodes and checks nothing.
+
+Defaults stand here (and in `models.config`, `skeleton_io.demo`) and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from models.config import MLLMConfig, RendererConfig
+from skeleton_io.demo import DemoConfig
+
+STRICT = {"extra": "forbid"}
+Group = Literal["renderer", "vision", "projector", "llm", "lora"]
+Task = Literal["mqa", "yesno", "rationale", "caption"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What is ingested and how it is split."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Set name -> folder. NAME is a known source, or NAME:FORMAT names the format. `{data_root}` and `{out}` are
+    replaced by what the command line gives."""
+    demo: bool = False
+    """Write the synthetic motion set into the run first."""
+    format: Literal["ipc", "parquet"] = "ipc"
+    """Arrow IPC is memory-mapped for training; Parquet is smaller."""
+    clips_per_shard: int = 256
+    """Consecutive clips of the sorted ids in one shard."""
+    protocols: dict[str, str] = field(default_factory=dict)
+    """Set name -> protocol; a set that is not named uses its default protocol."""
+    validation_share: float = 0.1
+    """Share of the training clips held out for model selection and Tune, by hash of the clip's key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RationalesConfig:
+    """How the teacher's rationales are made."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    teacher: Literal["kinematic"] = "kinematic"
+    """kinematic: computed from the motion itself, no network."""
+    frames: int = 8
+    """Frames of the fixed renderer that the teacher sees."""
+    image_size: int = 96
+    """Side of those frames, pixels."""
+    actors: int = 2
+    """Size of the actor pool."""
+    max_clips: int = 0
+    """Upper bound of clips asked per set; 0 asks all training clips."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Random changes to training clips, drawn per (seed, epoch, clip)."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    yaw_deg: float = 0.0
+    """Largest turn of the camera about the vertical, degrees, either way (3D clips only)."""
+    scale: float = 0.0
+    """Largest relative change of size, either way."""
+    noise_m: float = 0.0
+    """Standard deviation of joint noise, metres."""
+    crop: float = 0.0
+    """Largest share of the clip cut from its ends before frames are drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """One row of the stage table: what is asked, what is trained, for how long."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    name: str
+    """Folder name of the stage's outputs."""
+    tasks: dict[Task, float]
+    """Task -> relative weight in the mix; each clip of each epoch draws one task."""
+    trains: tuple[Group, ...]
+    """Parameter groups that receive gradients; all others are frozen."""
+    learning_rate: dict[Group, float]
+    """Peak learning rate for each group in `trains`."""
+    epochs: float = 1.0
+    """Passes over the training clips; fractions are allowed."""
+    label_smoothing: float = 0.0
+    """Smoothing of the target tokens, in [0, 1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Ray Train + DeepSpeed: the stages in order and what they share."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    stages: tuple[StageConfig, ...] = ()
+    """The stage table; each starts from the one before."""
+    sets: tuple[str, ...] = ()
+    """Sets to train on; empty: all."""
+    global_batch: int = 16
+    """Clips per optimiser step over all workers. A worker count that does not divide it is refused."""
+    micro_batch: int = 8
+    """Most clips per forward pass on one worker; the rest is gradient accumulation."""
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    """DeepSpeed ZeRO stage: 0 replicates, 1 shards optimizer states, 2 also gradients, 3 also parameters."""
+    offload: bool = False
+    """Keep optimizer states (and, at stage 3, parameters) in CPU memory."""
+    weight_decay: float = 0.05
+    """AdamW's decoupled decay, on matrices only."""
+    warmup_share: float = 0.03
+    """Share of a stage's steps with linearly rising learning rate; cosine decay follows."""
+    clip_grad: float = 1.0
+    """Largest gradient norm, of the renderer and of the MLLM each: the renderer is kept outside of DeepSpeed."""
+    set_temperature: float = 1.0
+    """Sets are drawn with probability ~ size^temperature: 1 by size, 0 evenly."""
+    checkpoint_every: int = 50
+    """Optimiser steps between checkpoints; the last step of a stage always writes one."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept on storage per stage."""
+    validate_clips: int = 64
+    """Most validation clips scored at the end of each stage."""
+    max_failures: int = 2
+    """Worker failures after which a stage gives up."""
+    workers: int = 2
+    """Ray Train workers (ranks)."""
+    cpus_per_worker: float = 0.5
+    """CPUs reserved per worker. Halves leave room for Ray's own tasks on a small machine."""
+    gpus_per_worker: float = 0
+    """GPUs reserved per worker."""
+    threads_per_worker: int = 1
+    """torch threads per worker on the CPU."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """One searched field: exactly one of the four is given."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    choice: tuple[int | float | bool | str, ...] = ()
+    """Values to choose from."""
+    uniform: tuple[float, float] | None = None
+    """Low and high."""
+    log_uniform: tuple[float, float] | None = None
+    """Low and high, drawn on a log scale."""
+    randint: tuple[int, int] | None = None
+    """Low (inclusive) and high (exclusive)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    """Ray Tune over rendering hyperparameters; every trial is a short Ray Train run."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    space: dict[str, Range] = field(default_factory=dict)
+    """Dotted field of this tree -> range, for example "renderer.bone_radius"."""
+    trials: int = 4
+    """Trials started."""
+    concurrent: int = 1
+    """Trials at a time."""
+    epochs: int = 3
+    """Rounds of a trial; after each it is scored on validation clips and ASHA may stop it."""
+    max_clips: int = 0
+    """Training clips per round; 0 uses all."""
+    validation_clips: int = 96
+    """Most validation clips scored per round; all are cut from the training subjects."""
+    grace: int = 1
+    """Rounds that ASHA leaves every trial."""
+    learning_rate: dict[Group, float] = field(default_factory=lambda: {"renderer": 3e-3, "projector": 6e-4})
+    """Learning rate per trained group during a trial."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferConfig:
+    """Train on one set, test on another over the labels that both have."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    train: str
+    """Set to train on."""
+    test: str
+    """Set to test on; the model never saw it."""
+    epochs: float = 5.0
+    """Epochs of the training set."""
+    synonyms: dict[str, str] = field(default_factory=dict)
+    """Label of the test set -> label of the training set, where the wording differs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Closed-set and generated-text accuracy on the test clips of each protocol."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    batch: int = 8
+    """Clips per forward pass."""
+    actors: int = 2
+    """Size of the actor pool."""
+    max_clips: int = 0
+    """Most test clips per set, chosen by hash; 0 scores all."""
+    max_new_tokens: int = 12
+    """Length of generated answers."""
+    generate: bool = True
+    """Also let the model write its answer."""
+    bootstrap: int = 2000
+    """Resamples for the 95 % interval."""
+    floors: dict[str, float] = field(default_factory=dict)
+    """Set -> published or measured accuracy to print beside ours, in [0, 1]."""
+    transfer: tuple[TransferConfig, ...] = ()
+    """Cross-format experiments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """What report.html shows."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    clips_per_set: int = 2
+    """Clips of each set drawn with the trained renderer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullConfig:
+    """The whole pipeline."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    name: str = "run"
+    """Shown in the report."""
+    seed: int = 0
+    """Of everything random: data order, augmentation, initialisation, search."""
+    data: DataConfig = field(default_factory=DataConfig)
+    demo: DemoConfig = field(default_factory=DemoConfig)
+    rationales: RationalesConfig = field(default_factory=RationalesConfig)
+    renderer: RendererConfig = field(default_factory=RendererConfig)
+    mllm: MLLMConfig = field(default_factory=MLLMConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
