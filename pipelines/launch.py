@@ -143,12 +143,14 @@ def submit(head: Head, root: Path, arguments: list[str]) -> int:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the block as Ctrl-C does; once it is being left, nothing interrupts it."""
+    """Ctrl-C, SIGTERM and a closed terminal all raise KeyboardInterrupt in the block, also where a script runs it in the
+    background, which ignores Ctrl-C; only under nohup a closed terminal stays ignored."""
 
     def interrupt(signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt(signal.Signals(signum).name)
 
-    kinds = (signal.SIGTERM, signal.SIGHUP)
+    kinds = [signal.SIGINT, signal.SIGTERM]
+    kinds += [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
     previous = {kind: signal.signal(kind, interrupt) for kind in kinds}
     try:
         yield
@@ -191,7 +193,6 @@ def run(argv: list[str] | None) -> int:
             for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(kind, signal.SIG_IGN)  # a second Ctrl-C must not leave the head behind
             head.stop()
-            signal.signal(signal.SIGINT, signal.default_int_handler)
     if code == 0:
         say(f"[launch] report: {out}/report.html and {out}/report.json")
     return code
