@@ -127,7 +127,6 @@ def submit(head: Head, root: Path, arguments: list[str]) -> int:
     command += ["--runtime-env-json", json.dumps({"env_vars": env_vars})]
     command += ["--", "python", "pipelines/full.py", *arguments]
     job = subprocess.Popen(command, env=head.env, cwd=root, start_new_session=True)
-
     try:
         return exit_code(head, job_id, job.wait())
     except KeyboardInterrupt:
@@ -143,8 +142,10 @@ def submit(head: Head, root: Path, arguments: list[str]) -> int:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal all raise KeyboardInterrupt in the block, also where a script runs it in the
-    background, which ignores Ctrl-C; only under nohup a closed terminal stays ignored."""
+    """Ctrl-C, SIGTERM and a closed terminal all raise KeyboardInterrupt in the block.
+
+    Ctrl-C even where a script started it in the background, which ignores it; nohup keeps its meaning.
+    """
 
     def interrupt(signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt(signal.Signals(signum).name)
