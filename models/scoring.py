@@ -74,9 +74,12 @@ def log_posterior(scores: Floats) -> Floats:
 
 
 def top_k(scores: Floats, truth: Ints, k: int) -> NDArray[np.bool_]:
-    """(N,) whether fewer than k candidates score above the true one; a tie counts as above, so constants score 0."""
+    """(N,) whether fewer than k candidates score above the true one.
+
+    A tie counts as above, so constants score 0; so does a rival that is NaN. A true candidate that is NaN is wrong.
+    """
     own = np.take_along_axis(scores, np.asarray(truth)[:, None], -1)
-    return (scores >= own).sum(-1) <= k
+    return ~np.isnan(own[:, 0]) & ((~(scores < own)).sum(-1) <= k)
 
 
 def negative_log_likelihood(log_probs: Floats, truth: Ints) -> float:

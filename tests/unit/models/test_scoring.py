@@ -55,6 +55,14 @@ def test_top_k_counts_ties_against_the_model():
     assert scoring.top_k(scores, np.array([0, 2]), 3).tolist() == [True, True]
 
 
+def test_top_k_never_counts_nan_as_right():
+    scores = np.array([[np.nan, 1.0, 0.0], [2.0, np.nan, 1.0], [np.nan] * 3])
+    truth = np.zeros(3, dtype=int)
+    assert scoring.top_k(scores, truth, 1).tolist() == [False, False, False]
+    assert scoring.top_k(scores, truth, 2).tolist() == [False, True, False]
+    assert scoring.top_k(scores, truth, 3).tolist() == [False, True, False]
+
+
 def test_likelihood_and_calibration():
     log_probs = scoring.log_posterior(np.log([[6.0, 2.0, 2.0], [1.0, 8.0, 1.0]]) + 5)
     np.testing.assert_allclose(np.exp(log_probs), [[0.6, 0.2, 0.2], [0.1, 0.8, 0.1]])
