@@ -128,6 +128,9 @@ def run_stage(name: str, folder: str, key: str, work: Callable[[], dict[str, Any
     if found is not None and found["key"] == key:
         say(f"[{name}] already done ({found['summary']['seconds']:.0f} s at {found['finished']}), nothing to do")
         return found["summary"]
+    if found is not None:
+        # Its outputs are about to be overwritten; broken off half-way, they must not pass for the old result.
+        storage.remove(storage.join(folder, "manifest.json"))
     say(f"[{name}] starts")
     start = time.monotonic()
     summary = work()
