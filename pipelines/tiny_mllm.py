@@ -1,6 +1,6 @@
 """Stage: writes the tiny checkpoint of a real architecture, with a tokenizer trained on this run's own texts.
 
-Labels, prompts, captions and rationales of the shards -> folder that `from_pretrained` loads. Trains nothing else.
+Labels, prompts and rationales only -> folder that `from_pretrained` loads. Trains nothing else.
 """
 
 from __future__ import annotations
