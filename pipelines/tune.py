@@ -231,6 +231,8 @@ def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
         raise UserError("nothing to tune: tune.space is empty")
     if not cfg.data.validation_share:
         raise UserError("tune needs validation clips: set data.validation_share above 0")
+    if not cfg.tune.validation_clips:
+        raise UserError("tune needs validation clips: set tune.validation_clips above 0")
     train, what = cfg.train, f"tune ({settings.concurrent} trials at a time)"
     slots = settings.concurrent
     require(slots * (train.cpus_per_worker + 0.01), slots * train.gpus_per_worker, what)
