@@ -37,7 +37,7 @@ tune:
   max_clips: 8
   validation_clips: 4
   space: {renderer.bone_radius: {log_uniform: [0.01, 0.04]}}
-evaluate: {bootstrap: 200}
+evaluate: {bootstrap: 200, transfer: [{train: demo_ntu, test: demo_coco17, epochs: 1}]}
 """
 
 
@@ -109,4 +109,5 @@ def test_finished_run_does_nothing(run_folder: Path, repo_root: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     for stage in ("demo-data", "ingest", "rationales", "tiny-mllm", "tune", "evaluate"):
         assert f"[{stage}] already done" in done.stdout
+    assert "[transfer demo_ntu -> demo_coco17] already done" in done.stdout
     assert before == {p: p.stat().st_mtime_ns for p in (run_folder / "run/train").rglob("*") if p.is_file()}
