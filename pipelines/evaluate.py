@@ -28,6 +28,7 @@ from pipelines.metrics import ClipScore, Judge
 from pipelines.progress import Progress, say
 from pipelines.raydata import quiet
 from pipelines.selection import Selection, select
+from pipelines.train import finished_stages
 from skeleton_io import storage
 from skeleton_io.splits import protocol_named
 
@@ -43,7 +44,6 @@ ROWS = pa.schema(
         ("generated", pa.string()),
     ]
 )
-RENDERER_WEIGHTS = "renderer.safetensors"
 BATCHES_PER_PART = 4
 """Batches between two writes: what a broken-off run loses at most, per actor."""
 
@@ -175,7 +175,7 @@ def score(
         One entry per question, sorted by key.
 
     Raises:
-        StageFailed: rows are missing at the end.
+        StageFailed: rows are missing at the end, or a score is not a finite number.
     """
     import ray
 
@@ -202,6 +202,7 @@ def score(
         )
         for table in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             if len(table):
+                check_finite(name, table)
                 write_part(out, table)
                 progress.add(len(table))
     wanted = {q.key for q in questions}
@@ -209,6 +210,17 @@ def score(
     if len(found) != len(wanted):
         raise StageFailed(f"{name}: {len(wanted) - len(found)} clips have no row in {out}; run the stage again")
     return [clip_score(found[key]) for key in sorted(found)]
+
+
+def check_finite(name: str, table: pa.Table) -> None:
+    """Refuses rows that no prediction can be read from, before they are written.
+
+    Raises:
+        StageFailed: a log-probability is not finite.
+    """
+    for key, values in zip(table["key"].to_pylist(), table["log_prob"].to_pylist(), strict=True):
+        if not np.isfinite(values).all():
+            raise StageFailed(f"{name}: the model gives clip {key} a score that is not a finite number")
 
 
 def clip_score(row: Mapping[str, Any]) -> ClipScore:
@@ -243,15 +255,17 @@ def trained_model(cfg: FullConfig, paths: RunPaths) -> tuple[str, str]:
     """(export folder, key) of the last training stage.
 
     Raises:
-        UserError: it is not finished.
+        UserError: it is not finished, or was trained with another configuration.
     """
     if not cfg.train.stages:
         raise UserError("nothing to evaluate: train.stages is empty")
     folder = storage.join(paths.train, cfg.train.stages[-1].name)
-    found = manifest.read_manifest(folder)
-    if found is None:
+    if manifest.read_manifest(folder) is None:
         raise UserError(f"nothing to evaluate: no finished model in {folder}; run `skel train` first")
-    return storage.join(folder, "export"), found["key"]
+    finished = finished_stages(cfg, paths)
+    if len(finished) < len(cfg.train.stages):
+        raise UserError(f"the model in {folder} was trained with another configuration; run `skel train` again")
+    return finished[-1]
 
 
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
@@ -298,7 +312,7 @@ def protocols_used(cfg: FullConfig, store: ClipStore) -> dict[str, dict[str, str
 
 
 def score_transfer(
-    cfg: FullConfig, paths: RunPaths, model_uri: str, test: str, shared: Mapping[str, str], out: str
+    cfg: FullConfig, paths: RunPaths, model_uri: str, model_key: str, test: str, shared: Mapping[str, str], out: str
 ) -> dict[str, Any]:
     """Scores ALL clips of a set that the model never saw, over the labels it shares with the training set.
 
@@ -306,6 +320,7 @@ def score_transfer(
         cfg: the run's configuration.
         paths: the run; its shards hold the set.
         model_uri: export of a model that was trained without this set.
+        model_key: what the model is recognised by, its training's `stage_key`.
         test: name of the set.
         shared: its label -> the training set's wording; clips with other labels are left out.
         out: folder below which the rows are kept.
@@ -325,9 +340,8 @@ def score_transfer(
         raise UserError(f"evaluate.transfer: no clip of {test} has one of the shared labels")
     questions = [Question(k, test, shared[labels[k]]) for k in sample(keys, cfg.evaluate.max_clips)]
     candidates = {test: tuple(sorted(set(shared.values())))}
-    weights = storage.sha256(storage.read_bytes(storage.join(model_uri, RENDERER_WEIGHTS)))
     settings = (cfg.evaluate.generate, cfg.evaluate.max_new_tokens, prompts.PROMPTS_VERSION)
-    rows_key = digest("transfer-rows", weights, settings, store.digest, candidates, asked(questions))
+    rows_key = digest("transfer-rows", model_key, settings, store.digest, candidates, asked(questions))
     rows = storage.join(out, f"rows-{rows_key}")
     clips = score(model_uri, paths.shards, questions, candidates, rows, cfg, name=f"transfer to {test}")
     judge = Judge(candidates, cfg.evaluate.bootstrap, cfg.seed)

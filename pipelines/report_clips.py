@@ -12,9 +12,10 @@ from typing import Any
 from pipelines import manifest
 from pipelines.config import FullConfig
 from pipelines.datasource import ClipStore
-from pipelines.evaluate import sample, trained_model
+from pipelines.evaluate import sample
 from pipelines.manifest import RunPaths
 from pipelines.selection import select
+from pipelines.train import export_of
 
 SIDE = 96
 """Most pixels of a frame's side on the page; keeps it small enough to mail."""
@@ -111,7 +112,8 @@ def examples(cfg: FullConfig, paths: RunPaths) -> list[dict[str, Any]]:
         return []
     import ray
 
-    model_uri, _ = trained_model(cfg, paths)
+    # The page shows what is there, also where the configuration has moved on since.
+    model_uri = export_of(paths, cfg.train.stages[-1])
     shown = choose(cfg, paths)
     explain = any("rationale" in stage.tasks for stage in cfg.train.stages)
     if ray.is_initialized():

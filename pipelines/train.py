@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pipelines import manifest
@@ -41,8 +42,29 @@ def checked_sets(cfg: FullConfig, store: ClipStore, sets: tuple[str, ...]) -> tu
 
 
 def shared_settings(cfg: FullConfig) -> Any:
-    """What all stages share and what decides their result; how often is saved and retried does not."""
-    return dataclasses.replace(cfg.train, stages=(), checkpoint_every=1, keep_checkpoints=1, max_failures=0)
+    """What all stages share and what decides their result; saving, retries, validation, a worker's share do not."""
+    return dataclasses.replace(
+        cfg.train,
+        stages=(),
+        checkpoint_every=1,
+        keep_checkpoints=1,
+        max_failures=0,
+        cpus_per_worker=1,
+        gpus_per_worker=0,
+        threads_per_worker=1,
+        validate_clips=0,
+    )
+
+
+def checkpoint_key(path: str) -> object:
+    """A checkpoint folder: hash of its config.json, names and bytes of its weight files. A hub id: itself."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return path
+    config = folder / "config.json"
+    weights = sorted(file for end in ("*.safetensors", "*.bin") for file in folder.glob(end))
+    described = config.read_bytes() if config.is_file() else b""
+    return storage.sha256(described), [(file.name, file.stat().st_size) for file in weights]
 
 
 def start_key(cfg: FullConfig, paths: RunPaths, start: str | None) -> object:
@@ -51,7 +73,7 @@ def start_key(cfg: FullConfig, paths: RunPaths, start: str | None) -> object:
         found = manifest.read_manifest(start.rstrip("/").rsplit("/", 1)[0])
         return found["key"] if found else start
     if cfg.mllm.path:
-        return cfg.mllm.path
+        return checkpoint_key(cfg.mllm.path)
     found = manifest.read_manifest(paths.mllm)
     if found is None:
         raise UserError(f"no multimodal LLM in {paths.mllm}; run `skel tiny-mllm` first, or set mllm.path")
@@ -74,6 +96,27 @@ def stage_key(cfg: FullConfig, paths: RunPaths, stage: StageConfig, start: str |
     return digest(
         "train", 1, cfg.seed, stage, shared_settings(cfg), cfg.renderer, cfg.mllm, clips, store.digest, texts, before
     )
+
+
+def export_of(paths: RunPaths, stage: StageConfig) -> str:
+    """Where a stage of the table leaves its model."""
+    return storage.join(paths.train, stage.name, "export")
+
+
+def finished_stages(cfg: FullConfig, paths: RunPaths) -> list[tuple[str, str]]:
+    """(export, key) of the stages of the table that are finished with this configuration, from the first on.
+
+    The list ends before the first stage that is missing or was trained with another configuration.
+    """
+    start: str | None = None
+    finished: list[tuple[str, str]] = []
+    for stage in cfg.train.stages:
+        found = manifest.read_manifest(storage.join(paths.train, stage.name))
+        if found is None or found["key"] != stage_key(cfg, paths, stage, start, ()):
+            break
+        start = export_of(paths, stage)
+        finished.append((start, found["key"]))
+    return finished
 
 
 def make_job(
@@ -166,7 +209,7 @@ def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[
 
         summary = manifest.run_stage(f"train {stage.name}", out, key, work)
         summaries.append(summary)
-        start = summary["export"]
+        start = export_of(paths, stage)  # the summary's own URI is out of date where a run was moved
     return {"stages": summaries, "export": start}
 
 

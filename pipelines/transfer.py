@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import partial
 from typing import Any
 
+from models.prompts import PROMPTS_VERSION
 from pipelines import evaluate, manifest, train
 from pipelines.config import FullConfig, StageConfig, TransferConfig, digest
 from pipelines.datasource import ClipStore
@@ -42,22 +44,30 @@ def stage_for(cfg: FullConfig, pair: TransferConfig) -> StageConfig:
     return dataclasses.replace(first, name="transfer", tasks={"mqa": 1.0}, epochs=pair.epochs)
 
 
-def work(cfg: FullConfig, paths: RunPaths, pair: TransferConfig, out: str) -> dict[str, Any]:
+def work(
+    cfg: FullConfig, paths: RunPaths, pair: TransferConfig, out: str, shared: dict[str, str], model_key: str
+) -> dict[str, Any]:
     """Trains and scores one pair."""
-    shared = shared_labels(cfg, ClipStore(paths.shards), pair)
     trained = train.train_stage(cfg, paths, stage_for(cfg, pair), start=None, out=out, sets=(pair.train,))
-    result = evaluate.score_transfer(cfg, paths, trained["export"], pair.test, shared, storage.join(out, "scores"))
+    scores = storage.join(out, "scores")
+    result = evaluate.score_transfer(cfg, paths, trained["export"], model_key, pair.test, shared, scores)
     return {"train": pair.train, "test": pair.test, "labels": sorted(shared), "epochs": pair.epochs, **result}
 
 
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Every pair, each finished one skipped; `transfer.json` lists the results."""
-    shards = manifest.read_manifest(paths.shards)
+    asked = cfg.evaluate
+    scoring = (asked.max_clips, asked.generate, asked.max_new_tokens, asked.bootstrap, PROMPTS_VERSION)
     results = []
     for pair in cfg.evaluate.transfer:
         out = storage.join(paths.transfer, f"{pair.train}-to-{pair.test}")
-        key = digest("transfer", pair, cfg.seed, cfg.renderer, cfg.mllm, cfg.train, cfg.data, shards)
+        shared = shared_labels(cfg, ClipStore(paths.shards), pair)
+        model_key = train.stage_key(cfg, paths, stage_for(cfg, pair), None, (pair.train,))
+        # The test set's protocol decides which of its clips take part at all.
+        protocol = cfg.data.protocols.get(pair.test)
+        key = digest("transfer", pair, model_key, sorted(shared.items()), protocol, scoring)
         name = f"transfer {pair.train} -> {pair.test}"
-        results.append(manifest.run_stage(name, out, key, lambda pair=pair, out=out: work(cfg, paths, pair, out)))
+        todo = partial(work, cfg, paths, pair, out, shared, model_key)
+        results.append(manifest.run_stage(name, out, key, todo))
     storage.write_atomic(storage.join(paths.transfer, "transfer.json"), json.dumps(results, indent=1))
     return {"pairs": results}

@@ -20,7 +20,7 @@ from pipelines.errors import StageFailed, UserError
 from pipelines.manifest import RunPaths
 from pipelines.progress import say
 from pipelines.ray_stage import apply_settings, scaling
-from pipelines.train import make_job, stage_key
+from pipelines.train import finished_stages, make_job, stage_key
 from pipelines.train_loop import StageJob
 from skeleton_io import storage
 
@@ -51,12 +51,9 @@ def one_worker(cfg: FullConfig) -> FullConfig:
 
 
 def start_of(cfg: FullConfig, paths: RunPaths) -> str | None:
-    """Export of the last training stage that is finished; None where there is none."""
-    for stage in reversed(cfg.train.stages):
-        folder = storage.join(paths.train, stage.name)
-        if manifest.read_manifest(folder) is not None:
-            return storage.join(folder, "export")
-    return None
+    """Export of the last training stage that is finished with this configuration; None where there is none."""
+    finished = finished_stages(cfg, paths)
+    return finished[-1][0] if finished else None
 
 
 def trial_worker(config: dict[str, Any]) -> None:

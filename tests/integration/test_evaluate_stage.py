@@ -11,7 +11,7 @@ import pytest
 
 from models import prompts
 from models.config import MLLMConfig, RendererConfig, TinyMLLMConfig
-from pipelines import evaluate, manifest, report, tiny_mllm
+from pipelines import evaluate, manifest, report, tiny_mllm, train
 from pipelines.config import FullConfig, decode
 from pipelines.datasource import ClipStore
 from pipelines.ingest import ingest
@@ -49,7 +49,8 @@ def paths(tmp_path_factory: pytest.TempPathFactory, cfg: FullConfig) -> RunPaths
         export_model(build_model(cfg, paths.mllm), cfg, labels, f"{out}/export")
         return {"steps": 0}
 
-    manifest.run_stage("train only", out, "key", work)
+    key = train.stage_key(cfg, paths, cfg.train.stages[0], None, ())
+    manifest.run_stage("train only", out, key, work)
     return paths
 
 
@@ -116,7 +117,7 @@ def test_transfer_uses_the_training_sets_wording_and_all_clips(
     everything = replace(cfg, evaluate=replace(cfg.evaluate, max_clips=0, generate=False))
     shared = {"walk": "stroll", "wave": "wave"}
     found = evaluate.score_transfer(
-        everything, paths, f"{paths.train}/only/export", "demo_coco17", shared, str(tmp_path / "scores")
+        everything, paths, f"{paths.train}/only/export", "key", "demo_coco17", shared, str(tmp_path / "scores")
     )
     labels = ClipStore(paths.shards).labels()
     expected = sum(k.startswith("demo_coco17/") and label in shared for k, label in labels.items())

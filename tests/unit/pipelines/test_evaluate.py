@@ -7,7 +7,7 @@ import pytest
 
 from pipelines import evaluate
 from pipelines.config import FullConfig, decode
-from pipelines.errors import UserError
+from pipelines.errors import StageFailed, UserError
 from pipelines.evaluate import Question, read_rows, sample, trained_model, write_part
 from pipelines.manifest import RunPaths
 
@@ -54,6 +54,14 @@ def test_finished_rows_are_not_scored_again(tmp_path):
     # Ray is not connected here: a single missing row would start it.
     found = evaluate.score("no model", "no shards", questions, {"a": ("bow", "wave")}, str(tmp_path), FullConfig())
     assert [clip.key for clip in found] == ["a/1", "a/2"]
+
+
+def test_a_score_that_is_no_number_is_refused():
+    table = rows("a/1", "a/2")
+    evaluate.check_finite("evaluate", table)
+    broken = table.set_column(4, "log_prob", pa.array([[-1.0, -2.0], [-1.0, float("nan")]], pa.list_(pa.float32())))
+    with pytest.raises(StageFailed, match="a/2"):
+        evaluate.check_finite("evaluate", broken)
 
 
 def test_no_model_is_said_plainly(tmp_path):

@@ -1,0 +1,69 @@
+"""Which finished stages a configuration may use, and what a stage is recognised by. Nothing is trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pipelines import evaluate, train, tune
+from pipelines.config import FullConfig, decode
+from pipelines.errors import UserError
+from pipelines.manifest import RunPaths, run_stage
+
+RATES = {"tasks": {"mqa": 1}, "trains": ["renderer"], "learning_rate": {"renderer": 1e-3}}
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """A run of two stages whose keys depend on the seed, the stage and the start alone."""
+    monkeypatch.setattr(train, "stage_key", lambda cfg, _, stage, start, sets: f"{cfg.seed} {stage.name} {start}")
+    cfg = decode({"train": {"stages": [{"name": "1", **RATES}, {"name": "2", **RATES}]}}, "test")
+    # The exports are where the run is now, whatever the summaries say.
+    train_paths = RunPaths(str(tmp_path))
+    monkeypatch.setattr(train, "train_stage", lambda *_, **__: {"export": "gone"})
+    assert train.run(cfg, train_paths)["export"] == f"{tmp_path}/train/2/export"
+    return cfg, train_paths
+
+
+def test_a_model_of_this_configuration_is_taken(finished):
+    cfg, paths = finished
+    export = f"{paths.train}/2/export"
+    assert evaluate.trained_model(cfg, paths) == (export, f"0 2 {paths.train}/1/export")
+    assert tune.start_of(cfg, paths) == export
+
+
+def test_a_model_of_another_configuration_is_refused(finished):
+    cfg, paths = finished
+    other = replace(cfg, seed=cfg.seed + 1)
+    with pytest.raises(UserError, match="another configuration"):
+        evaluate.trained_model(other, paths)
+    assert tune.start_of(other, paths) is None
+
+
+def test_tuning_starts_from_the_last_stage_that_matches(finished):
+    cfg, paths = finished
+    run_stage("train 2", f"{paths.train}/2", "other", dict)
+    assert tune.start_of(cfg, paths) == f"{paths.train}/1/export"
+    with pytest.raises(UserError, match="another configuration"):
+        evaluate.trained_model(cfg, paths)
+
+
+def test_a_workers_share_decides_no_result():
+    cfg = FullConfig()
+    wide = replace(cfg.train, cpus_per_worker=7, gpus_per_worker=1, threads_per_worker=5, validate_clips=99)
+    assert train.shared_settings(replace(cfg, train=wide)) == train.shared_settings(cfg)
+    other = replace(cfg, train=replace(cfg.train, global_batch=cfg.train.global_batch * 2))
+    assert train.shared_settings(other) != train.shared_settings(cfg)
+
+
+def test_a_local_checkpoint_is_known_by_what_it_holds(tmp_path):
+    assert train.checkpoint_key("owner/model") == "owner/model"
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"1234")
+    first = train.checkpoint_key(str(tmp_path))
+    assert train.checkpoint_key(str(tmp_path)) == first
+    (tmp_path / "model.safetensors").write_bytes(b"12345")
+    second = train.checkpoint_key(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"a": 1}')
+    assert len({repr(key) for key in (first, second, train.checkpoint_key(str(tmp_path)))}) == 3
