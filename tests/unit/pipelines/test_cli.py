@@ -68,8 +68,6 @@ def test_port_in_use(capsys: pytest.CaptureFixture[str], repo_root: Path, tmp_pa
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} .--port. is in use"):
             launch.pick_port(port, "--port")
-        code = launch.main(
-            ["--config", str(repo_root / DEMO), "--out", str(tmp_path), "--dashboard-port", str(port)]
-        )
+        code = launch.main(["--config", str(repo_root / DEMO), "--out", str(tmp_path), "--dashboard-port", str(port)])
     assert code == 2
     assert f"port {port} (--dashboard-port) is in use" in capsys.readouterr().err
