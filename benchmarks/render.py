@@ -36,7 +36,7 @@ from models.draction.rasterize import rasterize  # noqa: E402
 from models.draction.rasterize_tiled import rasterize_tiled  # noqa: E402
 from models.draction.renderer import ClipInput, Renderer  # noqa: E402
 from models.draction.template import SkeletonSpec  # noqa: E402
-from skeleton_io.topology import NTU25  # noqa: E402
+from skeleton_io.topologies import NTU25  # noqa: E402
 
 METHODS = {"loop": rasterize_per_gaussian, "exact": rasterize, "tiled": rasterize_tiled}
 # (name, method, pixels, frames, with backward, runs). The slow ones draw fewer frames; times are given per frame.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skeleton_io.demo_body import INDEX, JOINTS, Array, Motion
-from skeleton_io.topology import COCO17, NTU25
+from skeleton_io.topologies import COCO17, NTU25
 
 _KINECT = [INDEX[name] for name in NTU25.joints]
 _COCO = [INDEX[name] for name in COCO17.joints]

@@ -25,7 +25,7 @@ from scipy.optimize import linear_sum_assignment
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources.files import FileSource, SourceFile, check_present, plain_label
 from skeleton_io.sources.tracks import Track, persons
-from skeleton_io.topology import COCO17
+from skeleton_io.topologies import COCO17
 
 FPS = 30.0
 """Where neither the file nor clips.json says."""

@@ -13,7 +13,7 @@ import numpy as np
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources.files import FileSource, SourceFile, check_present, number, zeros_to_nan
 from skeleton_io.sources.table_text import numbers
-from skeleton_io.topology import MSR20
+from skeleton_io.topologies import MSR20
 
 FPS = 15.0  # depth maps at about 15 Hz, as the paper says
 LABELS = (

@@ -19,7 +19,7 @@ from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources.files import FileSource, SourceFile, check_present, number, zeros_to_nan
 from skeleton_io.sources.ntu_labels import NTU_LABELS
 from skeleton_io.sources.tracks import Track, persons
-from skeleton_io.topology import NTU25
+from skeleton_io.topologies import NTU25
 
 FPS = 30.0
 _COLUMNS = 12

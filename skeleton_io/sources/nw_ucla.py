@@ -13,7 +13,7 @@ import numpy as np
 
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources.files import FileSource, SourceFile, check_present, number, zeros_to_nan
-from skeleton_io.topology import KINECT20
+from skeleton_io.topologies import KINECT20
 
 FPS = 12.0
 """Not published. Estimated: sitting down and standing up last 21 to 23 frames here, 55 frames at 30 Hz in UTD-MHAD."""

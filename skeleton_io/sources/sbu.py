@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources.files import FileSource, SourceFile, check_present, number
 from skeleton_io.sources.table_text import numbers
-from skeleton_io.topology import SBU15
+from skeleton_io.topologies import SBU15
 
 FPS = 15.0  # as the paper says
 LABELS = (

@@ -13,7 +13,7 @@ import numpy as np
 
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources.files import FileSource, SourceFile, check_present, number, zeros_to_nan
-from skeleton_io.topology import UTD20
+from skeleton_io.topologies import UTD20
 
 FPS = 30.0  # Kinect v1
 LABELS = (

@@ -13,7 +13,7 @@ from pipelines.config import AugmentConfig
 from pipelines.sampler import Draw, generator
 from pipelines.tasks import TaskBook, random_negative, similar_negative
 from skeleton_io.sequence import SkeletonSequence, Source
-from skeleton_io.topology import COCO17, NTU25
+from skeleton_io.topologies import COCO17, NTU25
 
 CFG = RendererConfig(frames=5, image_size=32)
 ALL = AugmentConfig(yaw_deg=20, scale=0.1, noise_m=0.01, crop=0.3)

@@ -15,7 +15,7 @@ from skeleton_io.demo_formats import Sensor
 from skeleton_io.demo_motion import ACTIONS, Style, perform
 from skeleton_io.kinematics import motion_facts
 from skeleton_io.sequence import SkeletonSequence, Source
-from skeleton_io.topology import COCO17, NTU25
+from skeleton_io.topologies import COCO17, NTU25
 
 LABELS = [action.label for action in ACTIONS]
 

@@ -16,7 +16,7 @@ from pipelines.selection import select
 from skeleton_io import schema, shards
 from skeleton_io.sequence import SkeletonSequence, Source
 from skeleton_io.splits import HASHED, Protocol
-from skeleton_io.topology import SBU15
+from skeleton_io.topologies import SBU15
 
 BY_SUBJECT = Protocol(name="by-subject", field="subject", train=("1", "2"), test=("3",), exclude=("c011",))
 BY_VIEW = Protocol(name="by-view", field="view", train=("1",), test=("9",))

@@ -16,7 +16,8 @@ from skeleton_io.kinematics import motion_facts
 from skeleton_io.kinematics_facts import MotionEvent, MotionFacts
 from skeleton_io.kinematics_strokes import active_spans, strokes
 from skeleton_io.sequence import SkeletonSequence, Source
-from skeleton_io.topology import TOPOLOGIES, Topology
+from skeleton_io.topologies import TOPOLOGIES
+from skeleton_io.topology import Topology
 
 SOURCE = Source(uri="made", sha256="0", reader="test", reader_version=1)
 

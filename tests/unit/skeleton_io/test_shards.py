@@ -13,7 +13,8 @@ from skeleton_io import schema, shards, storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sequence import Segment, SkeletonSequence, Source
 from skeleton_io.splits import HASHED
-from skeleton_io.topology import COCO17, SBU15, Topology
+from skeleton_io.topologies import COCO17, SBU15
+from skeleton_io.topology import Topology
 
 TOPOLOGIES = {t.hash: t for t in (SBU15, COCO17)}
 

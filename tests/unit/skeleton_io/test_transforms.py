@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from skeleton_io import transforms
 from skeleton_io.quality import measure
 from skeleton_io.sequence import SkeletonSequence, Source
-from skeleton_io.topology import COCO17, SBU15
+from skeleton_io.topologies import COCO17, SBU15
 
 
 def clip(frames: int = 11, flat: bool = False) -> SkeletonSequence:
