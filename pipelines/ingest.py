@@ -25,7 +25,7 @@ from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.schema import SCHEMA_VERSION
 from skeleton_io.shards import Quarantined, ShardInfo, plan, shard_uri, write_index
 from skeleton_io.sources.base import SOURCES, detect_source, protocols_for, resolve
-from skeleton_io.sources.files import SIDE_FILES, Item
+from skeleton_io.sources.files import Item
 from skeleton_io.splits import Protocol
 from skeleton_io.topology import Topology
 
@@ -76,13 +76,14 @@ def open_input(spec: str, root: str) -> Input:
         other = detect_source(root)
         hint = f"; they look like {other.name}" if other else ""
         raise UserError(f"input {name}: none of the files below {root} is of the format {source.name}{hint}")
-    stamps = _stamps(root, [item.path for item in items])
+    files = [path for item in items for path in item.parts or (item.path,)]
+    stamps = _stamps(root, {*files, *source.list_companions(root)})
     return Input(name=name, source=source.name, root=root, items=items, stamps=stamps, protocols=protocols)
 
 
 def _stamps(root: str, paths: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    """(path, size, time or tag) of each file and of the side files that are there."""
-    wanted = [*paths, *SIDE_FILES]
+    """(path, size, time or tag) of each file."""
+    wanted = sorted(paths)
     if storage.is_local(root):
         base = storage.local_path(root)
         stats = [(path, os.stat(base / path)) for path in wanted if (base / path).exists()]
@@ -111,7 +112,7 @@ def _chunks(inputs: list[Input], spool: str) -> list[Job]:
     for part in inputs:
         size = min(_MOST_FILES, max(1, len(part.items) // _TASKS_PER_SET, 8))
         for start in range(0, len(part.items), size):
-            items = [[item.id, item.path] for item in part.items[start : start + size]]
+            items = [[item.id, item.path, list(item.parts)] for item in part.items[start : start + size]]
             common = {"spool": spool, "number": len(jobs), "root": part.root, "source": part.source}
             jobs.append({**common, "dataset": part.name, "items": items})
     return jobs

@@ -7,8 +7,8 @@ writes its results first and a small JSON file last; a task that finds that JSON
 
 from __future__ import annotations
 
-import io
 import json
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
@@ -19,17 +19,18 @@ from pipelines.raydata import Job
 from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.schema import table_row, to_row, to_table
-from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.shards import Quarantined, shard_uri, write_shard
 from skeleton_io.sources.base import SOURCES
 from skeleton_io.sources.files import Item
+
+_ROWS_PER_BATCH = 256
 
 
 def read_chunk(job: Job) -> Job:
     """Parses consecutive files of one set into one spool file.
 
     Args:
-        job: spool, number, root, source, dataset, items [[id, path], ...].
+        job: spool, number, root, source, dataset, items [[id, path, parts], ...].
 
     Returns:
         number, dataset, files, clips_in, quarantine, topologies as JSON, and clips [[id, path, sha256], ...] in the
@@ -38,24 +39,23 @@ def read_chunk(job: Job) -> Job:
     marker = storage.join(job["spool"], f"chunk-{job['number']:06d}.json")
     if storage.exists(marker):
         return json.loads(storage.read_text(marker))
-    rows: list[dict[str, Any]] = []
     topologies: dict[str, Any] = {}
     quarantine: list[dict[str, Any]] = []
-    for name, path in job["items"]:
-        found = _read_file(job, Item(id=name, path=path))
-        if isinstance(found, Quarantined):
-            quarantine.append(asdict(found))
-            continue
-        rows += [to_row(clip) for clip in found]
-        topologies |= {clip.topology.hash: clip.topology.to_json() for clip in found}
-    if rows:
-        storage.write_atomic(_spool_uri(job["spool"], job["number"]), _ipc_bytes(to_table(rows)))
+    with _Spool(_spool_uri(job["spool"], job["number"])) as spool:
+        for name, path, parts in job["items"]:
+            item = Item(id=name, path=path, parts=tuple(parts))
+            for found in SOURCES[job["source"]].stream(job["root"], item, job["dataset"]):
+                if isinstance(found, SkeletonFormatError):
+                    quarantine.append(asdict(_quarantined(job, item, found)))
+                else:
+                    spool.add(to_row(found))
+                    topologies[found.topology.hash] = found.topology.to_json()
     result = {
         "number": job["number"],
         "dataset": job["dataset"],
         "files": len(job["items"]),
-        "clips_in": len(rows) + len(quarantine),
-        "clips": [[row["id"], row["source_uri"], row["source_sha256"]] for row in rows],
+        "clips_in": len(spool.clips) + len(quarantine),
+        "clips": spool.clips,
         "quarantine": quarantine,
         "topologies": list(topologies.values()),
     }
@@ -83,17 +83,47 @@ def write_block(job: Job) -> Job:
     return info
 
 
-def _read_file(job: Job, item: Item) -> list[SkeletonSequence] | Quarantined:
-    """Clips of one file, or why there are none."""
+def _quarantined(job: Job, item: Item, error: SkeletonFormatError) -> Quarantined:
     try:
-        return SOURCES[job["source"]].read(job["root"], item, job["dataset"])
-    except SkeletonFormatError as error:
-        try:
-            digest = storage.sha256(storage.read_bytes(storage.join(job["root"], item.path)))
-        except OSError:
-            digest = ""
-        reason = f"expected {error.expected}, found {error.found}"
-        return Quarantined(dataset=job["dataset"], path=item.path, place=error.place, reason=reason, sha256=digest)
+        digest = "" if item.parts else storage.sha256(storage.read_bytes(storage.join(job["root"], item.path)))
+    except OSError:
+        digest = ""
+    reason = f"expected {error.expected}, found {error.found}"
+    return Quarantined(dataset=job["dataset"], path=item.path, place=error.place, reason=reason, sha256=digest)
+
+
+class _Spool:
+    """Rows -> one Arrow file that appears when the block ends; holds few rows at a time, however many a file has."""
+
+    def __init__(self, uri: str) -> None:
+        self.clips: list[list[str]] = []
+        self._uri, self._rows = uri, list[dict[str, Any]]()
+        self._stack = ExitStack()
+        self._writer: pa.RecordBatchFileWriter | None = None
+
+    def __enter__(self) -> _Spool:
+        return self
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        self.clips.append([row["id"], row["source_uri"], row["source_sha256"]])
+        if len(self._rows) == _ROWS_PER_BATCH:
+            self._flush()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if error is None:
+            self._flush()
+        self._stack.__exit__(kind, error, trace)
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        table = to_table(self._rows)
+        if self._writer is None:
+            file = self._stack.enter_context(storage.atomic_file(self._uri))
+            self._writer = self._stack.enter_context(pa.ipc.new_file(file, table.schema))
+        self._writer.write_table(table)
+        self._rows = []
 
 
 def _spool_uri(spool: str, number: int) -> str:
@@ -106,10 +136,3 @@ def _spooled(spool: str, number: int) -> pa.Table:
     if storage.is_local(uri):
         return pa.ipc.open_file(pa.memory_map(str(storage.local_path(uri)))).read_all()
     return pa.ipc.open_file(pa.BufferReader(storage.read_bytes(uri))).read_all()
-
-
-def _ipc_bytes(table: pa.Table) -> bytes:
-    sink = io.BytesIO()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()

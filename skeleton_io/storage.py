@@ -11,9 +11,10 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from fsspec.core import url_to_fs
 
@@ -76,6 +77,17 @@ def read_bytes(uri: str) -> bytes:
     return bytes(fs.cat_file(path))
 
 
+def read_head(uri: str, size: int) -> bytes:
+    """The first `size` bytes of a file, or all of a shorter one.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    fs, path = filesystem(uri)
+    with fs.open(path, "rb") as file:
+        return file.read(size)
+
+
 def read_text(uri: str) -> str:
     """The whole file as UTF-8.
 
@@ -84,6 +96,14 @@ def read_text(uri: str) -> str:
         UnicodeDecodeError: not UTF-8.
     """
     return read_bytes(uri).decode("utf-8")
+
+
+def stamp(uri: str) -> int:
+    """Modification time in ns of a local file, -1 where there is none, 0 for a remote one: a key for caches."""
+    if not is_local(uri):
+        return 0
+    path = local_path(uri)
+    return path.stat().st_mtime_ns if path.exists() else -1
 
 
 def read_many(uris: Iterable[str]) -> list[bytes]:
@@ -109,12 +129,26 @@ def write_atomic(uri: str, data: str | bytes) -> None:
         fs, path = filesystem(uri)
         fs.pipe_file(path, content)
         return
+    with atomic_file(uri) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def atomic_file(uri: str) -> Iterator[BinaryIO]:
+    """As `write_atomic`, for a file that is written piece by piece: it appears when the block ends without an error."""
+    if not is_local(uri):
+        with tempfile.NamedTemporaryFile() as stream:
+            yield cast(BinaryIO, stream)
+            stream.flush()
+            fs, path = filesystem(uri)
+            fs.put_file(stream.name, path)
+        return
     target = local_path(uri)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(target)

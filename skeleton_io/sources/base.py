@@ -7,12 +7,14 @@ set a name of its own. What all formats share is in `files`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Protocol
 
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources import bandai_namco_1, bvh, coco17, msr_action3d, ntu, nw_ucla, sbu, utd_mhad
-from skeleton_io.sources.files import Item, read_side
+from skeleton_io.sources.files import Found, Item
+from skeleton_io.sources.side_files import read_side
 from skeleton_io.splits import Protocol as SplitProtocol
 from skeleton_io.splits import protocols_of
 
@@ -38,8 +40,16 @@ class Source(Protocol):
         """Files of this format, sorted by id."""
         ...
 
+    def list_companions(self, root: str) -> list[str]:
+        """Files that decide records without being items, sorted."""
+        ...
+
+    def stream(self, root: str, item: Item, dataset: str) -> Iterator[Found]:
+        """Clips of one item, and an error for each that could not be read: at least one of either."""
+        ...
+
     def read(self, root: str, item: Item, dataset: str) -> list[SkeletonSequence]:
-        """Clips of one file, or SkeletonFormatError."""
+        """All clips of one item, or SkeletonFormatError."""
         ...
 
 

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from skeleton_io.sequence import SkeletonSequence
-from skeleton_io.sources.files import FileSource, SourceFile, check_present, plain_label
+from skeleton_io.sources.files import FileSource, SourceFile, check_present
+from skeleton_io.sources.side_files import plain_label
 from skeleton_io.sources.tracks import Track, persons
 from skeleton_io.topologies import COCO17
 

@@ -1,14 +1,16 @@
-"""What all formats share: which files belong to a set, side files, hashing, wrapping of errors.
+"""What all formats share: which files belong to a set, companions, hashing, wrapping of errors.
 
-A format's module gives a pattern and a `parse` function; `FileSource` does the rest. Knows no format.
+A format's module gives a pattern and a `parse` function; `FileSource` does the rest. Knows no format. What a set's
+folder says about its clips is in `side_files`.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
+import posixpath
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -18,38 +20,36 @@ from numpy.typing import NDArray
 from skeleton_io import quality, storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sequence import SkeletonSequence, Source
+from skeleton_io.sources.side_files import CLIP_TEXTS, SIDE_FILES, SideInfo, side_info
 
-SIDE_FILES = ("labels.json", "clips.json", "protocols.json")
-"""Files in a set's folder that describe clips and hold none."""
-_CLIP_FIELDS = ("label", "subject", "view", "setup", "repetition", "captions", "image_size", "fps")
+HEAD_BYTES = 4096
+"""How much of a file `sniff` gets."""
+_SNIFFED = 8  # files of a folder whose first bytes are looked at before it counts as another format
+
+Found = SkeletonSequence | SkeletonFormatError
+"""A clip, or why one clip could not be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One file to read. `id` is unique in the set; clips of the file are named after it."""
+    """What is read at once. `id` is unique in the set; its clips are named after it."""
 
     id: str
     path: str
-    """Relative to the set's folder, forward slashes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SideInfo:
-    """What labels.json and clips.json say.
-
-    Attributes:
-        names: code -> label, from labels.json ({"A001": "wave"}).
-        clips: file stem or clip id -> fields that win over the file's own, from clips.json, then from labels.json
-            where its values are objects.
-    """
-
-    names: Mapping[str, str] = field(default_factory=dict)
-    clips: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Relative to the set's folder, forward slashes: the file, or the folder that holds the files of a group."""
+    parts: tuple[str, ...] = ()
+    """Files of a group, sorted; empty: the item is the file at `path`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFile:
-    """What a format's `parse` gets."""
+    """What a format's `parse` gets.
+
+    Attributes:
+        data: the file's bytes; of a group those of the first file.
+        parts: (path, bytes) of every file of the item, in the order of the paths.
+        companion: path relative to the set's folder -> bytes, or None where there is no such file.
+    """
 
     item: Item
     dataset: str
@@ -57,6 +57,8 @@ class SourceFile:
     source: Source
     licence: str | None
     side: SideInfo
+    parts: tuple[tuple[str, bytes], ...] = ()
+    companion: Callable[[str], bytes | None] = lambda _: None
 
     @property
     def stem(self) -> str:
@@ -69,8 +71,25 @@ class SourceFile:
         empty: Mapping[str, Any] = {}
         return self.side.clips.get(self.item.id, self.side.clips.get(self.stem, empty))
 
+    def beside(self, relative: str) -> bytes | None:
+        """Bytes of a companion file.
+
+        Args:
+            relative: path from the item's folder, for example "../labels/007.txt".
+
+        Returns:
+            None where there is no such file.
+
+        Raises:
+            SkeletonFormatError: the path leaves the set's folder, as hostile content may ask for.
+        """
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(self.item.path), relative))
+        if path.startswith(("../", "/")) or "://" in path or "\0" in path:
+            raise self.error("companion file", "a path inside the set's folder", repr(relative)[:80])
+        return self.companion(path)
+
     def error(self, place: str, expected: str, found: str) -> SkeletonFormatError:
-        """The error to raise for this file."""
+        """The error to raise for this file, or to yield for one of its clips."""
         return SkeletonFormatError(self.item.path, place, expected, found)
 
     def text(self) -> str:
@@ -87,6 +106,10 @@ class SourceFile:
             raise self.error(f"byte {error.start}", "UTF-8 text", f"byte 0x{self.data[error.start]:02x}") from None
 
 
+def _any_content(path: str, head: bytes) -> bool:
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileSource:
     """A format: which files it reads and how.
@@ -95,19 +118,28 @@ class FileSource:
         name: key in SOURCES.
         version: raised whenever the records change.
         pattern: regular expression for a file's relative path; the groups, joined by "_", are the item's id.
-        parse: file -> clips; may raise anything, which becomes SkeletonFormatError.
+        parse: file -> clips, and an error as a VALUE for each clip of the file that could not be read; may raise
+            anything, which becomes SkeletonFormatError.
         licence: of the set, where the format is one set.
+        sniff: (path, first bytes) -> whether the content is of this format; for detection only.
+        grouped: files whose ids are equal are one item (a folder of per-frame files), read in the order of their paths.
+        companions: regular expression for the files that `SourceFile.beside` is asked for; they are no items.
     """
 
     name: str
     version: int
     pattern: str
-    parse: Callable[[SourceFile], list[SkeletonSequence]]
+    parse: Callable[[SourceFile], Iterable[Found]]
     licence: str | None = None
+    sniff: Callable[[str, bytes], bool] = _any_content
+    grouped: bool = False
+    companions: str = ""
 
     def detect(self, root: str) -> bool:
-        """Whether the folder holds files of this format."""
-        return any(self._match(path) for path in storage.list_files(root))
+        """Whether the folder holds files of this format, by their names and first bytes."""
+        found = (path for path in storage.list_files(root) if self._match(path))
+        looked = zip(range(_SNIFFED), found, strict=False)
+        return any(self.sniff(path, storage.read_head(storage.join(root, path), HEAD_BYTES)) for _, path in looked)
 
     def list_items(self, root: str) -> list[Item]:
         """Files of this format below a folder or URI, sorted by id.
@@ -123,52 +155,96 @@ class FileSource:
                 named.setdefault("_".join(match.groups()), []).append(path)
         items = []
         for name, paths in named.items():
+            if self.grouped:
+                items.append(Item(id=name, path=posixpath.dirname(paths[0]) or ".", parts=tuple(sorted(paths))))
+                continue
             # The same file name in several folders: the folders tell them apart.
             ids = [name] if len(paths) == 1 else [path.rsplit(".", 1)[0].replace("/", ".") for path in paths]
             items += [Item(id=i, path=path) for i, path in zip(ids, paths, strict=True)]
         return sorted(items, key=lambda item: item.id)
 
-    def read(self, root: str, item: Item, dataset: str) -> list[SkeletonSequence]:
-        """Reads one file.
+    def list_companions(self, root: str) -> list[str]:
+        """Files that decide records without being items, side files included, sorted."""
+        wanted = re.compile(self.companions) if self.companions else None
+        return sorted(
+            path
+            for path in storage.list_files(root)
+            if path in SIDE_FILES or (wanted is not None and wanted.fullmatch(path))
+        )
+
+    def stream(self, root: str, item: Item, dataset: str) -> Iterator[Found]:
+        """Reads one item.
 
         Args:
             root: folder or URI of the set.
             item: from `list_items`.
             dataset: name of the set in the shards.
 
-        Returns:
-            Its clips, at least one, with quality measured and side files applied.
-
-        Raises:
-            SkeletonFormatError: whatever is wrong with the file.
+        Yields:
+            Its clips, with quality measured and side files applied, and an error for each clip that could not be
+            read, or one for the whole item: at least one of either.
         """
+        paths = item.parts or (item.path,)
         try:
-            data = storage.read_bytes(storage.join(root, item.path))
+            parts = tuple((path, storage.read_bytes(storage.join(root, path))) for path in paths)
         except OSError as error:
-            raise SkeletonFormatError(item.path, "whole file", "a readable file", str(error)) from None
-        return self.read_bytes(data, item, dataset, side_info(root))
+            yield SkeletonFormatError(item.path, "whole file", "a readable file", str(error))
+            return
+        yield from self.stream_bytes(parts, item, dataset, side_info(root), lambda path: _companion(root, path))
 
-    def read_bytes(self, data: bytes, item: Item, dataset: str, side: SideInfo) -> list[SkeletonSequence]:
-        """As `read`, for bytes that are already here.
-
-        Raises:
-            SkeletonFormatError: whatever is wrong with the bytes.
-        """
-        digest = storage.sha256(data)
-        source = Source(uri=item.path, sha256=digest, reader=self.name, reader_version=self.version)
-        file = SourceFile(item=item, dataset=dataset, data=data, source=source, licence=self.licence, side=side)
+    def stream_bytes(
+        self,
+        parts: tuple[tuple[str, bytes], ...],
+        item: Item,
+        dataset: str,
+        side: SideInfo,
+        companion: Callable[[str], bytes | None] = lambda _: None,
+    ) -> Iterator[Found]:
+        """As `stream`, for bytes that are already here: (path, bytes) of each file of the item."""
+        source = Source(uri=item.path, sha256=_digest(parts), reader=self.name, reader_version=self.version)
+        file = SourceFile(
+            item=item,
+            dataset=dataset,
+            data=parts[0][1],
+            source=source,
+            licence=self.licence,
+            side=side,
+            parts=parts,
+            companion=companion,
+        )
+        if side.excluded & {item.id, file.stem}:
+            yield file.error("exclude.txt", "a clip to keep", "its name in the list")
+            return
+        count = 0
         try:
             with np.errstate(over="raise", invalid="ignore"):
-                clips = [_finish(clip, file) for clip in self.parse(file)]
-        except SkeletonFormatError:
-            raise
-        except Exception as error:
-            # Foreign bytes can break a parser in any way; the caller's contract is one error type.
+                for found in self.parse(file):
+                    count += 1
+                    yield found if isinstance(found, SkeletonFormatError) else _finish(found, file)
+        except SkeletonFormatError as error:
+            yield error
+        except Exception as error:  # noqa: BLE001 - foreign bytes can break a parser in any way
             text = " ".join(str(error).split())[:300]
-            raise file.error("whole file", f"a {self.name} clip", f"{type(error).__name__}: {text}") from error
-        if not clips:
-            raise file.error("whole file", "at least one clip", "none")
-        return clips
+            yield file.error("whole file", f"a {self.name} clip", f"{type(error).__name__}: {text}")
+        else:
+            if not count:
+                yield file.error("whole file", "at least one clip", "none")
+
+    def read(self, root: str, item: Item, dataset: str) -> list[SkeletonSequence]:
+        """As `stream`, for a caller who wants all clips of the item or none.
+
+        Raises:
+            SkeletonFormatError: the first that `stream` yields.
+        """
+        return _all_or_error(self.stream(root, item, dataset))
+
+    def read_bytes(self, data: bytes, item: Item, dataset: str, side: SideInfo) -> list[SkeletonSequence]:
+        """As `read`, for the bytes of a single file.
+
+        Raises:
+            SkeletonFormatError: the first that `stream_bytes` yields.
+        """
+        return _all_or_error(self.stream_bytes(((item.path, data),), item, dataset, side))
 
     def _match(self, path: str) -> re.Match[str] | None:
         if path.rsplit("/", 1)[-1] in SIDE_FILES:
@@ -176,9 +252,34 @@ class FileSource:
         return re.fullmatch(self.pattern, path)
 
 
-def plain_label(text: str) -> str:
-    """A label as the records keep it: lower case, single spaces."""
-    return " ".join(text.replace("_", " ").split()).lower()
+def _all_or_error(stream: Iterable[Found]) -> list[SkeletonSequence]:
+    clips: list[SkeletonSequence] = []
+    for found in stream:
+        if isinstance(found, SkeletonFormatError):
+            raise found
+        clips.append(found)
+    return clips
+
+
+def _digest(parts: tuple[tuple[str, bytes], ...]) -> str:
+    """Hash of a file's bytes; of a group, of the files' hashes in order."""
+    if len(parts) == 1:
+        return storage.sha256(parts[0][1])
+    whole = hashlib.sha256()
+    for _, data in parts:
+        whole.update(storage.sha256(data).encode())
+    return whole.hexdigest()
+
+
+def _companion(root: str, path: str) -> bytes | None:
+    uri = storage.join(root, path)
+    return _cached_bytes(uri, storage.stamp(uri))
+
+
+@lru_cache(maxsize=32)
+def _cached_bytes(uri: str, stamp: int) -> bytes | None:
+    """One skeleton or label file often serves many clips. `stamp` only makes a changed file be read again."""
+    return storage.read_bytes(uri) if storage.exists(uri) else None
 
 
 def number(text: str) -> str:
@@ -205,87 +306,10 @@ def check_present(file: SourceFile, positions: NDArray[np.floating]) -> None:
         raise file.error("whole file", "a joint that is present", f"{positions.shape[0]} frames without any")
 
 
-def side_info(root: str) -> SideInfo:
-    """labels.json and clips.json of a set's folder; empty where there are none.
-
-    Raises:
-        SkeletonFormatError: not JSON, or an entry that is not understood.
-    """
-    return _side_info(root, tuple(_stamp(storage.join(root, name)) for name in SIDE_FILES[:2]))
-
-
-@lru_cache(maxsize=16)
-def _side_info(root: str, stamps: tuple[int, ...]) -> SideInfo:
-    """`stamps` only makes a changed file be read again."""
-    names: dict[str, str] = {}
-    clips: dict[str, dict[str, Any]] = {}
-    for name in SIDE_FILES[:2]:
-        for key, value in read_side(root, name, {}).items():
-            place = f"entry {key!r}"
-            if isinstance(value, str) and name == "labels.json":
-                names[key] = plain_label(value)
-            elif isinstance(value, dict):
-                clips[key] = {**clips.get(key, {}), **_clip_fields(value, name, place)}
-            else:
-                raise SkeletonFormatError(name, place, "an object with label, subject, ...", repr(value)[:80])
-    return SideInfo(names=names, clips=clips)
-
-
-def read_side(root: str, name: str, absent: Any) -> Any:
-    """JSON of a side file of the same type as `absent`, which stands for a file that is not there.
-
-    Raises:
-        SkeletonFormatError: not JSON, or another type.
-    """
-    uri = storage.join(root, name)
-    if not storage.exists(uri):
-        return absent
-    try:
-        found = json.loads(storage.read_text(uri))
-    except ValueError as error:
-        raise SkeletonFormatError(name, "whole file", "JSON", str(error)) from None
-    if not isinstance(found, type(absent)):
-        raise SkeletonFormatError(name, "whole file", f"a JSON {type(absent).__name__}", type(found).__name__)
-    return found
-
-
-def _stamp(uri: str) -> int:
-    if not storage.is_local(uri):
-        return 0
-    path = storage.local_path(uri)
-    return path.stat().st_mtime_ns if path.exists() else -1
-
-
-def _clip_fields(value: dict[str, Any], name: str, place: str) -> dict[str, Any]:
-    unknown = sorted(set(value) - set(_CLIP_FIELDS))
-    if unknown:
-        raise SkeletonFormatError(name, place, f"fields among {', '.join(_CLIP_FIELDS)}", ", ".join(unknown))
-    found: dict[str, Any] = {}
-    for key, content in value.items():
-        if content is None:
-            continue
-        found[key] = _clip_value(key, content)
-        if found[key] is None:
-            raise SkeletonFormatError(name, f"{place}, {key}", "a value of that field", repr(content)[:80])
-    return found
-
-
-def _clip_value(key: str, content: Any) -> Any:
-    """Value in the record's form, None where it is not one."""
-    if key == "captions":
-        return tuple(content) if isinstance(content, list) and all(isinstance(c, str) for c in content) else None
-    if key == "image_size":
-        fine = isinstance(content, list) and len(content) == 2 and all(isinstance(c, int) and c > 0 for c in content)
-        return tuple(content) if fine else None
-    if key == "fps":
-        return float(content) if isinstance(content, int | float) and content > 0 else None
-    if not isinstance(content, str | int):
-        return None
-    return plain_label(str(content)) if key == "label" else str(content)
-
-
-def _finish(clip: SkeletonSequence, file: SourceFile) -> SkeletonSequence:
+def _finish(clip: SkeletonSequence, file: SourceFile) -> Found:
     """Applies the side files' text fields and measures quality. Numbers (image_size, fps) are the parser's business."""
+    if clip.id in file.side.excluded:
+        return file.error("exclude.txt", "a clip to keep", f"{clip.id} in the list")
     given = file.side.clips.get(clip.id, file.fields)
-    texts = {key: given[key] for key in _CLIP_FIELDS[:6] if key in given}
+    texts = {key: given[key] for key in CLIP_TEXTS if key in given}
     return replace(clip, **texts, quality=quality.measure(clip))

@@ -10,7 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from skeleton_io.rotations import euler_matrices, quaternions
 from skeleton_io.sources import bvh
-from skeleton_io.sources.files import Item, SideInfo, SourceFile
+from skeleton_io.sources.files import Item, SourceFile
+from skeleton_io.sources.side_files import SideInfo
 
 ASSET = Path(__file__).resolve().parents[1] / "assets/bvh/turn.bvh"
 

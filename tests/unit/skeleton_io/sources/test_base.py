@@ -12,7 +12,8 @@ import pytest
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sources import base
 from skeleton_io.sources.base import SOURCES
-from skeleton_io.sources.files import Item, side_info
+from skeleton_io.sources.files import Item
+from skeleton_io.sources.side_files import side_info
 
 ASSETS = Path(__file__).resolve().parents[3] / "assets"
 

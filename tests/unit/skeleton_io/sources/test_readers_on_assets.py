@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources.base import SOURCES
-from skeleton_io.sources.files import Item, SideInfo
+from skeleton_io.sources.files import Item
+from skeleton_io.sources.side_files import SideInfo
 
 ROOT = Path(__file__).resolve().parents[3] / "assets"
 
