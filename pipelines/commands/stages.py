@@ -1,0 +1,60 @@
+"""`skel full` and one command per stage of a run."""
+
+from __future__ import annotations
+
+import argparse
+
+from pipelines import config as configuration
+from pipelines import full
+from pipelines.cluster import connected, require
+from pipelines.commands.base import Add
+from pipelines.config import FullConfig
+from pipelines.manifest import RunPaths
+
+STAGE_HELP = {
+    "rationales": "ask the teacher for a rationale of every training clip",
+    "tiny-mllm": "write the tiny multimodal LLM that stands in where no checkpoint is at hand",
+    "train": "train DrAction with the multimodal LLM, stage by stage (Ray Train + DeepSpeed)",
+    "tune": "search rendering hyperparameters (Ray Tune); writes tune/best.yaml, which `skel train` accepts",
+    "transfer": "train on one set, test on another over the labels they share",
+    "evaluate": "score the test clips of every protocol",
+    "report": "write report.json and report.html",
+}
+
+
+def register(add: Add) -> None:
+    """Adds `full` and the stages."""
+    _add_run_arguments(add("full", "run the whole pipeline; goes on where it was stopped", _full))
+    for name, text in STAGE_HELP.items():
+        _add_run_arguments(add(name, text, run_stage))
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, help="YAML preset, for example tune_configs/full_demo.yaml")
+    parser.add_argument("--out", required=True, help="folder or URI of the run; stages find each other's output there")
+    parser.add_argument("--data-root", default="", help="replaces {data_root} in data.inputs")
+
+
+def _loaded(args: argparse.Namespace, rest: list[str]) -> tuple[FullConfig, RunPaths]:
+    out = full.absolute(args.out)
+    cfg = configuration.override(configuration.load(args.config), rest)
+    if args.command in ("full", "ingest"):
+        # The other stages read shards, not the native files.
+        cfg = full.fill_inputs(cfg, args.data_root, out)
+    return cfg, RunPaths(out)
+
+
+def _full(args: argparse.Namespace, rest: list[str]) -> None:
+    cfg, paths = _loaded(args, rest)
+    full.check_inputs(cfg)
+    with connected():
+        full.run(cfg, paths)
+
+
+def run_stage(args: argparse.Namespace, rest: list[str]) -> None:
+    """Runs the stage that the command is named after."""
+    cfg, paths = _loaded(args, rest)
+    with connected():
+        # An actor that no node can hold would be waited for without end.
+        require(cfg.train.cpus_per_worker, cfg.train.gpus_per_worker, f"{args.command} (one worker)")
+        full.run_one(args.command, cfg, paths)
