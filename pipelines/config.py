@@ -18,6 +18,8 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from pipelines.config_tree import (
+    AcceptConfig,
+    ApiTeacherConfig,
     AugmentConfig,
     DataConfig,
     EvaluateConfig,
@@ -35,6 +37,8 @@ from pipelines.config_tree import (
 from pipelines.errors import UserError
 
 __all__ = [
+    "AcceptConfig",
+    "ApiTeacherConfig",
     "AugmentConfig",
     "DataConfig",
     "EvaluateConfig",
@@ -110,6 +114,8 @@ def check(config: FullConfig, origin: str) -> None:
     positive = {"train.workers": train.workers, "train.global_batch": train.global_batch}
     positive |= {"train.micro_batch": train.micro_batch, "evaluate.batch": config.evaluate.batch}
     positive |= {"evaluate.actors": config.evaluate.actors, "rationales.actors": config.rationales.actors}
+    api = config.rationales.api
+    positive |= {"rationales.api.in_flight": api.in_flight, "rationales.api.attempts": api.attempts}
     positive |= {"tune.trials": config.tune.trials, "tune.epochs": config.tune.epochs}
     positive |= {"data.clips_per_shard": data.clips_per_shard, "renderer.frames": config.renderer.frames}
     for key, value in positive.items():

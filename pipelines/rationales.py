@@ -1,9 +1,9 @@
-"""Stage: a teacher explains every training clip. Ray Data actors -> Parquet parts, kept answer by answer.
+"""Stage: a teacher explains every training clip. Ray Data actors -> ledger -> answers.parquet with verdicts.
 
-The teacher gets the clip, its label and frames of the fixed stick renderer. Each batch is written as it finishes, under
-a name that its keys decide: a stopped run asks for nothing twice, and a batch that Ray repeats writes one file, not
-two. `index.json` comes last and says which rows belong to the run. Asks about training clips only: neither validation
-nor test clips are ever shown to a teacher.
+The ledger (`pipelines.ledger`) is the truth: an answer is there as soon as it came, under the hash of everything that
+it depends on, so nothing is paid for twice, however often the stage is killed, run again or run elsewhere with the same
+ledger. `answers.parquet` and `index.json` are made of it at the end, and say which rationales the student learns from.
+Asks about training clips only: neither validation nor test clips nor their classes are ever shown to a teacher.
 """
 
 from __future__ import annotations
@@ -12,56 +12,37 @@ import dataclasses
 import hashlib
 import io
 import json
-import time
-from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.config import RendererConfig
-from models.prompts import PROMPTS_VERSION
 from pipelines import manifest
-from pipelines.config import FullConfig, RationalesConfig, digest
+from pipelines.config import FullConfig, digest
 from pipelines.datasource import ClipStore
 from pipelines.errors import StageFailed, UserError
+from pipelines.ledger import Ledger, Line
 from pipelines.manifest import RunPaths
 from pipelines.progress import Progress, say
+from pipelines.rationale_actors import Asker, Drawer
 from pipelines.raydata import quiet
 from pipelines.selection import select
-from pipelines.teachers.base import Rationale, Teacher, TeacherRequest
-from pipelines.teachers.kinematic import KinematicTeacher
+from pipelines.teachers import table
+from pipelines.teachers.limits import Limits
+from pipelines.teachers.prompt_files import prompt_sha
+from pipelines.verdicts import judged
 from skeleton_io import storage
 
-TEACHERS: dict[str, Callable[[], Teacher]] = {"kinematic": KinematicTeacher}
-"""`rationales.teacher` -> its class. A new teacher is one file and one line here."""
 DRAWING_VERSION = 1
-"""Raised whenever the same clip gives the teacher visibly different frames."""
-CLIPS_PER_PART = 32
-"""Clips asked between two writes: what a stopped run loses at most, per actor."""
+"""Raised whenever the same clip gives the teacher visibly different frames; a test pins their hash."""
+CLIPS_PER_BATCH = 64
+BATCHES_AT_A_TIME = 8
+"""Batches that one actor works on at once, so that the end of one leaves no gap."""
 _CONTENT = ["dataset", "id", "source_sha256", "reader", "reader_version", "topology_hash", "scale", "fps", "T", "P"]
-_STEP = pa.struct(
-    [(name, pa.float64()) for name in ("start", "end")] + [(name, pa.string()) for name in ("part", "motion", "cause")]
-)
-_WHO = [("key", pa.string()), ("clip", pa.string()), ("dataset", pa.string()), ("label", pa.string())]
-_MADE = [("teacher", pa.string()), ("teacher_version", pa.int32()), ("prompts_version", pa.string())]
-PARTS = pa.schema(
-    [*_WHO, ("summary", pa.string()), ("steps", pa.list_(_STEP)), ("evidence", pa.string()), ("text", pa.string())]
-    + [*_MADE, ("frames_sha256", pa.string()), ("seconds", pa.float64())]
-)
-FAILED = pa.schema([*_WHO, ("reason", pa.string()), *_MADE])
 
-
-def recipe(cfg: FullConfig) -> str:
-    """Hash of what decides an answer beside the clip and its label.
-
-    The frames enter by how they are drawn, not by their bytes: those differ in the last bit between machines, which is
-    no reason to pay for an answer twice. The bytes' hash stands in each row.
-    """
-    teacher = TEACHERS[cfg.rationales.teacher]()
-    versions = [teacher.name, teacher.version, PROMPTS_VERSION, DRAWING_VERSION]
-    return digest("rationale", versions, drawing(cfg))
+Question = dict[str, Any]
+"""key, clip, dataset, label, purpose, sample, candidates (JSON), and the hashes that the key is made of."""
 
 
 def drawing(cfg: FullConfig) -> RendererConfig:
@@ -70,13 +51,29 @@ def drawing(cfg: FullConfig) -> RendererConfig:
     return dataclasses.replace(cfg.renderer, frames=asked.frames, image_size=asked.image_size)
 
 
-def questions(cfg: FullConfig, store: ClipStore) -> list[dict[str, str]]:
-    """One {key, clip, dataset, label} per training clip, sorted by set and id.
+def recipe(cfg: FullConfig) -> dict[str, str]:
+    """Hashes of what decides an answer beside the clip, its label and the wording: model and frames.
+
+    The frames enter by how they are drawn, not by their bytes: those differ in the last bit between machines, which is
+    no reason to pay for an answer twice. The bytes' hash stands in each line.
+    """
+    asked, api = cfg.rationales, cfg.rationales.api
+    if asked.teacher == "kinematic":
+        teacher = table.CLASSES[asked.teacher]
+        return {"asked": digest(teacher.name, teacher.version), "drawing": ""}
+    sampling = [api.temperature, api.max_tokens, api.image_detail]
+    drawn = digest("drawing", DRAWING_VERSION, table.renderer_sha(asked.renderer), drawing(cfg))
+    return {"asked": digest("chat", api.base_url, api.model, sampling), "drawing": drawn}
+
+
+def questions(cfg: FullConfig, store: ClipStore) -> list[Question]:
+    """What is to be asked about the training clips, sorted by set and id: to explain, and blind where configured.
 
     Raises:
         UserError: `train.sets` names a set that the shards do not hold.
     """
-    chosen, labels = select(cfg, store).train, store.labels()
+    selection, labels = select(cfg, store), store.labels()
+    chosen = selection.train
     unknown = sorted(set(cfg.train.sets) - set(chosen))
     if unknown:
         raise UserError(f"train.sets names {', '.join(unknown)}; the shards hold {', '.join(store.sets)}")
@@ -84,101 +81,35 @@ def questions(cfg: FullConfig, store: ClipStore) -> list[dict[str, str]]:
     contents = {f"{row['dataset']}/{row['id']}": list(row.values()) for row in rows}
     found, how = [], recipe(cfg)
     for name in sorted(cfg.train.sets or chosen):
-        clips = chosen[name]
-        if cfg.rationales.max_clips:
-            ranked = sorted(clips, key=lambda clip: hashlib.sha256(clip.encode()).hexdigest())
-            clips = tuple(sorted(ranked[: cfg.rationales.max_clips]))
-        for clip in clips:
-            key = digest(how, contents[clip], labels[clip])
-            found.append({"key": key, "clip": clip, "dataset": name, "label": labels[clip]})
+        candidates = json.dumps(selection.labels[name])
+        for clip in _limited(chosen[name], cfg.rationales.max_clips):
+            who = {"clip": clip, "dataset": name, "label": labels[clip], **how}
+            content = contents[clip]
+            for sample in range(cfg.rationales.blind_samples):
+                wording = prompt_sha("blind")
+                key = digest("blind", how, wording, content, candidates, sample)
+                blind = {"purpose": "blind", "sample": sample, "prompt_sha": wording, "candidates": candidates}
+                found.append({"key": key, **who, **blind})
+            wording = prompt_sha("explain") if how["drawing"] else ""
+            explain = {"purpose": "explain", "sample": 0, "prompt_sha": wording, "candidates": "[]"}
+            found.append({"key": digest("explain", how, wording, content, labels[clip]), **who, **explain})
     return found
 
 
-class Asker:
-    """One actor: draws clips, asks the teacher, writes the answers.
-
-    Args:
-        shards_uri: shard set.
-        out: folder of the stage.
-        cfg: which teacher.
-        drawn: how the frames are drawn.
-    """
-
-    def __init__(self, shards_uri: str, out: str, cfg: RationalesConfig, drawn: RendererConfig) -> None:
-        import torch
-
-        from models.draction.fixed import StickRenderer
-
-        torch.set_num_threads(1)
-        self.store, self.out, self.drawn = ClipStore(shards_uri), out, drawn
-        self.teacher = TEACHERS[cfg.teacher]()
-        self.renderer = StickRenderer(drawn).eval()
-
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Columns key, clip, dataset, label -> one row {asked, failed}; the answers are on storage by then."""
-        rows = [dict(zip(batch, map(str, values), strict=True)) for values in zip(*batch.values(), strict=True)]
-        made = {
-            "teacher": self.teacher.name,
-            "teacher_version": self.teacher.version,
-            "prompts_version": PROMPTS_VERSION,
-        }
-        answers, failures = [], []
-        for row in rows:
-            try:
-                answers.append({**row, **made, **self._ask(row)})
-            except Exception as error:  # noqa: BLE001 - one clip must not end a pass over all; the reason is kept
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                failures.append({**row, **made, "reason": reason})
-        _write(self.out, "parts", answers, PARTS)
-        _write(self.out, "failed", failures, FAILED)
-        return {"asked": np.array([len(rows)]), "failed": np.array([len(failures)])}
-
-    def _ask(self, row: dict[str, str]) -> dict[str, Any]:
-        start = time.monotonic()
-        sequence = self.store.clip(row["clip"])
-        frames = self._draw(row["clip"])
-        answer = self.teacher.ask(TeacherRequest(sequence=sequence, label=row["label"], frames=frames))
-        seconds = round(time.monotonic() - start, 4)
-        return {**_plain(answer), "frames_sha256": storage.sha256(frames.tobytes()), "seconds": seconds}
-
-    def _draw(self, clip: str) -> np.ndarray:
-        """(F, H, W, 3) uint8."""
-        import torch
-
-        from pipelines.collate import clip_input
-
-        with torch.no_grad():
-            frames = self.renderer([clip_input(self.store.clip(clip), self.drawn, None, None)])[0]
-        return (frames.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).contiguous().numpy()
+def _limited(clips: tuple[str, ...], most: int) -> tuple[str, ...]:
+    """At most so many clips, chosen by hash of their key."""
+    if not most:
+        return clips
+    return tuple(sorted(sorted(clips, key=lambda clip: hashlib.sha256(clip.encode()).hexdigest())[:most]))
 
 
-def _plain(answer: Rationale) -> dict[str, Any]:
-    steps = [dataclasses.asdict(step) for step in answer.steps]
-    return {"summary": answer.summary, "steps": steps, "evidence": answer.evidence, "text": answer.text}
+def ledger_uri(cfg: FullConfig, out: str) -> str:
+    """Where the account is kept."""
+    return cfg.rationales.ledger or storage.join(out, "ledger")
 
 
-def _write(out: str, kind: str, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
-    """One Parquet file, named by its keys; nothing where there are no rows."""
-    if not rows:
-        return
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
-    name = f"part-{digest([row['key'] for row in rows])}.parquet"
-    storage.write_atomic(storage.join(out, kind, name), sink.getvalue())
-
-
-def read_parts(out: str, kind: str, schema: pa.Schema, columns: Iterable[str]) -> pa.Table:
-    """Columns of all rows below `out`/`kind`, whichever run wrote them."""
-    wanted, folder = list(columns), storage.join(out, kind)
-    names = storage.list_files(folder, ".parquet") if storage.exists(folder) else []
-    bodies = storage.read_many([storage.join(folder, name) for name in names])
-    tables = [pq.read_table(pa.BufferReader(body), columns=wanted) for body in bodies]
-    empty = schema.empty_table().select(wanted)
-    return pa.concat_tables([empty, *(table.select(wanted) for table in tables)])
-
-
-def ask_all(cfg: FullConfig, shards_uri: str, out: str, asked: list[dict[str, str]]) -> dict[str, Any]:
-    """Asks for what is not there yet and writes the index.
+def ask_all(cfg: FullConfig, shards_uri: str, out: str, asked: list[Question]) -> dict[str, Any]:
+    """Asks for what is not in the ledger yet, judges the answers and writes table and index.
 
     Args:
         cfg: `rationales` and `renderer` are used.
@@ -187,81 +118,162 @@ def ask_all(cfg: FullConfig, shards_uri: str, out: str, asked: list[dict[str, st
         asked: from `questions`.
 
     Returns:
-        {"teacher", "teacher_version", "wanted", "kept", "asked", "failed", "per_set" {set: answers}, "reasons"}.
+        Summary: counts, money, verdicts.
 
     Raises:
-        StageFailed: the teacher answered nothing at all.
+        StageFailed: the teacher answered nothing at all, the budget is used up, or no request can succeed.
+        UserError: no key, model or prices.
     """
-    import ray
-
-    storage.remove(storage.join(out, "failed"))
-    done = set(read_parts(out, "parts", PARTS, ["key"])["key"].to_pylist())
-    todo = [row for row in asked if row["key"] not in done]
-    progress = Progress("rationales", len(asked), "clips")
+    ledger = Ledger(ledger_uri(cfg, out))
+    settled = ledger.settled(cfg.rationales.retry_failed)
+    todo = [row for row in asked if row["key"] not in settled]
+    progress = Progress("rationales", len(asked), "questions")
     progress.skip(len(asked) - len(todo))
     if len(todo) < len(asked):
-        say(f"[rationales] {len(asked) - len(todo)} of {len(asked)} answers are kept from before")
-    failed = 0
-    if todo:
-        quiet()
-        parts = -(-len(todo) // CLIPS_PER_PART)
-        reports = ray.data.from_items(todo, override_num_blocks=parts).map_batches(
-            Asker,
-            fn_constructor_args=(shards_uri, out, cfg.rationales, drawing(cfg)),
+        say(f"[rationales] {len(asked) - len(todo)} of {len(asked)} questions are settled from before")
+    stop = _ask(cfg, shards_uri, ledger, todo, progress) if todo else ""
+    return _finish(cfg, shards_uri, out, asked, len(todo), stop)
+
+
+def _ask(cfg: FullConfig, shards_uri: str, ledger: Ledger, todo: list[Question], progress: Progress) -> str:
+    """Asks all of `todo`; returns why asking stopped early, empty where it did not."""
+    secret = table.secret_of(cfg.rationales)
+    if cfg.rationales.teacher in table.WHOLE:
+        return table.WHOLE[cfg.rationales.teacher](cfg, shards_uri, ledger.uri, todo, progress, secret)
+    import ray
+
+    quiet()
+    free = cfg.rationales.teacher == "kinematic"
+    account = None
+    if not free:
+        account = ray.remote(num_cpus=0, max_concurrency=1)(Limits).remote(  # type: ignore[attr-defined]
+            table.limits_of(cfg.rationales), *ledger.spent()
+        )
+    counts = {"answered": 0, "failed": 0, "stopped": 0}
+    for report in _reports(cfg, shards_uri, ledger.uri, todo, secret, account):
+        counts = {end: counts[end] + int(report[end]) for end in counts}
+        note = ", ".join(f"{count} {end}" for end, count in counts.items() if count and end != "answered")
+        progress.add(sum(int(report[end]) for end in counts), note)
+    if account is None:
+        return ""
+    state: dict[str, Any] = ray.get(account.state.remote())
+    say(f"[rationales] {state['tokens']} tokens, {state['usd']:.4f} USD in the ledger")
+    return state["stop"]
+
+
+def _reports(cfg: FullConfig, shards_uri: str, ledger: str, todo: list[Question], secret: Any, account: Any) -> Any:
+    """Ray Data pipeline: questions -> pictures -> answers; yields {answered, failed, stopped} per batch."""
+    import ray
+
+    asked = cfg.rationales
+    blocks = -(-len(todo) // CLIPS_PER_BATCH)
+    rows = ray.data.from_items(todo, override_num_blocks=blocks)
+    if account is not None:
+        rows = rows.map_batches(
+            Drawer,
+            fn_constructor_args=(shards_uri, asked, drawing(cfg)),
             batch_size=None,
             batch_format="numpy",
-            compute=ray.data.ActorPoolStrategy(size=min(cfg.rationales.actors, parts)),
+            compute=ray.data.ActorPoolStrategy(size=min(asked.actors, blocks)),
             num_cpus=0.5,
         )
-        for report in reports.iter_rows():
-            failed += int(report["failed"])
-            progress.add(int(report["asked"]), f"{failed} without answer" if failed else "")
-    return _finish(cfg, out, asked, len(todo))
+    at_a_time = BATCHES_AT_A_TIME if account is not None else 1
+    return rows.map_batches(
+        Asker,
+        fn_constructor_args=(shards_uri, ledger, asked, secret, account),
+        batch_size=None,
+        batch_format="numpy",
+        compute=ray.data.ActorPoolStrategy(
+            size=min(asked.actors, blocks),
+            max_tasks_in_flight_per_actor=at_a_time,
+            max_concurrent_calls_per_actor=at_a_time,
+        ),
+        num_cpus=0.25,
+    ).iter_rows()
 
 
-def _finish(cfg: FullConfig, out: str, asked: list[dict[str, str]], new: int) -> dict[str, Any]:
-    """Index and summary."""
-    done = set(read_parts(out, "parts", PARTS, ["key"])["key"].to_pylist())
-    failures = read_parts(out, "failed", FAILED, ["clip", "reason"]).to_pylist()
-    answered = [row for row in asked if row["key"] in done]
-    if asked and not answered:
-        reason = f"{failures[0]['clip']}: {failures[0]['reason']}" if failures else "no answer was written"
-        raise StageFailed(f"rationales: none of {len(asked)} clips got one, for example {reason}")
-    if len(answered) + len(failures) != len(asked):
+def _finish(cfg: FullConfig, shards_uri: str, out: str, asked: list[Question], new: int, stop: str) -> dict[str, Any]:
+    """Table, index and summary."""
+    lines = Ledger(ledger_uri(cfg, out)).latest()
+    mine: list[Line] = [{**lines[row["key"]], **_who(row)} for row in asked if row["key"] in lines]
+    if stop:
+        left = len(asked) - len(mine)
+        raise StageFailed(f"rationales: {stop}; {len(mine)} questions are settled and kept, {left} are left")
+    if len(mine) != len(asked):
         raise StageFailed("rationales: some clips were not asked; the answers are kept, start again")
-    index = {"clips": {row["clip"]: row["key"] for row in answered}}
+    dead = [line for line in mine if line["status"] == "failed"]
+    wanted = [line for line in mine if line["purpose"] == "explain"]
+    if asked and all(line["status"] == "failed" for line in wanted):
+        raise StageFailed(f"rationales: none of {len(wanted)} clips got one, for example {_example(dead[0])}")
+    rows = judged(cfg, ClipStore(shards_uri), mine)
+    _write_table(storage.join(out, "answers.parquet"), rows)
+    _write_table(storage.join(out, "dead_letters.parquet"), [_letter(line) for line in dead])
+    accepted = [row for row in rows if row["accepted"]]
+    index = {"clips": {row["clip"]: row["key"] for row in accepted}}
     storage.write_atomic(storage.join(out, "index.json"), json.dumps(index, indent=0))
     per_set = dict.fromkeys(sorted({row["dataset"] for row in asked}), 0)
-    for row in answered:
+    for row in accepted:
         per_set[row["dataset"]] += 1
-    teacher = TEACHERS[cfg.rationales.teacher]()
     return {
-        "teacher": teacher.name,
-        "teacher_version": teacher.version,
-        "wanted": len(asked),
+        "teacher": cfg.rationales.teacher,
+        "model": ", ".join(sorted({line["model"] for line in mine if line["model"]})),
+        "wanted": len(wanted),
         "kept": len(asked) - new,
         "asked": new,
-        "failed": len(failures),
+        "failed": sum(line["purpose"] == "explain" for line in dead),
+        "answered": len(rows),
+        "accepted": len(accepted),
+        "rejected": _counts([reason for row in rows for reason in row["rejected_for"]]),
         "per_set": per_set,
-        "reasons": sorted({item["reason"] for item in failures})[:5],
+        "usd": round(sum(line["usd"] for line in mine), 6),
+        "tokens": sum(line["usage"]["input"] + line["usage"]["output"] for line in mine),
+        "reasons": _counts([f"{line['kind']}: {line['reason']}"[:200] for line in dead], most=5),
     }
 
 
+def _who(row: Question) -> dict[str, Any]:
+    """A ledger shared with another run may know the clip by another name."""
+    return {name: row[name] for name in ("clip", "dataset", "label", "purpose", "sample")}
+
+
+def _letter(line: Line) -> dict[str, Any]:
+    names = ("key", "clip", "dataset", "label", "purpose", "sample", "kind", "reason", "raw", "attempts", "usd", "at")
+    return {name: line[name] for name in names}
+
+
+def _example(line: Line) -> str:
+    return f"{line['clip']}: {line['reason']}"
+
+
+def _counts(names: list[str], most: int = 0) -> dict[str, int]:
+    """How often each name occurs, the most frequent first."""
+    ordered = sorted(set(names), key=lambda name: (-names.count(name), name))
+    return {name: names.count(name) for name in ordered[: most or None]}
+
+
+def _write_table(uri: str, rows: list[dict[str, Any]]) -> None:
+    """A Parquet file; an empty one has no columns."""
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd")
+    storage.write_atomic(uri, sink.getvalue())
+
+
 def load_rationales(uri: str) -> dict[str, str]:
-    """Clip key -> rationale text of the last finished run; empty where the stage never finished."""
-    where = storage.join(uri, "index.json")
-    if not storage.exists(where):
+    """Clip key -> accepted rationale text of the last finished run; empty where the stage never finished."""
+    if not storage.exists(storage.join(uri, "index.json")):
         return {}
-    wanted = json.loads(storage.read_text(where))["clips"]
-    rows = read_parts(uri, "parts", PARTS, ["key", "text"]).to_pylist()
-    texts = {row["key"]: row["text"] for row in rows}
-    return {clip: texts[wanted[clip]] for clip in sorted(wanted)}
+    data = storage.read_bytes(storage.join(uri, "answers.parquet"))
+    rows = pq.read_table(pa.BufferReader(data), columns=["clip", "text", "accepted"]).to_pylist()
+    return {row["clip"]: row["text"] for row in sorted(rows, key=lambda row: row["clip"]) if row["accepted"]}
 
 
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Asks the teacher about the training clips of the run."""
     asked = questions(cfg, ClipStore(paths.shards))
-    key = digest("rationales", [row["key"] for row in asked])
+    again = cfg.rationales.retry_failed and manifest.read_manifest(paths.rationales) is not None
+    key = digest("rationales", [row["key"] for row in asked], cfg.rationales.accept)
+    if again:
+        storage.remove(storage.join(paths.rationales, "manifest.json"))
     return manifest.run_stage(
         "rationales", paths.rationales, key, lambda: ask_all(cfg, paths.shards, paths.rationales, asked)
     )

@@ -1,30 +1,41 @@
 """What a teacher is asked and what it answers: the protocol and its plain dataclasses.
 
 A teacher knows the true label and explains it from the motion; the student learns to write the same text without being
-told the label. Starts nothing, stores nothing: asking many clips and keeping the answers is `pipelines.rationales`.
+told the label. A blind question hides the label, to see whether the motion alone leads to it. Starts nothing, stores
+nothing: asking many clips is `pipelines.rationales`, keeping the answers is `pipelines.ledger`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skeleton_io.sequence import SkeletonSequence
 
+Purpose = Literal["explain", "blind"]
+FailureKind = Literal["refused", "truncated", "empty", "malformed", "rejected", "unavailable", "unanswerable"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherRequest:
-    """One clip to explain."""
+    """One clip to explain.
+
+    Attributes:
+        sequence: the clip, for teachers that read positions; its `key` identifies the request.
+        label: the true label, in the words in which the answer must end; None asks blind.
+        candidates: labels that a blind answer may name: those of the training classes, never others.
+        frames: (F, H, W, 3) uint8 rendered frames, for teachers that look at pictures; None where not drawn.
+        images: the same as encoded pictures, (MIME type, bytes) each; empty where not drawn.
+    """
 
     sequence: SkeletonSequence
-    """The clip; its `key` identifies the request."""
-    label: str
-    """The true label, in the words in which the answer must end."""
+    label: str | None
+    candidates: tuple[str, ...] = ()
     frames: NDArray[np.uint8] | None = None
-    """(F, H, W, 3) rendered frames, for teachers that look at pictures; None where they were not drawn."""
+    images: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +63,7 @@ class Rationale:
         summary: one short sentence.
         steps: in the order of time.
         evidence: what sets the motion apart (contacts, repetitions, what stays still).
-        label: as requested.
+        label: as the teacher says it.
         text: summary, steps, evidence and a last line "Label: X", which alone names the label.
     """
 
@@ -63,19 +74,102 @@ class Rationale:
     text: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Tokens that an answer cost, as the server reports them; `cached` are part of `input`."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+
+    @property
+    def total(self) -> int:
+        """Input and output."""
+        return self.input + self.output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came back, before anybody judges it.
+
+    Attributes:
+        raw: the teacher's own words; `structured.parse` makes a Rationale of them, today and after it has improved.
+        model: who answered, as the server names it.
+        usage: what it cost.
+    """
+
+    raw: str
+    model: str
+    usage: Usage
+
+
+class TeacherError(Exception):
+    """No usable answer for one request. What was paid for it is kept with the reason.
+
+    Args:
+        kind: sort of failure, for the table of dead letters.
+        reason: one line; holds no secret.
+        usage: what was paid nevertheless.
+        raw: what came back, if anything.
+    """
+
+    def __init__(self, kind: FailureKind, reason: str, usage: Usage | None = None, raw: str = "") -> None:
+        super().__init__(reason)
+        self.kind: FailureKind = kind
+        self.reason, self.usage, self.raw = reason, usage or Usage(), raw
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.kind, self.reason, self.usage, self.raw)
+
+
+class RetryLater(Exception):
+    """The request may succeed if sent again.
+
+    Args:
+        reason: one line; holds no secret.
+        after_s: what the server asked to wait, seconds; 0 where it did not say.
+        limited: the server is well but wants fewer requests (429), so the circuit stays closed.
+    """
+
+    def __init__(self, reason: str, after_s: float = 0.0, limited: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.after_s, self.limited = reason, after_s, limited
+
+
+class StopAsking(Exception):
+    """Nobody's request can succeed (wrong key, unknown model, no credit): the whole stage stops, answers are kept."""
+
+
 @runtime_checkable
 class Teacher(Protocol):
-    """Anything that explains clips. Must be picklable: it travels to the workers that ask."""
+    """Anything that explains clips. Made in each actor that asks."""
 
     name: str
     """Short name, as in the configuration."""
     version: int
-    """Raised whenever the same request gives another answer; stored rationales of other versions are made again."""
+    """Raised whenever the same request gives another answer; answers of other versions are asked for again."""
+    wants_frames: bool
+    """Whether it looks at pictures; if not, none are drawn."""
 
-    def ask(self, request: TeacherRequest) -> Rationale:
-        """Explains one clip.
+    async def ask(self, request: TeacherRequest) -> Answer:
+        """One attempt; retries, limits and budgets are the caller's business.
 
         Raises:
-            ValueError: the request cannot be answered; the clip then gets no rationale, with this reason.
+            TeacherError: there is no usable answer.
+            RetryLater: sent again, the request may succeed.
+            StopAsking: no request can succeed.
         """
         ...
+
+
+def sentence(step: Step) -> str:
+    """A step as the student learns it; only what the teacher said of it."""
+    cause = f"{step.cause.rstrip('., ')}, " if step.cause.strip(" .,") else ""
+    text = f"{cause}from {step.start:.1f} to {step.end:.1f} s, {step.part} {step.motion}".strip()
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def rationale_text(summary: str, steps: tuple[Step, ...], evidence: str, label: str) -> str:
+    """Training text of a rationale: summary, one sentence per step, evidence, and the label in the last line."""
+    lines = [summary.strip(), *(sentence(step) for step in steps), evidence.strip(), f"Label: {label}"]
+    return "\n".join(line for line in lines if line)

@@ -12,7 +12,17 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from pipelines.teachers.base import Rationale, Step, TeacherRequest
+from pipelines.teachers.base import (
+    Answer,
+    Rationale,
+    Step,
+    TeacherError,
+    TeacherRequest,
+    Usage,
+    rationale_text,
+    sentence,
+)
+from pipelines.teachers.structured import to_json
 from skeleton_io.kinematics import motion_facts
 from skeleton_io.kinematics_facts import Contact, MotionEvent, MotionFacts, Relation
 
@@ -51,6 +61,7 @@ class KinematicTeacher:
 
     name = "kinematic"
     version = 1
+    wants_frames = False
 
     def __init__(self, max_steps: int = 4) -> None:
         """Args:
@@ -58,22 +69,25 @@ class KinematicTeacher:
         """
         self.max_steps = max_steps
 
-    def ask(self, request: TeacherRequest) -> Rationale:
+    async def ask(self, request: TeacherRequest) -> Answer:
+        """See `Teacher.ask`. Costs nothing."""
+        return Answer(raw=to_json(self.explain(request)), model=f"{self.name} {self.version}", usage=Usage())
+
+    def explain(self, request: TeacherRequest) -> Rationale:
         """Explains one clip; a clip without motion gets a rationale that says so.
 
         Raises:
-            ValueError: the label is empty.
+            TeacherError: a blind question, since motion facts name no action, or an empty label.
         """
-        label = request.label.strip()
+        label = (request.label or "").strip()
         if not label:
-            raise ValueError(f"{request.sequence.key}: no label to explain")
+            raise TeacherError("unanswerable", f"{request.sequence.key}: no label to explain")
         facts = motion_facts(request.sequence)
         deeds = _chosen(facts, self.max_steps)
-        steps = tuple(s for s in _steps(deeds, facts) if not leaks(_sentence(s), label))
+        steps = tuple(s for s in _steps(deeds, facts) if not leaks(sentence(s), label))
         summary = _unless_leaking(_summary(facts, deeds), label)
         evidence = _unless_leaking(_evidence(facts), label)
-        lines = [summary, *(_sentence(step) for step in steps), evidence, f"Label: {label}"]
-        text = "\n".join(line for line in lines if line)
+        text = rationale_text(summary, steps, evidence, label)
         return Rationale(summary=summary, steps=steps, evidence=evidence, label=label, text=text)
 
 
@@ -284,10 +298,6 @@ def _pushed(event: MotionEvent, facts: MotionFacts) -> bool:
         and c.start - 0.2 <= event.start <= c.end + 0.3
         for c in facts.contacts
     )
-
-
-def _sentence(step: Step) -> str:
-    return f"{step.cause}, from {step.start:.1f} to {_seconds(step.end)}, {step.part} {step.motion}."
 
 
 def _summary(facts: MotionFacts, deeds: Sequence[_Deed]) -> str:

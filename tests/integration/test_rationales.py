@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from pipelines import manifest, rationales
+from pipelines import rationales
 from pipelines.config import FullConfig, RationalesConfig
 from pipelines.datasource import ClipStore
-from pipelines.errors import StageFailed, UserError
+from pipelines.errors import UserError
 from pipelines.ingest import ingest
+from pipelines.ledger import Ledger
 from pipelines.manifest import RunPaths
-from pipelines.rationales import FAILED, PARTS, Asker, load_rationales, questions, read_parts
+from pipelines.rationales import load_rationales, questions
 from pipelines.selection import select
-from pipelines.teachers.base import Rationale, TeacherRequest
-from pipelines.teachers.kinematic import KinematicTeacher
 from skeleton_io import storage
 from skeleton_io.demo import DemoConfig, write_demo
 
@@ -27,30 +26,30 @@ DEMO = DemoConfig(subjects=7, test_subjects=1, repetitions=1, actions=("walk", "
 
 
 @pytest.fixture(scope="module")
-def run_paths(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("run")
     write_demo(folder / "demo", DEMO)
     inputs = {f"demo_{name}:{name}": str(folder / "demo" / f"demo_{name}") for name in ("ntu", "coco17", "bvh")}
     paths = RunPaths(str(folder / "run"))
     ingest(inputs, paths.shards, "ipc", 16)
-    return paths
+    return paths.shards
+
+
+@pytest.fixture
+def run_paths(shards: str, tmp_path) -> RunPaths:
+    """A run of its own over the shards of the module."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "shards").symlink_to(shards)
+    return RunPaths(str(tmp_path / "run"))
 
 
 def config(**changes: object) -> FullConfig:
     return replace(FullConfig(), rationales=RationalesConfig(frames=3, image_size=48, **changes))
 
 
-class Moody(KinematicTeacher):
-    """Answers no question about squats."""
-
-    def ask(self, request: TeacherRequest) -> Rationale:
-        if request.label == "squat":
-            raise ValueError("squats are\nnot my subject")
-        return super().ask(request)
-
-
-def columns(rows: list[dict[str, str]]) -> dict[str, np.ndarray]:
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+def answers(paths: RunPaths) -> list[dict]:
+    data = storage.read_bytes(storage.join(paths.rationales, "answers.parquet"))
+    return pq.read_table(pa.BufferReader(data)).to_pylist()
 
 
 def test_training_clips_are_asked_once(run_paths: RunPaths) -> None:
@@ -64,35 +63,47 @@ def test_training_clips_are_asked_once(run_paths: RunPaths) -> None:
         key for part in (selection.validation, selection.test) for keys in part.values() for key in keys
     }
     assert (summary["asked"], summary["kept"], summary["failed"]) == (len(wanted), 0, 0)
-    rows = read_parts(run_paths.rationales, "parts", PARTS, PARTS.names).to_pylist()
-    assert all(row["text"].splitlines()[-1] == f"Label: {row['label']}" for row in rows)
-    assert all(len(row["frames_sha256"]) == 64 and row["steps"] for row in rows)
-    assert len({row["frames_sha256"] for row in rows}) > len(rows) // 2
+    rows = answers(run_paths)
+    assert all(row["text"].splitlines()[-1] == f"Label: {row['label']}" and row["steps"] for row in rows)
+    assert {row["clip"]: row["text"] for row in rows} == texts
 
     again = rationales.run(cfg, run_paths)
     assert again == summary
 
-    # A run that was stopped: one part and the marks of a finished stage are missing.
-    parts = storage.list_files(storage.join(run_paths.rationales, "parts"))
-    assert len(parts) > 1
-    for name in (f"parts/{parts[0]}", "index.json", "manifest.json"):
+    # A run that was stopped: the tail of the ledger and the marks of a finished stage are missing.
+    segments = storage.list_files(storage.join(run_paths.rationales, "ledger"))
+    segment = storage.join(run_paths.rationales, "ledger", segments[0])
+    whole = storage.read_bytes(segment)
+    storage.write_atomic(segment, whole[: len(whole) * 2 // 3])
+    for name in ("index.json", "manifest.json"):
         storage.remove(storage.join(run_paths.rationales, name))
-    left = len(read_parts(run_paths.rationales, "parts", PARTS, ["key"]))
+    left = len(Ledger(storage.join(run_paths.rationales, "ledger")).settled(False))
+    assert 0 < left < len(wanted)
     assert load_rationales(run_paths.rationales) == {}
     resumed = rationales.run(cfg, run_paths)
     assert (resumed["asked"], resumed["kept"]) == (len(wanted) - left, left)
     assert load_rationales(run_paths.rationales) == texts
-    assert len(read_parts(run_paths.rationales, "parts", PARTS, ["key"])) == len(wanted)
 
 
 def test_keys_follow_the_question_only(run_paths: RunPaths) -> None:
-    store, cfg = ClipStore(run_paths.shards), config()
-    keys = {row["clip"]: row["key"] for row in questions(cfg, store)}
-    assert len(set(keys.values())) == len(keys)
-    assert {row["clip"]: row["key"] for row in questions(replace(cfg, seed=5), store)} == keys
-    assert {row["clip"]: row["key"] for row in questions(config(actors=1), store)} == keys
-    finer = replace(cfg, rationales=replace(cfg.rationales, frames=4))
-    assert not {row["key"] for row in questions(finer, store)} & set(keys.values())
+    store = ClipStore(run_paths.shards)
+
+    def keys(cfg: FullConfig) -> dict[str, str]:
+        return {row["clip"]: row["key"] for row in questions(cfg, store)}
+
+    free = keys(config())
+    assert len(set(free.values())) == len(free)
+    assert keys(replace(config(), seed=5)) == free
+    assert keys(config(actors=1)) == free
+    api = replace(FullConfig().rationales.api, model="m")
+    paid = keys(config(teacher="openai_api", api=api))
+    assert keys(config(teacher="openai_api", api=replace(api, in_flight=3, budget_usd=5.0))) == paid
+    for other in (
+        config(teacher="openai_api", api=replace(api, model="n")),
+        config(teacher="openai_api", api=replace(api, temperature=0.9)),
+        replace(config(teacher="openai_api", api=api), rationales=replace(config().rationales, frames=4)),
+    ):
+        assert not set(keys(other).values()) & set(paid.values())
 
 
 def test_fewer_clips_and_sets(run_paths: RunPaths) -> None:
@@ -106,33 +117,3 @@ def test_fewer_clips_and_sets(run_paths: RunPaths) -> None:
     assert {row["dataset"] for row in one} == {"demo_ntu"}
     with pytest.raises(UserError, match=r"train.sets names moon; the shards hold demo_bvh"):
         questions(replace(cfg, train=replace(cfg.train, sets=("moon",))), store)
-
-
-def test_a_failed_clip_keeps_its_reason(run_paths: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(rationales.TEACHERS, "kinematic", Moody)
-    cfg = config()
-    rows = questions(cfg, ClipStore(run_paths.shards))[:12]
-    bad = [row for row in rows if row["label"] == "squat"]
-    assert 0 < len(bad) < len(rows)
-    asker = Asker(run_paths.shards, str(tmp_path), cfg.rationales, rationales.drawing(cfg))
-    report = asker(columns(rows))
-    assert (report["asked"].tolist(), report["failed"].tolist()) == ([len(rows)], [len(bad)])
-    failed = read_parts(str(tmp_path), "failed", FAILED, FAILED.names).to_pylist()
-    assert {row["clip"] for row in failed} == {row["clip"] for row in bad}
-    assert {row["reason"] for row in failed} == {"ValueError: squats are not my subject"}
-    asker(columns(rows))  # a repeated batch overwrites its own file
-    assert len(read_parts(str(tmp_path), "parts", PARTS, ["key"])) == len(rows) - len(bad)
-    summary = rationales._finish(cfg, str(tmp_path), rows, len(rows))
-    assert (summary["failed"], summary["reasons"]) == (len(bad), ["ValueError: squats are not my subject"])
-    assert set(load_rationales(str(tmp_path))) == {row["clip"] for row in rows} - {row["clip"] for row in bad}
-
-
-def test_no_answer_at_all_is_a_failure(run_paths: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(rationales.TEACHERS, "kinematic", Moody)
-    cfg = config()
-    squats = [row for row in questions(cfg, ClipStore(run_paths.shards)) if row["label"] == "squat"][:2]
-    Asker(run_paths.shards, str(tmp_path), cfg.rationales, rationales.drawing(cfg))(columns(squats))
-    with pytest.raises(StageFailed, match="not my subject"):
-        rationales._finish(cfg, str(tmp_path), squats, 2)
-    assert manifest.read_manifest(str(tmp_path)) is None
-    assert load_rationales(str(tmp_path / "nothing")) == {}

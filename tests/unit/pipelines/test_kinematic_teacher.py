@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from pipelines.teachers.base import Rationale, Teacher, TeacherRequest
+from pipelines.teachers.base import TeacherError, Rationale, Teacher, TeacherRequest
 from pipelines.teachers.kinematic import KinematicTeacher, leaks
 from skeleton_io.demo_body import INDEX, Body
 from skeleton_io.demo_formats import Sensor
@@ -43,7 +43,7 @@ def clip(label: str, seed: int = 1, flat: bool = False, **style: object) -> Skel
 
 
 def ask(sequence: SkeletonSequence, label: str) -> Rationale:
-    return KinematicTeacher().ask(TeacherRequest(sequence=sequence, label=label))
+    return KinematicTeacher().explain(TeacherRequest(sequence=sequence, label=label))
 
 
 def test_it_is_a_teacher_that_travels():
@@ -128,5 +128,5 @@ def test_no_motion_and_no_body():
     assert answer.text == "The body stays still.\nLabel: stand"
     object.__setattr__(still, "positions", np.full_like(still.positions, np.nan))
     assert ask(still, "stand").text == "Too little of the body is seen.\nLabel: stand"
-    with pytest.raises(ValueError, match="no label"):
+    with pytest.raises(TeacherError, match="no label"):
         ask(clip("wave"), "  ")

@@ -1,0 +1,136 @@
+"""The account of paid answers: append-only, one JSON line per answer, on disk or in an object store.
+
+    <uri>/<writer>.jsonl            on disk: lines are appended and flushed to the disk in groups
+    <uri>/<writer>-000000.jsonl     in an object store: each group is an object of its own
+
+A line is there when `append` returns, whatever happens to the process afterwards. A line that a killed process left
+half-written is no answer and is skipped. Of several lines with one key the first answered one counts. Judges nothing
+and forgets nothing: dead letters are lines too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from skeleton_io import storage
+
+Line = dict[str, Any]
+"""key, clip, dataset, label, purpose, sample; status "answered" | "failed" with kind and reason; raw; model, usage,
+usd, seconds, attempts, at, and the hashes of prompt, frames and parameters."""
+
+
+class Ledger:
+    """Reads an account.
+
+    Args:
+        uri: folder or fsspec URI; need not exist yet.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def lines(self) -> Iterator[Line]:
+        """All whole lines, segment by segment in the order of their names; one segment in memory at a time."""
+        names = storage.list_files(self.uri, ".jsonl") if storage.exists(self.uri) else []
+        for name in names:
+            for text in storage.read_bytes(storage.join(self.uri, name)).split(b"\n"):
+                line = _whole(text)
+                if line is not None:
+                    yield line
+
+    def latest(self) -> dict[str, Line]:
+        """Key -> the line that counts: the first answered one, else the last failed one."""
+        found: dict[str, Line] = {}
+        for line in self.lines():
+            before = found.get(line["key"])
+            if before is None or before["status"] != "answered":
+                found[line["key"]] = line
+        return found
+
+    def settled(self, retry_failed: bool) -> set[str]:
+        """Keys that are not asked again.
+
+        Args:
+            retry_failed: whether dead letters are to be asked once more.
+        """
+        wanted = {"answered"} if retry_failed else {"answered", "failed"}
+        return {line["key"] for line in self.lines() if line["status"] in wanted}
+
+    def spent(self) -> tuple[float, int]:
+        """(money in US dollars, tokens) over all lines, also of answers that nobody can use."""
+        money, tokens = 0.0, 0
+        for line in self.lines():
+            money += line["usd"]
+            tokens += line["usage"]["input"] + line["usage"]["output"]
+        return money, tokens
+
+
+def _whole(text: bytes) -> Line | None:
+    if not text.strip():
+        return None
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None  # the tail of a line whose writer was killed
+    return line if isinstance(line, dict) and "key" in line and "status" in line else None
+
+
+class LedgerWriter:
+    """Appends lines from one event loop. Lines that arrive while a group is on its way form the next group.
+
+    Args:
+        uri: the ledger's folder.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri, self._name = uri, uuid.uuid4().hex
+        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._busy: asyncio.Task[None] | None = None
+        self._groups = 0
+        self._file: int | None = None
+
+    async def append(self, line: Line) -> None:
+        """Returns when the line is on storage.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((json.dumps(line, ensure_ascii=False).encode() + b"\n", future))
+        if self._busy is None or self._busy.done():
+            self._busy = asyncio.create_task(self._drain())
+        await future
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            try:
+                await asyncio.to_thread(self._write, b"".join(text for text, _ in group))
+            except Exception as error:  # noqa: BLE001 - whoever waits for the line must learn that it is not there
+                for _, future in group:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for _, future in group:
+                if not future.done():
+                    future.set_result(None)
+
+    def _write(self, data: bytes) -> None:
+        if not storage.is_local(self._uri):
+            name = f"{self._name}-{self._groups:06d}.jsonl"
+            storage.write_atomic(storage.join(self._uri, name), data)
+            self._groups += 1
+            return
+        if self._file is None:
+            folder = storage.local_path(self._uri)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(folder / f"{self._name}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._file, view) :]
+        os.fsync(self._file)

@@ -1,0 +1,168 @@
+"""The two kinds of Ray Data actors of the stage `rationales`: clips -> pictures; questions -> lines of the ledger.
+
+The second runs one event loop per process with many requests in flight. A row that Ray runs again after a process died
+is asked again only if no line of it reached the ledger. Chooses no questions and judges no answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import math
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+
+from models.config import RendererConfig
+from pipelines.config_tree import RationalesConfig
+from pipelines.datasource import ClipStore
+from pipelines.ledger import Ledger, LedgerWriter
+from pipelines.teachers import table
+from pipelines.teachers.asking import Asking, Question
+from pipelines.teachers.base import TeacherRequest
+from pipelines.teachers.limits import Grant, Limits
+from skeleton_io import storage
+
+Batch = dict[str, np.ndarray]
+
+
+class Drawer:
+    """Adds the column `images` (a list of PNG files per row) and `frames_sha` to questions.
+
+    Args:
+        shards_uri: shard set.
+        cfg: which renderer.
+        drawn: how the frames are drawn.
+    """
+
+    def __init__(self, shards_uri: str, cfg: RationalesConfig, drawn: RendererConfig) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self._store = ClipStore(shards_uri)
+        self._renderer, self._drawn = table.teacher_renderer(cfg.renderer, drawn)
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Column `clip` -> with pictures."""
+        frames = [self.draw(str(clip)) for clip in batch["clip"]]
+        images, shas = np.empty(len(frames), object), np.empty(len(frames), object)
+        for place, drawn in enumerate(frames):
+            images[place] = [png(frame) for frame in drawn]
+            shas[place] = storage.sha256(drawn.tobytes())
+        return {**batch, "images": images, "frames_sha": shas}
+
+    def draw(self, clip: str) -> np.ndarray:
+        """(F, H, W, 3) uint8."""
+        import torch
+
+        from pipelines.collate import clip_input
+
+        with torch.no_grad():
+            frames = self._renderer([clip_input(self._store.clip(clip), self._drawn, None, None)])[0]
+        return (frames.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).contiguous().numpy()
+
+
+def png(frame: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 -> PNG file."""
+    from PIL import Image
+
+    sink = io.BytesIO()
+    # Level 1: a black picture with a few limbs hardly shrinks further, and packing would cost more than drawing.
+    Image.fromarray(frame).save(sink, format="PNG", compress_level=1)
+    return sink.getvalue()
+
+
+class RayAccount:
+    """`Limits` in a Ray actor, as `asking.Account`."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    async def reserve(self, holder: str, tokens: int, usd: float) -> Grant:
+        """See `Limits.reserve`."""
+        return await self._handle.reserve.remote(holder, tokens, usd)
+
+    async def report(
+        self, holder: str, tokens: int, usd: float, held_tokens: int, held_usd: float, failed: bool, after_s: float
+    ) -> None:
+        """See `Limits.report`."""
+        await self._handle.report.remote(holder, tokens, usd, held_tokens, held_usd, failed, after_s)
+
+    async def halt(self, reason: str) -> None:
+        """See `Limits.halt`."""
+        await self._handle.halt.remote(reason)
+
+
+class LocalAccount:
+    """Limits of one process: for teachers that cost nothing and need no agreement between actors."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    async def reserve(self, holder: str, tokens: int, usd: float) -> Grant:
+        """See `Limits.reserve`."""
+        return self._limits.reserve(holder, tokens, usd)
+
+    async def report(
+        self, holder: str, tokens: int, usd: float, held_tokens: int, held_usd: float, failed: bool, after_s: float
+    ) -> None:
+        """See `Limits.report`."""
+        self._limits.report(holder, tokens, usd, held_tokens, held_usd, failed, after_s)
+
+    async def halt(self, reason: str) -> None:
+        """See `Limits.halt`."""
+        self._limits.halt(reason)
+
+
+class Asker:
+    """Asks the teacher; the answers are in the ledger when a batch is done.
+
+    Args:
+        shards_uri: shard set.
+        ledger_uri: where lines go.
+        cfg: which teacher.
+        secret: its key, or None.
+        account: handle of the actor with the shared `Limits`; None: a teacher without limits.
+    """
+
+    def __init__(self, shards_uri: str, ledger_uri: str, cfg: RationalesConfig, secret: Any, account: Any) -> None:
+        import ray
+
+        context = ray.get_runtime_context()
+        holder = str(context.get_actor_id())
+        # A process that died may have left lines of batches that are now run again.
+        again = context.was_current_actor_reconstructed
+        self._settled = Ledger(ledger_uri).settled(cfg.retry_failed) if again else set[str]()
+        self._store, self._cfg = ClipStore(shards_uri), cfg
+        if account is not None:
+            ray.get(account.enter.remote(holder))
+        self._asking = Asking(
+            teacher=table.make_teacher(cfg, secret),
+            account=LocalAccount(Limits(table.limits_of(cfg))) if account is None else RayAccount(account),
+            ledger=LedgerWriter(ledger_uri),
+            holder=holder,
+            in_flight=max(1, math.ceil(cfg.api.in_flight / cfg.actors)) if account is not None else 1,
+            attempts=cfg.api.attempts,
+            expected=table.expected_of(cfg),
+            check=table.check,
+        )
+
+    async def __call__(self, batch: Batch) -> AsyncIterator[Batch]:
+        """Columns of questions (and images) -> one row {answered, failed, stopped}."""
+        rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+        todo = [row for row in rows if row["key"] not in self._settled]
+        ends = await asyncio.gather(*(self._ask(row) for row in todo))
+        count = {end: np.array([ends.count(end)]) for end in ("answered", "failed", "stopped")}
+        count["answered"] += len(rows) - len(todo)
+        yield count
+
+    async def _ask(self, row: dict[str, Any]) -> str:
+        images = tuple(("image/png", bytes(image)) for image in row.pop("images", ()))
+        facts = {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
+        candidates = tuple(json.loads(facts.pop("candidates")))
+        label = facts["label"] if facts["purpose"] == "explain" else None
+        sequence = self._store.clip(facts["clip"])
+        request = TeacherRequest(sequence=sequence, label=label, candidates=candidates, images=images)
+        return await self._asking.ask(Question(facts=facts, request=request))

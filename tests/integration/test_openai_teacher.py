@@ -1,0 +1,164 @@
+"""The API teacher against a local server over real HTTP: faults, resume, budget, secrets."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines import rationales
+from pipelines.config import ApiTeacherConfig, FullConfig, RationalesConfig
+from pipelines.errors import StageFailed, UserError
+from pipelines.ingest import ingest
+from pipelines.ledger import Ledger
+from pipelines.manifest import RunPaths
+from pipelines.rationales import ledger_uri, load_rationales
+from skeleton_io.demo import DemoConfig, write_demo
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+KEY = "sk-test-4f9a1c7d-do-not-leak"
+DEMO = DemoConfig(subjects=7, test_subjects=1, repetitions=2, actions=("walk", "wave", "squat"), broken=False)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("run")
+    write_demo(folder / "demo", DEMO)
+    paths = RunPaths(str(folder / "run"))
+    ingest({"demo_ntu:ntu": str(folder / "demo" / "demo_ntu")}, paths.shards, "ipc", 16)
+    return paths.shards
+
+
+@pytest.fixture
+def paths(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPaths:
+    monkeypatch.setenv("TEACHER_KEY", KEY)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "shards").symlink_to(shards)
+    return RunPaths(str(tmp_path / "run"))
+
+
+def config(server, **changes: object) -> FullConfig:
+    api = ApiTeacherConfig(
+        base_url=f"{server.url}/v1",
+        model="local",
+        api_key_env="TEACHER_KEY",
+        in_flight=16,
+        timeout_s=3.0,
+        usd_per_million_input=2.0,
+        usd_per_million_output=8.0,
+    )
+    asked = {name: changes.pop(name) for name in ("blind_samples", "retry_failed") if name in changes}
+    api = replace(api, **changes)
+    return replace(
+        FullConfig(), rationales=RationalesConfig(teacher="openai_api", api=api, frames=2, image_size=32, **asked)
+    )
+
+
+def lines(cfg: FullConfig, paths: RunPaths) -> list[dict]:
+    return list(Ledger(ledger_uri(cfg, paths.rationales)).lines())
+
+
+def test_every_clip_gets_one_answer_through_passing_faults(paths: RunPaths, teacher_server) -> None:
+    teacher_server.control(faults={"429": 0.2, "500": 0.2, "hang": 0.03}, key=KEY)
+    cfg = config(teacher_server)
+    summary = rationales.run(cfg, paths)
+    counts = teacher_server.control()
+    assert summary["failed"] == 0
+    assert summary["answered"] == summary["wanted"] == counts["distinct"]
+    assert counts["again"] == 0
+    assert counts["requests"] > counts["distinct"]
+    found = lines(cfg, paths)
+    assert len(found) == summary["wanted"]
+    assert max(line["attempts"] for line in found) > 1
+    assert summary["tokens"] == sum(line["usage"]["input"] + line["usage"]["output"] for line in found) > 0
+    assert summary["usd"] == pytest.approx(sum(line["usd"] for line in found), abs=1e-5)
+    assert set(load_rationales(paths.rationales)) == {line["clip"] for line in found}
+    assert rationales.run(cfg, paths) == summary
+    assert teacher_server.control()["requests"] == counts["requests"]
+
+
+def test_lasting_faults_are_dead_letters_and_can_be_asked_again(paths: RunPaths, teacher_server) -> None:
+    kinds = {"malformed": 0.15, "refused": 0.15, "truncated": 0.15, "empty": 0.15, "400": 0.15}
+    teacher_server.control(faults=kinds, sticky=True)
+    cfg = config(teacher_server)
+    summary = rationales.run(cfg, paths)
+    dead = [line for line in lines(cfg, paths) if line["status"] == "failed"]
+    assert {line["kind"] for line in dead} >= {"malformed", "refused", "truncated", "empty", "rejected"}
+    assert summary["failed"] == len(dead) > 0
+    assert summary["answered"] + summary["failed"] == summary["wanted"]
+    assert sum(line["usd"] for line in dead) > 0
+    assert not {line["clip"] for line in dead} & set(load_rationales(paths.rationales))
+    before = teacher_server.control()["requests"]
+    teacher_server.control(faults={})
+    again = rationales.run(replace(cfg, rationales=replace(cfg.rationales, retry_failed=True)), paths)
+    assert (again["failed"], again["asked"]) == (0, len(dead))
+    assert teacher_server.control()["requests"] - before == len(dead)
+
+
+def test_wrong_labels_are_answered_and_not_accepted(paths: RunPaths, teacher_server) -> None:
+    teacher_server.control(faults={"wrong_label": 0.4})
+    summary = rationales.run(config(teacher_server), paths)
+    assert 0 < summary["accepted"] < summary["answered"] == summary["wanted"]
+    assert summary["rejected"]["label_equal"] == summary["answered"] - summary["accepted"]
+
+
+def test_a_server_without_schemas_is_asked_in_words(paths: RunPaths, teacher_server) -> None:
+    teacher_server.control(knows_schema=False)
+    summary = rationales.run(config(teacher_server), paths)
+    assert summary["failed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(401, "key was refused"), (404, "no such model"), ("insufficient_quota", "no credit")]
+)
+def test_what_cannot_succeed_stops_at_once(paths: RunPaths, teacher_server, status, said: str) -> None:
+    teacher_server.control(status=status)
+    cfg = config(teacher_server)
+    with pytest.raises(StageFailed, match=said) as caught:
+        rationales.run(cfg, paths)
+    assert KEY not in str(caught.value)
+    assert teacher_server.control()["requests"] <= cfg.rationales.api.in_flight * 2
+    assert not lines(cfg, paths)
+
+
+def test_the_budget_stops_and_keeps(paths: RunPaths, teacher_server) -> None:
+    cfg = config(teacher_server, budget_tokens=12000, in_flight=4)
+    with pytest.raises(StageFailed, match="budget of 12000 tokens is used up"):
+        rationales.run(cfg, paths)
+    found = lines(cfg, paths)
+    spent = sum(line["usage"]["input"] + line["usage"]["output"] for line in found)
+    window = 4 * max(line["usage"]["input"] + line["usage"]["output"] for line in found)
+    assert 0 < spent <= 12000 + window
+    assert teacher_server.control()["distinct"] == len(found)
+    more = rationales.run(config(teacher_server), paths)
+    assert more["kept"] == len(found)
+
+
+def test_blind_questions_hide_the_label(paths: RunPaths, teacher_server) -> None:
+    cfg = config(teacher_server, blind_samples=2)
+    summary = rationales.run(cfg, paths)
+    blind = [line for line in lines(cfg, paths) if line["purpose"] == "blind"]
+    assert len(blind) == 2 * summary["wanted"]
+
+
+def test_the_key_shows_nowhere(paths: RunPaths, teacher_server, capfd: pytest.CaptureFixture[str]) -> None:
+    teacher_server.control(key="another")
+    cfg = config(teacher_server)
+    with pytest.raises(StageFailed) as caught:
+        rationales.run(cfg, paths)
+    texts = [str(caught.value), repr(cfg), *capfd.readouterr()]
+    session = Path(os.path.realpath(os.path.join(os.environ["RAY_TMPDIR"], "ray", "session_latest")))
+    for folder in (Path(paths.root), session):
+        texts += [file.read_text(errors="replace") for file in folder.rglob("*") if file.is_file()]
+    assert len(texts) > 10
+    assert not [text[:200] for text in texts if KEY in text]
+
+
+def test_a_missing_key_is_said_before_anything_starts(
+    paths: RunPaths, teacher_server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TEACHER_KEY")
+    with pytest.raises(UserError, match="TEACHER_KEY"):
+        rationales.run(config(teacher_server), paths)
