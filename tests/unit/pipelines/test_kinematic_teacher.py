@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from pipelines.teachers.base import TeacherError, Rationale, Teacher, TeacherRequest
+from pipelines.teachers.base import Rationale, Teacher, TeacherError, TeacherRequest
 from pipelines.teachers.kinematic import KinematicTeacher, leaks
 from skeleton_io.demo_body import INDEX, Body
 from skeleton_io.demo_formats import Sensor
