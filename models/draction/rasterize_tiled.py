@@ -1,242 +1,143 @@
 """Fast rasteriser: the image of `rasterize`, with work proportional to the pixels that the Gaussians touch.
 
-Gaussians are cut where their optical depth falls below CUT, listed once per 8 x 8 tile they touch, sorted by tile and
-depth, and composited tile by tile from a running sum of optical depth. Tiles of similar length share one padded batch.
-There is no loop over Gaussians, frames or persons.
+`tiles.bin_gaussians` lists which Gaussians touch each 8 x 8 tile; here each list is composited from a running sum of
+optical depth, and the backward pass computes all of it anew, so that nothing of the size of pixels x Gaussians is ever
+kept. Two cores do the compositing: plain PyTorch on padded lists (this file, any device) and a Triton kernel
+(`rasterize_triton`, CUDA). There is no loop over Gaussians, frames or persons.
 
 With C_k the optical depth up to and including the k-th Gaussian, the sum sum_k (e^-C_(k-1) - e^-C_k) c_k over a tile's
 list equals sum_k (1 - e^-C_k) (c_k - c_(k+1)), where black follows the last: one exponential for each pair, and an
-untouched pixel is exactly 0 in float32.
+untouched pixel is exactly 0 in float32. Optical depths are held in units of ln 2, since exp2 is the cheaper one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from models.draction.projection import Raster, Splats, project
+from models.draction.projection import Raster, project
+from models.draction.tiles import CENTRE, TILE, Tiles, bin_gaussians
 
-TILE = 8
-"""Side of a tile, pixels."""
-CUT = 1e-4
-"""Optical depth below which a Gaussian is not drawn."""
-_CENTRE = (TILE - 1) / 2
-_OFF = -30.0
-"""Least exponent, and that of padding rows: 1e-13 vanishes beside 1, and exp is slow where its result is denormal."""
+Core = Literal["torch", "triton"]
+
+_LOG2E = 1 / math.log(2)
+_OFF = -40.0
+"""Least exponent of 2, and that of padding rows: 1e-12 vanishes beside 1, and exp is slow where its result is tiny."""
 _CAPACITIES = (2, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256)
 _LARGEST_STEP = 128  # between capacities beyond the table
-
-
-@dataclass(frozen=True, eq=False)
-class _Entries:
-    """One row for each (Gaussian, tile) pair, grouped by Gaussian.
-
-    Attributes:
-        gaussian: (E,) row of the Gaussian.
-        centre: (E, 2) pixel coordinates of the tile's centre.
-        buckets: (tiles (T,), rows (T, K)) for each group of tiles; rows are entries by depth, padded with E.
-    """
-
-    gaussian: Tensor
-    centre: Tensor
-    buckets: list[tuple[Tensor, Tensor]]
+_PAIRS_CPU = 1 << 17  # pixel-Gaussian pairs in one step: what a core's cache holds
+_PAIRS_GPU = 1 << 24  # what fills a GPU
 
 
 def rasterize_tiled(
-    means_cam: Tensor, radius: Tensor, opacity: Tensor, colour: Tensor, image_index: Tensor, raster: Raster
+    means_cam: Tensor,
+    radius: Tensor,
+    opacity: Tensor,
+    colour: Tensor,
+    image_index: Tensor,
+    raster: Raster,
+    core: Core | None = None,
 ) -> Tensor:
     """Draw flat lists of Gaussians; arguments and result as in `rasterize.rasterize`.
 
-    Exact but for the cut: a Gaussian contributes nothing where its optical depth is below CUT. Differentiable once, in
-    everything but the depth order and the cut.
+    Exact but for the cut: a Gaussian contributes nothing where its optical depth is below `tiles.cut_of`, which changes
+    no pixel by more than `tiles.ERROR`. Differentiable once, in everything but the depth order and the cut; a Gaussian
+    that is nowhere above the cut (opacity 0, say) has no gradient.
+
+    Args:
+        means_cam: (G, 3) camera space, metres.
+        radius: (G,) metres.
+        opacity: (G,) peak optical depth o, at least 0.
+        colour: (G, 3) in [0, 1].
+        image_index: (G,) int64.
+        raster: sizes and intrinsics of I images.
+        core: what composites; None takes Triton for float32 on CUDA where it is installed, else PyTorch.
+
+    Raises:
+        ModuleNotFoundError: Triton was asked for and is not installed.
     """
     splats = project(means_cam, radius, image_index, raster)
-    entries = _bin(splats, means_cam.detach()[:, 2], opacity.detach(), image_index, raster)
-    if entries.gaussian.numel() == 0:
+    tiles = bin_gaussians(splats, means_cam.detach()[:, 2], opacity.detach(), image_index, raster)
+    if tiles.gaussian.numel() == 0:
         # A sum of nothing, so that a batch without a single visible Gaussian still has a graph to go back through.
         return colour.new_zeros(raster.images, 3, raster.height, raster.width) + 0 * (colour.sum() + opacity.sum())
-    log_opacity = opacity.clamp_min(CUT * 1e-3).log()
-    shape = torch.cat([splats.conic, log_opacity[:, None]], dim=1)
-    image = _Composite.apply(shape, colour, entries, (raster.images, *_grid(raster)))
+    shape = torch.cat([splats.conic, opacity.clamp_min(1e-30).log()[:, None]], dim=1)
+    chosen = core or ("triton" if means_cam.is_cuda and means_cam.dtype == torch.float32 and _has_triton() else "torch")
+    image = _Composite.apply(shape, colour, tiles, chosen)
     assert isinstance(image, Tensor)
-    image = image.flatten(4, 5).flatten(2, 3)
     return image[:, :, : raster.height, : raster.width]
 
 
-def _grid(raster: Raster) -> tuple[int, int]:
-    """Tiles down and across."""
-    return -(-raster.height // TILE), -(-raster.width // TILE)
-
-
-@torch.no_grad()
-def _bin(splats: Splats, depth: Tensor, opacity: Tensor, image_index: Tensor, raster: Raster) -> _Entries:
-    """List which tiles each Gaussian touches and sort every tile's list by depth (ties: order of the input)."""
-    down, across = _grid(raster)
-    level = 2 * (opacity / CUT).clamp_min(1e-30).log()  # squared Mahalanobis distance at the cut
-    keep = splats.visible & (level > 0)
-    half = level.clamp_min(0).sqrt()[:, None] * splats.spread
-    place = splats.conic[:, :2]
-    last = torch.tensor([raster.width - 1, raster.height - 1], device=place.device)
-    # Clamped before the cast to int: a centre far outside would overflow it.
-    low = torch.maximum((place - half).ceil(), torch.zeros_like(place)).clamp_max(1 << 20)
-    high = torch.minimum((place + half).floor(), last.to(place.dtype)).clamp_min(-1)
-    keep &= (low <= high).all(dim=1)
-
-    kept = keep.nonzero().squeeze(1)
-    kept = kept[torch.sort(depth[kept], stable=True).indices]
-    first, end = low[kept].long() // TILE, high[kept].long() // TILE + 1
-    wide, tall = (end - first).unbind(1)
-    count = wide * tall
-    row = torch.repeat_interleave(torch.arange(len(kept), device=place.device), count)
-    within = torch.arange(len(row), device=place.device) - (count.cumsum(0) - count)[row]
-    step = wide[row]
-    tile_x = first[:, 0][row] + within % step
-    tile_y = first[:, 1][row] + within // step
-    gaussian = kept[row]
-    centre = torch.stack([tile_x, tile_y], dim=1) * TILE + _CENTRE
-
-    # Corners of the bounding box that the ellipse misses (its longer axis bounds it).
-    beside = ((centre - place[gaussian]).abs() - _CENTRE).clamp_min(0)
-    reach = half.square().amax(1)  # the axes differ little: s_uu and s_vv share the floor and the blur
-    bound = reach * (1 + _obliqueness(splats))
-    touched = beside.square().sum(1) <= bound[gaussian]
-    gaussian, centre = gaussian[touched], centre[touched]
-    tile = ((image_index[kept] * down)[row] + tile_y)[touched] * across + tile_x[touched]
-    return _Entries(gaussian=gaussian, centre=centre.to(place.dtype), buckets=_buckets(tile))
-
-
-def _obliqueness(splats: Splats) -> Tensor:
-    """(G,) how far the squared long axis may exceed the larger of s_uu, s_vv: |Sigma_uv| relative to it."""
-    q_uu, q_uv, q_vv = splats.conic[:, 2], splats.conic[:, 3], splats.conic[:, 4]
-    return q_uv.abs() / torch.maximum(q_uu, q_vv)
-
-
-def _buckets(tile: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Entries' tiles (E,), in depth order for each tile -> padded lists, tiles of similar length together."""
-    if tile.numel() == 0:
-        return []
-    order = torch.sort(tile, stable=True).indices
-    tiles, counts = torch.unique_consecutive(tile[order], return_counts=True)
-    start = counts.cumsum(0) - counts
-    longest = int(counts.max())
-    bounds = [*_CAPACITIES, *range(_CAPACITIES[-1] + _LARGEST_STEP, longest + _LARGEST_STEP, _LARGEST_STEP)]
-    group = torch.bucketize(counts, torch.tensor(bounds, device=tile.device))
-    by_group = torch.sort(group, stable=True).indices
-    sizes = torch.bincount(group, minlength=len(bounds)).tolist()
-    padded = torch.cat([order, order.new_tensor([len(order)])])
-    result: list[tuple[Tensor, Tensor]] = []
-    for members, capacity in zip(by_group.split(sizes), bounds, strict=False):
-        if len(members) == 0:
-            continue
-        slot = torch.arange(min(capacity, longest), device=tile.device)
-        at = torch.where(slot < counts[members, None], start[members, None] + slot, len(order))
-        result.append((tiles[members], padded[at]))
-    return result
-
-
-def _tile_place(tiles: Tensor, down: int, across: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Image, row and column of tiles."""
-    row = tiles // across
-    return row // down, row % down, tiles % across
-
-
-def _basis(like: Tensor) -> Tensor:
-    """(64, 6): u^2, u v, v^2, u, v, 1 at a tile's pixels, from its centre."""
-    at = torch.arange(TILE, dtype=like.dtype, device=like.device) - _CENTRE
-    v, u = (grid.flatten() for grid in torch.meshgrid(at, at, indexing="ij"))
-    return torch.stack([u * u, u * v, v * v, u, v, torch.ones_like(u)], dim=1)
-
-
-def _polynomial(shape: Tensor, entries: _Entries) -> Tensor:
-    """(E + 1, 6) coefficients of log(o w) in the basis of each entry's tile; the last row is the padding."""
-    u, v, q_uu, q_uv, q_vv, log_o = shape.index_select(0, entries.gaussian).unbind(1)
-    du, dv = u - entries.centre[:, 0], v - entries.centre[:, 1]
-    along_u, along_v = q_uu * du + q_uv * dv, q_uv * du + q_vv * dv
-    constant = log_o - 0.5 * (along_u * du + along_v * dv)
-    rows = torch.stack([-0.5 * q_uu, -q_uv, -0.5 * q_vv, along_u, along_v, constant], dim=1)
-    padding = rows.new_zeros(1, 6)
-    padding[0, 5] = _OFF
-    return torch.cat([rows, padding])
-
-
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """left (.., P, n) @ right (T, n, K) for small n. On a GPU term by term: TF32 would spoil the exponents."""
-    if not left.is_cuda:
-        return left @ right
-    total = left[..., :, :1] * right[:, :1]
-    for i in range(1, left.shape[-1]):
-        total = total.addcmul_(left[..., :, i : i + 1], right[:, i : i + 1])
-    return total
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 class _Composite(torch.autograd.Function):
-    """(G, 6) u, v, Q_uu, Q_uv, Q_vv, log o and (G, 3) colours -> (I, 3, down, 8, across, 8)."""
+    """(G, 6) u, v, Q_uu, Q_uv, Q_vv, log o and (G, 3) colours -> (I, 3, down * 8, across * 8)."""
 
     @staticmethod
-    def forward(ctx: Any, shape: Tensor, colour: Tensor, entries: _Entries, grid: tuple[int, int, int]) -> Tensor:
-        basis = _basis(shape)
-        coefficients = _polynomial(shape, entries)
-        colours = torch.cat([colour.index_select(0, entries.gaussian), colour.new_zeros(1, 3)])
-        images, down, across = grid
-        image = shape.new_zeros(images, 3, down, TILE, across, TILE)
-        kept: list[Tensor] = []
-        for members, rows in entries.buckets:
-            chosen = coefficients.index_select(0, rows.flatten()).view(*rows.shape, 6)
-            optical = _product(basis, chosen.transpose(1, 2)).clamp_min_(_OFF).exp_()  # (T, 64, K)
-            covered = optical.cumsum(2).neg_().exp_().neg_().add_(1)  # 1 - e^-C
-            steps = _steps(colours, rows)
-            i, y, x = _tile_place(members, down, across)
-            image[i, :, y, :, x] = (covered @ steps).transpose(1, 2).unflatten(2, (TILE, TILE))
-            kept += [optical, covered, steps]
-        ctx.save_for_backward(shape, *kept)
-        ctx.entries = entries
+    def forward(ctx: Any, shape: Tensor, colour: Tensor, tiles: Tiles, core: Core) -> Tensor:
+        rows = _polynomial(shape, tiles)
+        colours = colour.index_select(0, tiles.gaussian)
+        image = shape.new_zeros(tiles.images, 3, tiles.down * TILE, tiles.across * TILE)
+        if core == "triton":
+            from models.draction.rasterize_triton import composite  # an optional dependency
+
+            composite(rows, colours, tiles, image)
+            ctx.save_for_backward(shape, colour, image)
+        else:
+            _composite(rows, colours, tiles, image)
+            ctx.save_for_backward(shape, colour)
+        ctx.tiles, ctx.core = tiles, core
         return image
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        shape, *kept = ctx.saved_tensors
-        entries: _Entries = ctx.entries
-        basis = _basis(shape)
-        total = len(entries.gaussian) + 1
-        by_entry = shape.new_zeros(total, 9)
-        for i, (members, rows) in enumerate(entries.buckets):
-            optical, covered, steps = kept[3 * i : 3 * i + 3]
-            i, y, x = _tile_place(members, grad.shape[2], grad.shape[4])
-            back = grad[i, :, y, :, x].flatten(2)  # (T, 3, 64)
-            to_steps = back @ covered  # (T, 3, K)
-            to_colour = to_steps.clone()
-            to_colour[:, :, 1:] -= to_steps[:, :, :-1]
-            # d(1 - e^-C)/dC = e^-C; a Gaussian's depth enters C from its own place backwards: a reversed running sum.
-            through = _product(back.transpose(1, 2), steps.transpose(1, 2))
-            through = torch.addcmul(through, through, covered, value=-1)
-            running = through.cumsum(2)
-            through += running[:, :, -1:]
-            through -= running
-            to_coefficients = basis.t() @ through.mul_(optical)  # (T, 6, K)
-            both = torch.cat([to_coefficients, to_colour], dim=1).transpose(1, 2)
-            by_entry.index_copy_(0, rows.flatten(), both.reshape(-1, 9))
-        by_gaussian = _gather_gradient(shape, by_entry[:-1], entries)
-        return (*by_gaussian, None, None)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        shape, colour, *image = ctx.saved_tensors
+        tiles: Tiles = ctx.tiles
+        rows = _polynomial(shape, tiles)
+        colours = colour.index_select(0, tiles.gaussian)
+        if ctx.core == "triton":
+            from models.draction.rasterize_triton import composite_backward
+
+            to_rows = composite_backward(rows, colours, tiles, image[0], grad.contiguous())
+        else:
+            to_rows = _composite_backward(rows, colours, tiles, grad)
+        return (*_gather_gradient(shape, to_rows, tiles), None, None)
 
 
-def _steps(colours: Tensor, rows: Tensor) -> Tensor:
-    """(T, K, 3): each Gaussian's colour less that of the one behind it."""
-    front = colours.index_select(0, rows.flatten()).view(*rows.shape, 3)
-    steps = front.clone()
-    steps[:, :-1] -= front[:, 1:]
-    return steps
+def _polynomial(shape: Tensor, tiles: Tiles) -> Tensor:
+    """(E, 6) coefficients of log2(o w / ln 2) in u^2, u v, v^2, u, v, 1, with u, v from each row's tile's centre."""
+    u, v, q_uu, q_uv, q_vv, log_o = shape.index_select(0, tiles.gaussian).unbind(1)
+    du, dv = u - tiles.centre[:, 0], v - tiles.centre[:, 1]
+    along_u, along_v = q_uu * du + q_uv * dv, q_uv * du + q_vv * dv
+    constant = log_o - 0.5 * (along_u * du + along_v * dv) + math.log(_LOG2E)
+    return torch.stack([-0.5 * q_uu, -q_uv, -0.5 * q_vv, along_u, along_v, constant], dim=1) * _LOG2E
 
 
-def _gather_gradient(shape: Tensor, by_entry: Tensor, entries: _Entries) -> tuple[Tensor, Tensor]:
-    """Chain rule of `_polynomial`, then the sum over each Gaussian's tiles: (G, 6) and (G, 3)."""
-    u, v, q_uu, q_uv, q_vv, _ = shape.index_select(0, entries.gaussian).unbind(1)
-    du, dv = u - entries.centre[:, 0], v - entries.centre[:, 1]
-    g_uu, g_uv, g_vv, g_u, g_v, g_one = by_entry[:, :6].unbind(1)
+def _gather_gradient(shape: Tensor, to_rows: Tensor, tiles: Tiles) -> tuple[Tensor, Tensor]:
+    """Chain rule of `_polynomial`, then the sum over each Gaussian's tiles.
+
+    Args:
+        shape: (G, 6).
+        to_rows: (E, 9) gradients of the natural logarithm's six coefficients and of the three colours.
+        tiles: which rows belong to which Gaussian.
+
+    Returns:
+        (G, 6) and (G, 3).
+    """
+    u, v, q_uu, q_uv, q_vv, _ = shape.index_select(0, tiles.gaussian).unbind(1)
+    du, dv = u - tiles.centre[:, 0], v - tiles.centre[:, 1]
+    g_uu, g_uv, g_vv, g_u, g_v, g_one = to_rows[:, :6].unbind(1)
     # constant = log o - (q_uu du^2 + 2 q_uv du dv + q_vv dv^2) / 2
     rows = torch.stack(
         [
@@ -250,5 +151,102 @@ def _gather_gradient(shape: Tensor, by_entry: Tensor, entries: _Entries) -> tupl
         dim=1,
     )
     summed = shape.new_zeros(shape.shape[0], 9)
-    summed.index_add_(0, entries.gaussian, torch.cat([rows, by_entry[:, 6:]], dim=1))
+    summed.index_add_(0, tiles.gaussian, torch.cat([rows, to_rows[:, 6:]], dim=1))
     return summed[:, :6], summed[:, 6:]
+
+
+# --- the PyTorch core -------------------------------------------------------------------------------------------------
+
+
+def _composite(rows: Tensor, colours: Tensor, tiles: Tiles, image: Tensor) -> None:
+    """(E, 6), (E, 3) -> the touched tiles of `image`."""
+    padded, basis = _padded(rows), _basis(rows)
+    colours = torch.cat([colours, colours.new_zeros(1, 3)])
+    done = image.new_empty(len(tiles.tiles), 3, TILE * TILE)
+    for members, lists in _steps(tiles):
+        _, left = _depths(padded, basis, lists)
+        # Colour differences, back minus front: the sign of left - 1 = -(1 - e^-C).
+        done[members] = _behind_less_front(colours, lists) @ left.sub_(1).transpose(1, 2)
+    i, y, x = tiles.place()
+    view = image.unflatten(3, (tiles.across, TILE)).unflatten(2, (tiles.down, TILE))
+    view[i, :, y, :, x] = done.unflatten(2, (TILE, TILE))
+
+
+def _composite_backward(rows: Tensor, colours: Tensor, tiles: Tiles, grad: Tensor) -> Tensor:
+    """(E, 6), (E, 3), (I, 3, rows, columns) -> (E, 9): see `_gather_gradient`."""
+    padded, basis = _padded(rows), _basis(rows)
+    colours = torch.cat([colours, colours.new_zeros(1, 3)])
+    i, y, x = tiles.place()
+    view = grad.unflatten(3, (tiles.across, TILE)).unflatten(2, (tiles.down, TILE))
+    grad_tiles = view[i, :, y, :, x].flatten(2)  # (T, 3, 64)
+    result = rows.new_empty(len(padded), 9)  # the last row, the padding's, is never read
+    for members, lists in _steps(tiles):
+        optical, left = _depths(padded, basis, lists)
+        back = grad_tiles.index_select(0, members)
+        # dL/dC_k = e^-C_k g.(c_k - c_k+1), and a depth enters C from its own place on: a reversed running sum.
+        through = _product(back.transpose(1, 2), _behind_less_front(colours, lists)).mul_(left)
+        running = through.cumsum(2)
+        through.sub_(running).add_(running[:, :, -1:]).mul_(optical)
+        to_steps = back @ left.sub_(1)  # (T, 3, K)
+        to_colour = to_steps.neg()
+        to_colour[:, :, 1:] += to_steps[:, :, :-1]
+        # The last factor: the row's sign above, and optical depth in units of ln 2.
+        to_rows = (basis.t() @ through).mul_(-math.log(2))
+        both = torch.cat([to_rows, to_colour], dim=1).transpose(1, 2)
+        result.index_copy_(0, lists.flatten(), both.reshape(-1, 9))
+    return result[:-1]
+
+
+def _steps(tiles: Tiles) -> Iterator[tuple[Tensor, Tensor]]:
+    """Tiles (t,) and their lists (t, K) of rows, padded with E: tiles of similar length share a step."""
+    device = tiles.count.device
+    longest = int(tiles.count.max())
+    bounds = [*_CAPACITIES, *range(_CAPACITIES[-1] + _LARGEST_STEP, longest + _LARGEST_STEP, _LARGEST_STEP)]
+    group = torch.bucketize(tiles.count, torch.tensor(bounds, device=device))
+    by_group = torch.sort(group, stable=True).indices
+    sizes = torch.bincount(group, minlength=len(bounds)).tolist()
+    pairs = _PAIRS_GPU if tiles.count.is_cuda else _PAIRS_CPU
+    for of_group, capacity in zip(by_group.split(sizes), bounds, strict=False):
+        slot = torch.arange(min(capacity, longest), device=device)
+        for members in of_group.split(max(1, pairs // (TILE * TILE * len(slot)))) if len(of_group) else ():
+            inside = slot < tiles.count[members, None]
+            yield members, torch.where(inside, tiles.start[members, None] + slot, len(tiles.gaussian))
+
+
+def _depths(padded: Tensor, basis: Tensor, lists: Tensor) -> tuple[Tensor, Tensor]:
+    """Optical depth over ln 2 of each pair, and the light left behind it, e^-C: (t, 64, K) both."""
+    chosen = padded.index_select(0, lists.flatten()).view(*lists.shape, 6)
+    optical = _product(basis, chosen.transpose(1, 2)).clamp_min_(_OFF).exp2_()
+    return optical, optical.cumsum(2).neg_().exp2_()
+
+
+def _padded(rows: Tensor) -> Tensor:
+    """(E, 6) -> (E + 1, 6): the last row is next to nothing everywhere."""
+    padding = rows.new_zeros(1, 6)
+    padding[0, 5] = _OFF
+    return torch.cat([rows, padding])
+
+
+def _basis(like: Tensor) -> Tensor:
+    """(64, 6): u^2, u v, v^2, u, v, 1 at a tile's pixels, from its centre."""
+    at = torch.arange(TILE, dtype=like.dtype, device=like.device) - CENTRE
+    v, u = (grid.flatten() for grid in torch.meshgrid(at, at, indexing="ij"))
+    return torch.stack([u * u, u * v, v * v, u, v, torch.ones_like(u)], dim=1)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """left (.., P, n) @ right (T, n, K) for small n. On a GPU term by term: TF32 would spoil the exponents."""
+    if not left.is_cuda:
+        return left @ right
+    total = left[..., :, :1] * right[:, :1]
+    for i in range(1, left.shape[-1]):
+        total = total.addcmul_(left[..., :, i : i + 1], right[:, i : i + 1])
+    return total
+
+
+def _behind_less_front(colours: Tensor, lists: Tensor) -> Tensor:
+    """(t, 3, K): the colour behind each Gaussian (black behind the last) less its own."""
+    front = colours.index_select(0, lists.flatten()).view(*lists.shape, 3).transpose(1, 2)
+    steps = -front
+    steps[:, :, :-1] += front[:, :, 1:]
+    return steps
