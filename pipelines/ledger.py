@@ -80,6 +80,12 @@ def _whole(text: bytes) -> Line | None:
     return line if isinstance(line, dict) and "key" in line and "status" in line else None
 
 
+def write_lines(uri: str, name: str, lines: list[Line]) -> None:
+    """A segment of its own, whole or not at all; written again under the same name it takes the old one's place."""
+    data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    storage.write_atomic(storage.join(uri, f"{name}.jsonl"), data)
+
+
 class LedgerWriter:
     """Appends lines from one event loop. Lines that arrive while a group is on its way form the next group.
 

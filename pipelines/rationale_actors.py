@@ -7,6 +7,7 @@ is asked again only if no line of it reached the ledger. Chooses no questions an
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import json
 import math
@@ -16,16 +17,18 @@ from typing import Any
 import numpy as np
 
 from models.config import RendererConfig
-from pipelines.config_tree import RationalesConfig
+from pipelines.config_tree import FullConfig, RationalesConfig
 from pipelines.datasource import ClipStore
 from pipelines.ledger import Ledger, LedgerWriter
 from pipelines.teachers import table
 from pipelines.teachers.asking import Asking, Question
 from pipelines.teachers.base import TeacherRequest
 from pipelines.teachers.limits import Grant, Limits
+from pipelines.teachers.openai_api import chat_body
 from skeleton_io import storage
 
 Batch = dict[str, np.ndarray]
+CLIPS_PER_BATCH = 64
 
 
 class Drawer:
@@ -72,6 +75,43 @@ def png(frame: np.ndarray) -> bytes:
     # Level 1: a black picture with a few limbs hardly shrinks further, and packing would cost more than drawing.
     Image.fromarray(frame).save(sink, format="PNG", compress_level=1)
     return sink.getvalue()
+
+
+class Bodies:
+    """Questions with pictures -> the request that a server gets, as JSON in the column `body`.
+
+    Args:
+        shards_uri: shard set.
+        cfg: server and model.
+        structured: whether the JSON schema is asked for.
+    """
+
+    def __init__(self, shards_uri: str, cfg: RationalesConfig, structured: bool) -> None:
+        self._store, self._cfg, self._structured = ClipStore(shards_uri), cfg, structured
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Replaces the column `images`."""
+        rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+        bodies = [chat_body(self._cfg.api, request_of(row, self._store), self._structured) for row in rows]
+        texts = np.array([json.dumps(body) for body in bodies], object)
+        return {**{name: values for name, values in batch.items() if name != "images"}, "body": texts}
+
+
+def request_of(row: dict[str, Any], store: ClipStore) -> TeacherRequest:
+    """A row of questions, with pictures where they were drawn, as a request."""
+    images = tuple(("image/png", bytes(image)) for image in row["images"]) if "images" in row else ()
+    return TeacherRequest(
+        sequence=store.clip(str(row["clip"])),
+        label=str(row["label"]) if row["purpose"] == "explain" else None,
+        candidates=tuple(json.loads(str(row["candidates"]))),
+        images=images,
+    )
+
+
+def facts_of(row: dict[str, Any]) -> dict[str, Any]:
+    """What the ledger keeps of a row of questions: plain values."""
+    kept = {name: value for name, value in row.items() if name not in ("images", "body", "candidates")}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in kept.items()}
 
 
 class RayAccount:
@@ -159,10 +199,32 @@ class Asker:
         yield count
 
     async def _ask(self, row: dict[str, Any]) -> str:
-        images = tuple(("image/png", bytes(image)) for image in row.pop("images", ()))
-        facts = {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
-        candidates = tuple(json.loads(facts.pop("candidates")))
-        label = facts["label"] if facts["purpose"] == "explain" else None
-        sequence = self._store.clip(facts["clip"])
-        request = TeacherRequest(sequence=sequence, label=label, candidates=candidates, images=images)
-        return await self._asking.ask(Question(facts=facts, request=request))
+        return await self._asking.ask(Question(facts=facts_of(row), request=request_of(row, self._store)))
+
+
+def drawn(cfg: FullConfig, shards_uri: str, todo: list[dict[str, Any]]) -> Any:
+    """Ray Data set of questions with pictures.
+
+    Args:
+        cfg: `rationales` and `renderer` are used.
+        shards_uri: shard set.
+        todo: questions.
+    """
+    import ray
+
+    asked = cfg.rationales
+    blocks = -(-len(todo) // CLIPS_PER_BATCH)
+    return ray.data.from_items(todo, override_num_blocks=blocks).map_batches(
+        Drawer,
+        fn_constructor_args=(shards_uri, asked, drawing(cfg)),
+        batch_size=None,
+        batch_format="numpy",
+        compute=ray.data.ActorPoolStrategy(size=min(asked.actors, blocks)),
+        num_cpus=0.5,
+    )
+
+
+def drawing(cfg: FullConfig) -> RendererConfig:
+    """How the teacher's frames are drawn."""
+    asked = cfg.rationales
+    return dataclasses.replace(cfg.renderer, frames=asked.frames, image_size=asked.image_size)

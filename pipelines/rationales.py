@@ -8,16 +8,15 @@ Asks about training clips only: neither validation nor test clips nor their clas
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models.config import RendererConfig
 from pipelines import manifest
 from pipelines.config import FullConfig, digest
 from pipelines.datasource import ClipStore
@@ -25,10 +24,10 @@ from pipelines.errors import StageFailed, UserError
 from pipelines.ledger import Ledger, Line
 from pipelines.manifest import RunPaths
 from pipelines.progress import Progress, say
-from pipelines.rationale_actors import Asker, Drawer
+from pipelines.rationale_actors import CLIPS_PER_BATCH, Asker, drawing, drawn
 from pipelines.raydata import quiet
 from pipelines.selection import select
-from pipelines.teachers import table
+from pipelines.teachers import openai_batch, table, vllm
 from pipelines.teachers.limits import Limits
 from pipelines.teachers.prompt_files import prompt_sha
 from pipelines.verdicts import judged
@@ -36,19 +35,16 @@ from skeleton_io import storage
 
 DRAWING_VERSION = 1
 """Raised whenever the same clip gives the teacher visibly different frames; a test pins their hash."""
-CLIPS_PER_BATCH = 64
 BATCHES_AT_A_TIME = 8
 """Batches that one actor works on at once, so that the end of one leaves no gap."""
 _CONTENT = ["dataset", "id", "source_sha256", "reader", "reader_version", "topology_hash", "scale", "fps", "T", "P"]
 
+WHOLE: dict[str, Callable[..., str]] = {"openai_batch": openai_batch.ask, "vllm": vllm.ask}
+"""Teachers that take all questions at once: (cfg, shards_uri, ledger, questions, progress, secret) -> why they stopped
+early, empty where they did not."""
+
 Question = dict[str, Any]
 """key, clip, dataset, label, purpose, sample, candidates (JSON), and the hashes that the key is made of."""
-
-
-def drawing(cfg: FullConfig) -> RendererConfig:
-    """How the teacher's frames are drawn."""
-    asked = cfg.rationales
-    return dataclasses.replace(cfg.renderer, frames=asked.frames, image_size=asked.image_size)
 
 
 def recipe(cfg: FullConfig) -> dict[str, str]:
@@ -62,8 +58,9 @@ def recipe(cfg: FullConfig) -> dict[str, str]:
         teacher = table.CLASSES[asked.teacher]
         return {"asked": digest(teacher.name, teacher.version), "drawing": ""}
     sampling = [api.temperature, api.max_tokens, api.image_detail]
-    drawn = digest("drawing", DRAWING_VERSION, table.renderer_sha(asked.renderer), drawing(cfg))
-    return {"asked": digest("chat", api.base_url, api.model, sampling), "drawing": drawn}
+    shown = digest("drawing", DRAWING_VERSION, table.renderer_sha(asked.renderer), drawing(cfg))
+    where = "" if asked.teacher == "vllm" else api.base_url
+    return {"asked": digest("chat", where, api.model, sampling), "drawing": shown}
 
 
 def questions(cfg: FullConfig, store: ClipStore) -> list[Question]:
@@ -138,8 +135,8 @@ def ask_all(cfg: FullConfig, shards_uri: str, out: str, asked: list[Question]) -
 def _ask(cfg: FullConfig, shards_uri: str, ledger: Ledger, todo: list[Question], progress: Progress) -> str:
     """Asks all of `todo`; returns why asking stopped early, empty where it did not."""
     secret = table.secret_of(cfg.rationales)
-    if cfg.rationales.teacher in table.WHOLE:
-        return table.WHOLE[cfg.rationales.teacher](cfg, shards_uri, ledger.uri, todo, progress, secret)
+    if cfg.rationales.teacher in WHOLE:
+        return WHOLE[cfg.rationales.teacher](cfg, shards_uri, ledger, todo, progress, secret)
     import ray
 
     quiet()
@@ -167,16 +164,10 @@ def _reports(cfg: FullConfig, shards_uri: str, ledger: str, todo: list[Question]
 
     asked = cfg.rationales
     blocks = -(-len(todo) // CLIPS_PER_BATCH)
-    rows = ray.data.from_items(todo, override_num_blocks=blocks)
-    if account is not None:
-        rows = rows.map_batches(
-            Drawer,
-            fn_constructor_args=(shards_uri, asked, drawing(cfg)),
-            batch_size=None,
-            batch_format="numpy",
-            compute=ray.data.ActorPoolStrategy(size=min(asked.actors, blocks)),
-            num_cpus=0.5,
-        )
+    if account is None:
+        rows = ray.data.from_items(todo, override_num_blocks=blocks)
+    else:
+        rows = drawn(cfg, shards_uri, todo)
     at_a_time = BATCHES_AT_A_TIME if account is not None else 1
     return rows.map_batches(
         Asker,

@@ -26,7 +26,12 @@ def register(add: Add) -> None:
     """Adds `full` and the stages."""
     _add_run_arguments(add("full", "run the whole pipeline; goes on where it was stopped", _full))
     for name, text in STAGE_HELP.items():
-        _add_run_arguments(add(name, text, run_stage))
+        if name != "rationales":
+            _add_run_arguments(add(name, text, run_stage))
+    parser = add("rationales", STAGE_HELP["rationales"], _rationales)
+    _add_run_arguments(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print requests, tokens and cost; send nothing")
+    parser.add_argument("--retry-failed", action="store_true", help="ask dead letters once more")
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,3 +63,14 @@ def run_stage(args: argparse.Namespace, rest: list[str]) -> None:
         # An actor that no node can hold would be waited for without end.
         require(cfg.train.cpus_per_worker, cfg.train.gpus_per_worker, f"{args.command} (one worker)")
         full.run_one(args.command, cfg, paths)
+
+
+def _rationales(args: argparse.Namespace, rest: list[str]) -> None:
+    if args.retry_failed:
+        rest = [*rest, "--rationales.retry-failed"]
+    if not args.dry_run:
+        run_stage(args, rest)
+        return
+    from pipelines import rationale_costs
+
+    rationale_costs.show(*_loaded(args, rest))

@@ -77,27 +77,14 @@ class OpenAITeacher:
             raise RetryLater(self._clean(f"{type(error).__name__}: {error.__cause__ or error}")) from None
         except (self._openai.APIResponseValidationError, ValueError) as error:
             raise RetryLater(self._clean(f"an answer that is no JSON: {error}")) from None
-        return self._answer(reply)
+        try:
+            return completion_answer(reply.model_dump(warnings=False))
+        except TeacherError as error:
+            raise TeacherError(error.kind, self._clean(error.reason), error.usage, error.raw) from None
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.close()
-
-    def _answer(self, reply: Any) -> Answer:
-        usage = _usage(reply)
-        choices = getattr(reply, "choices", None)
-        if not choices or choices[0].message is None:
-            raise TeacherError("empty", "no choice in the answer", usage)
-        choice = choices[0]
-        text = (choice.message.content or "").strip()
-        if getattr(choice.message, "refusal", None) or choice.finish_reason == "content_filter":
-            said = getattr(choice.message, "refusal", None) or "content filter"
-            raise TeacherError("refused", self._clean(str(said)), usage, text)
-        if choice.finish_reason == "length":
-            raise TeacherError("truncated", f"cut off after {usage.output} tokens; raise max_tokens", usage, text)
-        if not text:
-            raise TeacherError("empty", "an answer without text", usage)
-        return Answer(raw=text, model=str(reply.model or self.cfg.model), usage=usage)
 
     def _sorted(self, error: Any) -> Exception:
         """Status error -> what to do about it."""
@@ -114,6 +101,27 @@ class OpenAITeacher:
     def _clean(self, text: str) -> str:
         """One line without the key."""
         return " ".join(text.replace(self._key.get_secret_value(), "***").split())[:_LONGEST_REASON]
+
+
+def completion_answer(reply: dict[str, Any]) -> Answer:
+    """A chat completion as JSON -> its answer.
+
+    Raises:
+        TeacherError: refused, truncated or empty.
+    """
+    usage = _usage(reply.get("usage") or {})
+    choices = reply.get("choices") or []
+    message = (choices[0].get("message") or {}) if choices else {}
+    if not message:
+        raise TeacherError("empty", "no choice in the answer", usage)
+    finish, text = choices[0].get("finish_reason"), str(message.get("content") or "").strip()
+    if message.get("refusal") or finish == "content_filter":
+        raise TeacherError("refused", str(message.get("refusal") or "content filter")[:_LONGEST_REASON], usage, text)
+    if finish == "length":
+        raise TeacherError("truncated", f"cut off after {usage.output} tokens; raise max_tokens", usage, text)
+    if not text:
+        raise TeacherError("empty", "an answer without text", usage)
+    return Answer(raw=text, model=str(reply.get("model") or ""), usage=usage)
 
 
 def chat_body(cfg: ApiTeacherConfig, request: TeacherRequest, structured: bool) -> dict[str, Any]:
@@ -166,13 +174,13 @@ def retry_after(headers: Any) -> float:
         return 0.0
 
 
-def _usage(reply: Any) -> Usage:
-    found = getattr(reply, "usage", None)
-    if found is None:
-        return Usage()
-    details = getattr(found, "prompt_tokens_details", None)
-    cached = getattr(details, "cached_tokens", None) or 0
-    return Usage(input=found.prompt_tokens or 0, output=found.completion_tokens or 0, cached=cached)
+def _usage(found: dict[str, Any]) -> Usage:
+    details = found.get("prompt_tokens_details") or {}
+    return Usage(
+        input=found.get("prompt_tokens") or 0,
+        output=found.get("completion_tokens") or 0,
+        cached=details.get("cached_tokens") or 0,
+    )
 
 
 def _about_schema(error: Any) -> bool:

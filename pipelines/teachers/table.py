@@ -28,10 +28,7 @@ def _openai(cfg: RationalesConfig, secret: Any) -> Teacher:
 
 
 TEACHERS: dict[str, Callable[[RationalesConfig, Any], Teacher]] = {"kinematic": _kinematic, "openai_api": _openai}
-"""Teachers that answer one request at a time. The others have a way of their own through all questions."""
-WHOLE: dict[str, Callable[..., str]] = {}
-"""Teachers that take all questions at once: (cfg, shards_uri, ledger_uri, questions, progress, secret) -> why they
-stopped early, empty where they did not."""
+"""Teachers that answer one request at a time; `rationales.WHOLE` has those that take all questions at once."""
 CLASSES: dict[str, type[Any]] = {"kinematic": KinematicTeacher, "openai_api": OpenAITeacher}
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipelines import rationales
+from pipelines import rationale_costs, rationales
 from pipelines.config import ApiTeacherConfig, FullConfig, RationalesConfig
 from pipelines.errors import StageFailed, UserError
 from pipelines.ingest import ingest
 from pipelines.ledger import Ledger
 from pipelines.manifest import RunPaths
 from pipelines.rationales import ledger_uri, load_rationales
+from pipelines.teachers import openai_batch, vllm
 from skeleton_io.demo import DemoConfig, write_demo
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -54,6 +56,11 @@ def config(server, **changes: object) -> FullConfig:
     return replace(
         FullConfig(), rationales=RationalesConfig(teacher="openai_api", api=api, frames=2, image_size=32, **asked)
     )
+
+
+def batched(cfg: FullConfig, **changes: object) -> FullConfig:
+    api = replace(cfg.rationales.api, batch_poll_s=0.1, **changes)
+    return replace(cfg, rationales=replace(cfg.rationales, teacher="openai_batch", api=api))
 
 
 def lines(cfg: FullConfig, paths: RunPaths) -> list[dict]:
@@ -162,3 +169,77 @@ def test_a_missing_key_is_said_before_anything_starts(
     monkeypatch.delenv("TEACHER_KEY")
     with pytest.raises(UserError, match="TEACHER_KEY"):
         rationales.run(config(teacher_server), paths)
+
+
+def test_batches_are_adopted_after_a_crash_and_share_keys_with_the_api(
+    paths: RunPaths, teacher_server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher_server.control(faults={"500": 0.1, "malformed": 0.1}, sticky=True)
+    cfg = batched(config(teacher_server), batch_requests=10)
+
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(openai_batch, "_wait", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rationales.run(cfg, paths)
+    folder = Path(ledger_uri(cfg, paths.rationales)) / "batches"
+    states = sorted(folder.glob("*.json"))
+    assert len(states) > 1
+    # The moment between creating a batch and noting its name.
+    lost = json.loads(states[0].read_text())
+    states[0].write_text(json.dumps({**lost, "batch": ""}))
+    summary = rationales.run(cfg, paths)
+    counts = teacher_server.control()
+    assert counts["requests"] == summary["wanted"]
+    assert summary["failed"] > 0
+    assert summary["answered"] + summary["failed"] == summary["wanted"]
+    assert not list(folder.iterdir())
+    direct = config(teacher_server)
+    assert rationales.run(direct, paths)["answered"] == summary["answered"]
+    assert teacher_server.control()["requests"] == counts["requests"]
+
+
+def test_a_dry_run_counts_and_sends_nothing(paths: RunPaths, teacher_server, capsys) -> None:
+    cfg = config(teacher_server, blind_samples=1)
+    found = rationale_costs.estimate(cfg, paths)
+    assert teacher_server.control()["requests"] == 0
+    real = rationales.run(cfg, paths)
+    requests = sum(row["requests"] for row in found["rows"])
+    assert requests == teacher_server.control()["requests"] == 2 * real["wanted"]
+    tokens = sum(row["input"] + row["output"] for row in found["rows"])
+    assert real["tokens"] <= tokens
+    assert real["usd"] <= sum(row["usd"] for row in found["rows"])
+    rationale_costs.show(cfg, paths)
+    assert f"{requests} questions are settled" in capsys.readouterr().out
+
+
+def test_vllm_rows_become_lines(paths: RunPaths, teacher_server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine needs GPUs; everything around it is real."""
+    monkeypatch.setattr(vllm, "processor", lambda cfg: lambda rows: rows.map(fake_engine))
+    cfg = replace(config(teacher_server), rationales=replace(config(teacher_server).rationales, teacher="vllm"))
+    summary = rationales.run(cfg, paths)
+    assert 0 < summary["failed"] < summary["wanted"]
+    assert summary["answered"] + summary["failed"] == summary["wanted"]
+    assert summary["usd"] == 0 < summary["tokens"]
+
+
+def fake_engine(row: dict) -> dict:
+    body = json.loads(row["body"])
+    assert sum(part["type"] == "image_url" for part in body["messages"][1]["content"]) == 2
+    words = {"summary": "s", "steps": [], "evidence": "", "label": row["label"]}
+    error = "out of memory" if int(row["key"][:2], 16) < 64 else ""
+    text = "" if error else json.dumps(words)
+    return {
+        **row,
+        "generated_text": text,
+        "num_input_tokens": 5,
+        "num_generated_tokens": 7,
+        "__inference_error__": error,
+    }
+
+
+def test_vllm_absent_is_said(teacher_server) -> None:
+    with pytest.raises(UserError, match=r"skeleton-ray\[vllm\]"):
+        vllm.processor(config(teacher_server))
