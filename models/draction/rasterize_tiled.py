@@ -2,8 +2,9 @@
 
 `tiles.bin_gaussians` lists which Gaussians touch each 8 x 8 tile; here each list is composited from a running sum of
 optical depth, and the backward pass computes all of it anew, so that nothing of the size of pixels x Gaussians is ever
-kept. Two cores do the compositing: plain PyTorch on padded lists (this file, any device) and a Triton kernel
-(`rasterize_triton`, CUDA). There is no loop over Gaussians, frames or persons.
+kept. Three cores do the compositing: plain PyTorch on padded lists (this file, any device and type), C++
+(`rasterize_native`, CPU) and a Triton kernel (`rasterize_triton`, CUDA). No Python loop runs over Gaussians, frames or
+persons.
 
 With C_k the optical depth up to and including the k-th Gaussian, the sum sum_k (e^-C_(k-1) - e^-C_k) c_k over a tile's
 list equals sum_k (1 - e^-C_k) (c_k - c_(k+1)), where black follows the last: one exponential for each pair, and an
@@ -16,16 +17,18 @@ import math
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from models.draction import rasterize_native
 from models.draction.projection import Raster, project
 from models.draction.tiles import CENTRE, TILE, Tiles, bin_gaussians
 
-Core = Literal["torch", "triton"]
+Core = Literal["torch", "native", "triton"]
 
 _LOG2E = 1 / math.log(2)
 _OFF = -40.0
@@ -58,7 +61,7 @@ def rasterize_tiled(
         colour: (G, 3) in [0, 1].
         image_index: (G,) int64.
         raster: sizes and intrinsics of I images.
-        core: what composites; None takes Triton for float32 on CUDA where it is installed, else PyTorch.
+        core: what composites; None takes the fastest that the device, the type and the machine allow.
 
     Raises:
         ModuleNotFoundError: Triton was asked for and is not installed.
@@ -69,15 +72,34 @@ def rasterize_tiled(
         # A sum of nothing, so that a batch without a single visible Gaussian still has a graph to go back through.
         return colour.new_zeros(raster.images, 3, raster.height, raster.width) + 0 * (colour.sum() + opacity.sum())
     shape = torch.cat([splats.conic, opacity.clamp_min(1e-30).log()[:, None]], dim=1)
-    chosen = core or ("triton" if means_cam.is_cuda and means_cam.dtype == torch.float32 and _has_triton() else "torch")
-    image = _Composite.apply(shape, colour, tiles, chosen)
+    image = _Composite.apply(shape, colour, tiles, core or core_for(shape))
     assert isinstance(image, Tensor)
+    if image.shape[2:] == (raster.height, raster.width):
+        return image  # a slice, even of everything, would cost its backward pass another image
     return image[:, :, : raster.height, : raster.width]
+
+
+def core_for(like: Tensor) -> Core:
+    """The fastest core for a tensor's device and type: Triton on CUDA, C++ on the CPU where it can be built."""
+    if like.dtype != torch.float32:
+        return "torch"
+    if like.is_cuda:
+        return "triton" if _has_triton() else "torch"
+    return "native" if like.device.type == "cpu" and rasterize_native.available() else "torch"
 
 
 @cache
 def _has_triton() -> bool:
     return find_spec("triton") is not None
+
+
+def _kernels(core: Core) -> ModuleType:
+    """The module that holds a fused core's `composite` and `composite_backward`."""
+    if core == "native":
+        return rasterize_native
+    from models.draction import rasterize_triton  # an optional dependency
+
+    return rasterize_triton
 
 
 class _Composite(torch.autograd.Function):
@@ -88,14 +110,12 @@ class _Composite(torch.autograd.Function):
         rows = _polynomial(shape, tiles)
         colours = colour.index_select(0, tiles.gaussian)
         image = shape.new_zeros(tiles.images, 3, tiles.down * TILE, tiles.across * TILE)
-        if core == "triton":
-            from models.draction.rasterize_triton import composite  # an optional dependency
-
-            composite(rows, colours, tiles, image)
-            ctx.save_for_backward(shape, colour, image)
-        else:
+        if core == "torch":
             _composite(rows, colours, tiles, image)
             ctx.save_for_backward(shape, colour)
+        else:
+            _kernels(core).composite(rows, colours, tiles, image)
+            ctx.save_for_backward(shape, colour, image)
         ctx.tiles, ctx.core = tiles, core
         return image
 
@@ -106,12 +126,10 @@ class _Composite(torch.autograd.Function):
         tiles: Tiles = ctx.tiles
         rows = _polynomial(shape, tiles)
         colours = colour.index_select(0, tiles.gaussian)
-        if ctx.core == "triton":
-            from models.draction.rasterize_triton import composite_backward
-
-            to_rows = composite_backward(rows, colours, tiles, image[0], grad.contiguous())
-        else:
+        if ctx.core == "torch":
             to_rows = _composite_backward(rows, colours, tiles, grad)
+        else:
+            to_rows = _kernels(ctx.core).composite_backward(rows, colours, tiles, *image, grad.contiguous())
         return (*_gather_gradient(shape, to_rows, tiles), None, None)
 
 

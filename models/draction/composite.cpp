@@ -1,0 +1,131 @@
+// CPU core of rasterize_tiled: one pass over each touched tile's list, forward and backward, 64 pixels side by side.
+// The arithmetic of rasterize_triton.py. Plain C interface for ctypes; built by rasterize_native.py. float32 only.
+//
+// rows:    (E, 6) coefficients of log2(o w / ln 2) in u^2, u v, v^2, u, v, 1 from the tile's centre
+// colours: (E, 3)
+// tiles:   (T,) (image * down + line) * across + column, with start (T,) and count (T,) of its rows
+// image:   (I, 3, down * 8, across * 8), black before
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace {
+
+constexpr int SIDE = 8, PIXELS = SIDE * SIDE;
+constexpr float MIDDLE = (SIDE - 1) / 2.0f;
+constexpr float LEAST = -120.0f, MOST = 100.0f;  // exponents between which no power is denormal or infinite
+constexpr float LN2 = 0.69314718056f;
+
+struct Basis {
+    float u[PIXELS], v[PIXELS];
+    Basis() {
+        for (int p = 0; p < PIXELS; ++p) u[p] = p % SIDE - MIDDLE, v[p] = p / SIDE - MIDDLE;
+    }
+};
+const Basis basis;
+
+// 2^x for x in [-120, 120]: 2^round(x) through the exponent's bits, times a polynomial (Taylor, degree 6: relative
+// error below 2e-7) of the rest in [-0.5, 0.5].
+inline float power_of_two(float x) {
+    const float whole = std::nearbyint(x), rest = x - whole;
+    float value = 1.5403530e-4f;
+    value = value * rest + 1.3333558e-3f;
+    value = value * rest + 9.6181291e-3f;
+    value = value * rest + 5.5504109e-2f;
+    value = value * rest + 2.4022651e-1f;
+    value = value * rest + 6.9314718e-1f;
+    value = value * rest + 1.0f;
+    const int32_t bits = (static_cast<int32_t>(whole) + 127) << 23;
+    float scale;
+    std::memcpy(&scale, &bits, sizeof scale);
+    return value * scale;
+}
+
+inline float depth_at(const float* row, int p) {
+    const float u = basis.u[p], v = basis.v[p];
+    const float power = (row[0] * u + row[1] * v + row[3]) * u + (row[2] * v + row[4]) * v + row[5];
+    const float low = power > LEAST ? power : LEAST;
+    return power_of_two(low < MOST ? low : MOST);
+}
+
+inline float left_behind(float total) { return power_of_two(total < -LEAST ? -total : LEAST); }
+
+// First pixel of a tile in the first channel of its image.
+inline int64_t corner(int64_t tile, int64_t down, int64_t across) {
+    const int64_t line = tile / across % down, image = tile / across / down;
+    return (image * 3 * down * SIDE + line * SIDE) * across * SIDE + tile % across * SIDE;
+}
+
+inline void read(const float* from, int64_t width, float* to) {
+    for (int y = 0; y < SIDE; ++y) std::memcpy(to + y * SIDE, from + y * width, SIDE * sizeof(float));
+}
+
+}  // namespace
+
+extern "C" void composite(
+    const float* rows, const float* colours, const int64_t* tiles, const int64_t* start, const int64_t* count,
+    int64_t touched, int64_t down, int64_t across, float* image, int threads) {
+    const int64_t width = across * SIDE, plane = down * SIDE * width;
+#pragma omp parallel for schedule(dynamic, 32) num_threads(threads)
+    for (int64_t t = 0; t < touched; ++t) {
+        float total[PIXELS] = {}, before[PIXELS], out[3][PIXELS] = {};
+        for (float& x : before) x = 1.0f;
+        for (int64_t k = start[t]; k < start[t] + count[t]; ++k) {
+            const float *row = rows + 6 * k, *colour = colours + 3 * k;
+            const float red = colour[0], green = colour[1], blue = colour[2];
+            for (int p = 0; p < PIXELS; ++p) {
+                total[p] += depth_at(row, p);
+                const float after = left_behind(total[p]), share = before[p] - after;
+                before[p] = after;
+                out[0][p] += share * red;
+                out[1][p] += share * green;
+                out[2][p] += share * blue;
+            }
+        }
+        float* first = image + corner(tiles[t], down, across);
+        for (int c = 0; c < 3; ++c)
+            for (int y = 0; y < SIDE; ++y)
+                std::memcpy(first + c * plane + y * width, out[c] + y * SIDE, SIDE * sizeof(float));
+    }
+}
+
+// result: (E, 9) gradients of the natural logarithm's six coefficients and of the three colours. With the image known,
+// the light from behind a Gaussian is the image less what it and those before it brought: one pass, front to back.
+extern "C" void composite_backward(
+    const float* rows, const float* colours, const int64_t* tiles, const int64_t* start, const int64_t* count,
+    int64_t touched, int64_t down, int64_t across, const float* image, const float* grad, float* result, int threads) {
+    const int64_t width = across * SIDE, plane = down * SIDE * width;
+#pragma omp parallel for schedule(dynamic, 32) num_threads(threads)
+    for (int64_t t = 0; t < touched; ++t) {
+        float total[PIXELS] = {}, before[PIXELS], behind[PIXELS], out[3][PIXELS], back[3][PIXELS];
+        const int64_t first = corner(tiles[t], down, across);
+        for (int c = 0; c < 3; ++c) {
+            read(image + first + c * plane, width, out[c]);
+            read(grad + first + c * plane, width, back[c]);
+        }
+        for (int p = 0; p < PIXELS; ++p) {
+            before[p] = 1.0f;
+            behind[p] = back[0][p] * out[0][p] + back[1][p] * out[1][p] + back[2][p] * out[2][p];
+        }
+        for (int64_t k = start[t]; k < start[t] + count[t]; ++k) {
+            const float *row = rows + 6 * k, *colour = colours + 3 * k;
+            const float red = colour[0], green = colour[1], blue = colour[2];
+            float uu = 0, uv = 0, vv = 0, on_u = 0, on_v = 0, one = 0, on_red = 0, on_green = 0, on_blue = 0;
+            for (int p = 0; p < PIXELS; ++p) {
+                const float u = basis.u[p], v = basis.v[p], depth = depth_at(row, p);
+                total[p] += depth;
+                const float after = left_behind(total[p]), share = before[p] - after;
+                before[p] = after;
+                const float seen = back[0][p] * red + back[1][p] * green + back[2][p] * blue;
+                behind[p] -= share * seen;
+                const float to_log = (after * seen - behind[p]) * depth;
+                uu += to_log * u * u, uv += to_log * u * v, vv += to_log * v * v;
+                on_u += to_log * u, on_v += to_log * v, one += to_log;
+                on_red += share * back[0][p], on_green += share * back[1][p], on_blue += share * back[2][p];
+            }
+            const float sums[9] = {LN2 * uu, LN2 * uv, LN2 * vv, LN2 * on_u, LN2 * on_v, LN2 * one,
+                                   on_red,   on_green, on_blue};
+            std::memcpy(result + 9 * k, sums, sizeof sums);
+        }
+    }
+}
