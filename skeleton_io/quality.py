@@ -1,6 +1,8 @@
-"""A clip -> numbers that say how good its capture is. Measures only: drops and mends nothing."""
+"""A clip -> numbers that say how good its capture is, and which of them are bad. Drops and mends nothing."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +12,25 @@ from skeleton_io.sequence import SkeletonSequence
 JUMP_SIZES_PER_SECOND = 8.0
 """A joint faster than this many body sizes per second jumped: about 14 m/s, above the hand of a fast throw."""
 
+GAP_STEPS = 1.5
+"""Usual frame steps beyond which the time between two frames that show somebody counts as a gap."""
+FLAG_ABOVE: Mapping[str, float] = {
+    "missing_share": 0.05,
+    "frozen_share": 0.05,
+    "bone_variation": 0.1,
+    "jump_share": 0.01,
+    "time_gap_share": 0.05,
+}
+"""A measure above this value flags its clip. Round figures that most clips of the public sets stay below."""
+
+
+def flags(measures: Mapping[str, float]) -> tuple[str, ...]:
+    """Names of the measures that are above `FLAG_ABOVE`, in its order."""
+    return tuple(name for name, limit in FLAG_ABOVE.items() if name in measures and measures[name] > limit)
+
 
 def measure(seq: SkeletonSequence) -> dict[str, float]:
-    """Four numbers per clip, all 0 for a perfect capture.
+    """Five numbers per clip, all 0 for a perfect capture.
 
     Returns:
         missing_share: share of (frame, person, joint) without coordinates.
@@ -22,6 +40,8 @@ def measure(seq: SkeletonSequence) -> dict[str, float]:
             0 otherwise (a projected bone changes its length anyway).
         jump_share: share of joint steps faster than `JUMP_SIZES_PER_SECOND`; the size is the median diagonal of the
             person's bounding box.
+        time_gap_share: share of the clip's time for which nobody was seen: what the steps between frames that show
+            somebody exceed the usual step by, where they exceed it by half or more. Empty frames at either end count.
     """
     positions, present = seq.positions.astype(np.float64), seq.present
     both = present[1:] & present[:-1]
@@ -36,11 +56,30 @@ def measure(seq: SkeletonSequence) -> dict[str, float]:
         "frozen_share": _share((still & pairs).sum(), pairs.sum()),
         "bone_variation": _bone_variation(positions, present, seq.topology.bones),
         "jump_share": _share(jumps.sum(), both.sum()),
+        "time_gap_share": _time_gaps(seq, present),
     }
 
 
 def _share(part: np.integer, whole: np.integer) -> float:
     return float(part / whole) if whole else 0.0
+
+
+def _time_gaps(seq: SkeletonSequence, present: NDArray[np.bool_]) -> float:
+    """Gaps over the clip's duration; 0 for a clip of one frame."""
+    if seq.frames < 2:
+        return 0.0
+    times = np.arange(seq.frames) / seq.fps if seq.timestamps is None else seq.timestamps
+    steps = np.diff(times)
+    usual = float(np.median(steps))
+    whole = float(times[-1] - times[0])
+    if not (np.isfinite(whole) and whole > 0 and usual > 0):
+        return 0.0
+    shown = present.any((1, 2))
+    shown[[0, -1]] = True  # what the ends lack is measured from them
+    between = np.diff(times[shown])
+    lost = float(np.where(between > GAP_STEPS * usual, between - usual, 0.0).sum())
+    lost += usual * (int(not present[0].any()) + int(not present[-1].any()))
+    return min(1.0, lost / whole)
 
 
 def _size(positions: NDArray[np.float64], present: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -77,7 +77,7 @@ class SkeletonSequence:
     source_transform: str = ""
     """What the reader applied to the file's numbers, as text, for example "x = 1920 - x_px"."""
     quality: dict[str, float] = field(default_factory=dict)
-    """Measured by `quality.measure`: missing_share, frozen_share, bone_variation, jump_share, ..."""
+    """Measured by `quality.measure`: missing_share, frozen_share, bone_variation, jump_share, time_gap_share."""
     notes: tuple[str, ...] = ()
     """What was dropped or mended on the way, with the reason."""
 
@@ -104,6 +104,9 @@ class SkeletonSequence:
             raise ValueError(f"{self.id}: {shape[1]} persons but {len(self.track_ids)} track ids")
         if shape[3] == 2 and self.image_size is None and self.scale == "pixels":
             raise ValueError(f"{self.id}: pixel coordinates need image_size")
+        if self.image_size is not None and not all(0 < side < 2**31 for side in self.image_size):
+            raise ValueError(f"{self.id!a}: image_size must be positive and below 2^31, found {self.image_size}")
+        _check_text(self)
 
     @property
     def key(self) -> str:
@@ -129,3 +132,16 @@ class SkeletonSequence:
     def present(self) -> NDArray[np.bool_]:
         """(T, P, J): joints whose coordinates are all known."""
         return np.asarray(np.isfinite(self.positions).all(-1))
+
+
+def _check_text(seq: SkeletonSequence) -> None:
+    """Refuses text that no shard can hold: half of a surrogate pair, which JSON may smuggle in.
+
+    Raises:
+        ValueError: names the field's text.
+    """
+    optional = (seq.label, seq.subject, seq.view, seq.setup, seq.repetition, seq.licence)
+    texts = (seq.id, seq.dataset, seq.source_transform, *seq.captions, *seq.notes, *seq.track_ids, *seq.quality)
+    for text in (*texts, *(s.label for s in seq.segments), *(t for t in optional if t is not None)):
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise ValueError(f"{seq.id!a}: text must be Unicode, found {text[:80]!a}")

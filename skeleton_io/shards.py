@@ -303,6 +303,8 @@ def _read_shard(path: Path, file: str) -> pa.Table:
     try:
         if file.endswith(SUFFIXES["parquet"]):
             table = pq.read_table(path, memory_map=True).combine_chunks()
+            if schema_version(table.schema) == SCHEMA_VERSION:
+                table = table.cast(SCHEMA)  # Parquet calls a list's items "element"
         else:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except pa.ArrowInvalid as error:

@@ -1,7 +1,8 @@
-"""Changes to a clip that keep it a valid record: resample, centre, scale, mirror, turn about the vertical.
+"""Changes to a clip that keep it a valid record: resample, fill gaps, centre, scale, mirror, turn about the vertical.
 
 Each returns a new sequence and appends what it did to `source_transform`. Labels and captions are not touched: who
-mirrors "wave with the right hand" has to change the words as well.
+mirrors "wave with the right hand" has to change the words as well. Nothing calls `fill_gaps` but who names it: no
+reader and no stage invents coordinates.
 """
 
 from __future__ import annotations
@@ -47,6 +48,41 @@ def resample(seq: SkeletonSequence, fps: float, method: Method = "linear") -> Sk
         timestamps=None,
         fps=float(fps),
     )
+
+
+def fill_gaps(seq: SkeletonSequence, longest: float) -> tuple[SkeletonSequence, NDArray[np.bool_]]:
+    """Joints that are missing for a short while, put on the straight line between where they were last and next seen.
+
+    Gaps at the ends of a clip stay, and so do longer ones. The invented values are marked twice: in the mask, and in
+    the record by a confidence of 0 (a clip without confidence gets one, 1 where a joint was captured).
+
+    Args:
+        seq: the clip; of 2D or 3D.
+        longest: seconds between the two frames around a gap, at most.
+
+    Returns:
+        The clip, and the mask (T, P, J) of the joints that were filled.
+
+    Raises:
+        ValueError: `longest` is not positive.
+    """
+    if not (np.isfinite(longest) and longest > 0):
+        raise ValueError(f"longest must be positive seconds, found {longest}")
+    times = np.arange(seq.frames) / seq.fps if seq.timestamps is None else seq.timestamps
+    positions, filled = seq.positions.copy(), np.zeros(seq.present.shape, bool)
+    for person, joint in np.argwhere(~seq.present.all(0)):
+        known = np.flatnonzero(seq.present[:, person, joint])
+        at = np.flatnonzero((np.diff(known) > 1) & (np.diff(times[known]) <= longest + 1e-9))
+        for before, after in zip(known[at], known[at + 1], strict=True):
+            gap = slice(before + 1, after)
+            weight = ((times[gap] - times[before]) / (times[after] - times[before]))[:, None]
+            first, last = (seq.positions[frame, person, joint].astype(np.float64) for frame in (before, after))
+            positions[gap, person, joint] = first + (last - first) * weight
+            filled[gap, person, joint] = True
+    confidence = seq.present.astype(np.float32) if seq.confidence is None else seq.confidence.copy()
+    confidence[filled] = 0.0
+    said = f"{int(filled.sum())} joints in gaps of up to {longest:g} s interpolated, confidence 0"
+    return _changed(seq, said, positions=positions, confidence=confidence), filled
 
 
 def centre(seq: SkeletonSequence, joint: str = "pelvis") -> SkeletonSequence:

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from skeleton_io import transforms
-from skeleton_io.quality import measure
+from skeleton_io.quality import FLAG_ABOVE, flags, measure
 from skeleton_io.sequence import SkeletonSequence, Source
 from skeleton_io.topologies import COCO17, SBU15
 
@@ -110,4 +110,51 @@ def test_quality_finds_each_defect():
     wobbly = clip()
     wobbly.positions[::2] *= 1.2
     assert measure(wobbly)["bone_variation"] > 0.05
-    assert measure(clip(1)) == {"missing_share": 0, "frozen_share": 0, "bone_variation": 0, "jump_share": 0}
+    assert measure(clip(1)) == dict.fromkeys(FLAG_ABOVE, 0)
+
+
+def test_time_gaps_are_what_nobody_was_seen_for():
+    seq = clip()
+    seq.positions[[0, 4, 5, 9, 10]] = np.nan  # 1 s: half a second of it without anybody, wherever the frames lie
+    assert measure(seq)["time_gap_share"] == pytest.approx(0.5)
+    irregular = replace(clip(), timestamps=np.array([0, 0.1, 0.2, 0.3, 0.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0]))
+    assert measure(irregular)["time_gap_share"] == pytest.approx(1.0 / 2.0)
+    jitter = replace(clip(), timestamps=np.arange(11) / 10 + np.tile([0.0, 0.02], 6)[:11])
+    assert measure(jitter)["time_gap_share"] == 0
+    assert measure(replace(clip(), timestamps=np.zeros(11)))["time_gap_share"] == 0
+
+
+def test_flags_name_what_is_above_the_limit():
+    assert flags(dict.fromkeys(FLAG_ABOVE, 0.0)) == ()
+    assert flags({"jump_share": 0.5, "missing_share": 0.06, "other": 1.0}) == ("missing_share", "jump_share")
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_gaps_are_filled_only_by_name_and_stay_marked(flat: bool):
+    seq = clip(flat=flat)
+    whole = seq.positions.copy()
+    seq.positions[4:6, 0, 2] = np.nan  # 0.3 s between the frames around it
+    seq.positions[3:8, 0, 3] = np.nan  # 0.6 s
+    seq.positions[:2, 0, 4] = np.nan  # at the start
+    filled, mask = transforms.fill_gaps(seq, 0.3)
+    assert np.argwhere(mask).tolist() == [[4, 0, 2], [5, 0, 2]]
+    np.testing.assert_allclose(filled.positions[4:6, 0, 2], whole[4:6, 0, 2], rtol=1e-5)
+    assert np.isnan(filled.positions[3:8, 0, 3]).all()
+    assert np.isnan(filled.positions[:2, 0, 4]).all()
+    assert filled.confidence is not None
+    assert (filled.confidence[mask] == 0).all()
+    assert (filled.confidence[~mask] == 1).all()
+    assert "0.3 s interpolated" in filled.source_transform
+    bare, _ = transforms.fill_gaps(replace(seq, confidence=None), 0.3)
+    assert bare.confidence is not None
+    np.testing.assert_array_equal(bare.confidence, seq.present)
+    with pytest.raises(ValueError, match="positive"):
+        transforms.fill_gaps(seq, 0)
+
+
+def test_gaps_follow_timestamps():
+    irregular = replace(clip(3), timestamps=np.array([0.0, 0.3, 0.4]))
+    irregular.positions[1, 0, 0] = np.nan
+    filled, _ = transforms.fill_gaps(irregular, 1.0)
+    first, last = irregular.positions[[0, 2], 0, 0, 0]
+    assert filled.positions[1, 0, 0, 0] == pytest.approx(first + 0.75 * (last - first), abs=1e-6)

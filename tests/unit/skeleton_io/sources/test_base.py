@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from skeleton_io import quality
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sources import base
 from skeleton_io.sources.base import SOURCES
@@ -60,7 +61,7 @@ def test_side_files_win_over_the_file_name(tmp_path):
     clip = SOURCES["ntu"].read(str(tmp_path), item, "d")[0]
     assert (clip.label, clip.subject, clip.view, clip.captions) == ("own wave", "P9", "front", ("a", "b"))
     assert clip.setup == "1"
-    assert set(clip.quality) == {"missing_share", "frozen_share", "bone_variation", "jump_share"}
+    assert set(clip.quality) == set(quality.FLAG_ABOVE)
     # A changed side file is read again.
     (tmp_path / "clips.json").write_text(json.dumps({stem: {"label": "third name"}}))
     assert SOURCES["ntu"].read(str(tmp_path), item, "d")[0].label == "third name"
