@@ -95,6 +95,21 @@ class TinyMLLMConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SparsifyConfig:
+    """Visual tokens of black background are dropped before the vision encoder (arXiv 2603.18003)."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = Strict
+
+    enabled: bool = False
+    """Off: every block of every frame is encoded."""
+    threshold: float = 1 / 255
+    """A block (the patches of one visual token) is kept if any channel of any pixel is above this, frames in [0, 1].
+    The default is the smallest step of an 8-bit image; below 0 keeps every block."""
+    dilation: int = 0
+    """Blocks kept around each of these, diagonals included: room for the gradient to move a limb into."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MLLMConfig:
     """The multimodal LLM: any Hugging Face checkpoint of a supported family."""
 
@@ -112,5 +127,7 @@ class MLLMConfig:
     """Recompute activations in the backward pass."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     """Used only by stages whose `trains` names `lora`."""
+    sparsify: SparsifyConfig = field(default_factory=SparsifyConfig)
+    """Foreground patch sparsification."""
     tiny: TinyMLLMConfig = field(default_factory=TinyMLLMConfig)
     """Size of the tiny checkpoint."""

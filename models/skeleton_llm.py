@@ -67,7 +67,7 @@ class SkeletonLLM(nn.Module):
 
     @classmethod
     def load_export(cls, folder: str | Path, cfg: MLLMConfig) -> SkeletonLLM:
-        """Rebuild what `save_export` wrote; of `cfg` only precision, attention and checkpointing are read."""
+        """Rebuild what `save_export` wrote; of `cfg` only how it runs is read, no sizes."""
         from models.draction import weights
 
         folder = Path(folder)

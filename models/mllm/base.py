@@ -22,7 +22,8 @@ class TextBatch:
 
     input_ids, attention_mask (B, L) int64; labels (B, L) int64 with IGNORE everywhere but on answer tokens, None for
     prompts without answers; mm_token_type_ids (B, L) int64 (1 = image token) and position_ids (3, B, L) int64
-    (time, row, column; arXiv 2409.12191) only for families with multimodal rotary positions.
+    (time, row, column; arXiv 2409.12191) for families with multimodal rotary positions. For other families
+    position_ids are None, or (B, L) where positions have gaps because tokens were dropped.
     """
 
     input_ids: Tensor
@@ -40,7 +41,8 @@ class TextBatch:
         """(B,) int64: the rotary position of the token that follows each row."""
         if self.position_ids is None:
             return self.attention_mask.sum(1)
-        return self.position_ids.amax(0).masked_fill(self.attention_mask == 0, -1).amax(1) + 1
+        furthest = self.position_ids if self.position_ids.dim() == 2 else self.position_ids.amax(0)
+        return furthest.masked_fill(self.attention_mask == 0, -1).amax(1) + 1
 
 
 @dataclass(frozen=True)

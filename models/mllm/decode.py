@@ -40,7 +40,8 @@ def _continuation(mllm: HFMultimodal, ids: Tensor, mask: Tensor, positions: Tens
 
 def greedy(mllm: HFMultimodal, frames: Tensor, text: TextBatch, max_new_tokens: int) -> list[list[int]]:
     """Token ids of the most likely continuation, step by step, without the end-of-turn token."""
-    out = mllm.read(frames, text, use_cache=True)
+    keep, text = mllm.choose(frames, text)
+    out = mllm.read(frames, text, use_cache=True, keep=keep)
     cache, mask, position = out.past_key_values, text.attention_mask, text.next_positions()
     last = mask.sum(1) - 1
     token = mllm.logits(out.last_hidden_state[torch.arange(len(last), device=last.device), last]).argmax(-1)
@@ -110,8 +111,9 @@ def score(
         raise ValueError("score_candidates: expected at least one candidate for each clip")
     device = text.input_ids.device
     ids, owner, place = (t.to(device) for t in _pack(candidates, mllm.encoder.pad_id))
+    keep, text = mllm.choose(frames, text)
     with _masked_attention(mllm):
-        out = mllm.read(frames, text, use_cache=True)
+        out = mllm.read(frames, text, use_cache=True, keep=keep)
         clip = torch.arange(len(ids), device=device)
         first = out.last_hidden_state[clip, text.attention_mask.sum(1) - 1]  # (B, D) predicts each first token
         states = first[:, None]

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.config import LoraConfig, MLLMConfig, MLLMFamily
-from models.mllm import decode, lora
+from models.config import LoraConfig, MLLMConfig, MLLMFamily, SparsifyConfig
+from models.mllm import decode, lora, sparse_vision, sparsify
 from models.mllm.base import IGNORE, CandidateScores, LMOutput, TextBatch
 from models.mllm.patchify import VisionGeometry, replace_patch_convolutions
 from models.mllm.text import PromptEncoder
@@ -64,9 +64,12 @@ def load_encoder(path: str | Path) -> tuple[Any, Any, PromptEncoder]:
 class HFMultimodal(nn.Module):
     """A multimodal LLM behind the surface of `models.mllm.base.MultimodalLM`."""
 
-    def __init__(self, model: Any, encoder: PromptEncoder, image_processor: Any) -> None:
+    def __init__(self, model: Any, encoder: PromptEncoder, image_processor: Any, sparse: SparsifyConfig) -> None:
         super().__init__()
+        if sparse.enabled and encoder.family == "internvl":
+            sparse_vision.accept_masks(model)
         self.model: Any = model  # its attributes are not known to a type checker
+        self.sparse = sparse
         self.encoder = encoder
         self.image_processor = image_processor
 
@@ -88,7 +91,7 @@ class HFMultimodal(nn.Module):
         if cfg.gradient_checkpointing:
             # Non-reentrant: the frames need a gradient although no parameter before the first layer may.
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        return cls(model, encoder, processor)
+        return cls(model, encoder, processor, cfg.sparsify)
 
     @property
     def family(self) -> MLLMFamily:
@@ -106,15 +109,49 @@ class HFMultimodal(nn.Module):
         """See `PromptEncoder.__call__`. Touches no weights, so a collating thread may call it."""
         return self.encoder(prompts, answers, frames, image_size)
 
-    def read(self, frames: Tensor, text: TextBatch, use_cache: bool) -> Any:
+    def choose(self, frames: Tensor, text: TextBatch) -> tuple[Tensor | None, TextBatch]:
+        """Which blocks of the frames are read, and the token rows that go with them: both arguments of `read`.
+
+        Without sparsification (None, text as it is); with it kept blocks (B, F, h, w) bool and pruned rows.
+        """
+        if not self.sparse.enabled:
+            return None, text
+        self.geometry.check(*frames.shape[-2:])
+        unit = self.geometry.patch * self.geometry.merge
+        keep = sparsify.foreground(frames, unit, self.sparse.threshold, self.sparse.dilation)
+        return keep, sparsify.prune_text(text, keep, self.encoder.image_id, self.encoder.pad_id)
+
+    def see(self, frames: Tensor, keep: Tensor | None) -> dict[str, Any]:
+        """Pixels of frames (B, F, 3, H, W) as arguments of the backbone: whole images, or visual tokens of `keep`."""
+        inputs = self.geometry.pixel_inputs(frames.flatten(0, 1))
+        if keep is None:
+            return inputs
+        backbone, blocks = self.model.model, keep.flatten(0, 1)
+        if self.family != "internvl":
+            seen = sparse_vision.encode_qwen(backbone.visual, inputs["pixel_values"], inputs["image_grid_thw"], blocks)
+            return {"mm_encoder_outputs": {"image": seen}}
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        tokens = sparse_vision.encode_internvl(backbone, inputs["pixel_values"], blocks, self.geometry.merge)
+        seen = BaseModelOutputWithPooling(pooler_output=cast(Any, tokens))
+        return {"mm_encoder_outputs": {"image": seen}}
+
+    def read(self, frames: Tensor, text: TextBatch, use_cache: bool, keep: Tensor | None = None) -> Any:
         """Run the backbone on images and text, without the language-model head; last_hidden_state is (B, L, D).
 
-        No attention mask is handed on: attention is causal and padding stands at the right, so only padding sees
-        padding. That keeps the fast causal kernels, and what follows on the cache masks the padding out.
+        `keep` and `text` come from `choose`. No attention mask is handed on: attention is causal and padding stands at
+        the right, so only padding sees padding. That keeps the fast causal kernels, and what follows on the cache masks
+        the padding out.
         """
-        inputs = self.geometry.pixel_inputs(frames.flatten(0, 1))
-        if text.mm_token_type_ids is not None and text.position_ids is not None:
-            inputs |= {"mm_token_type_ids": text.mm_token_type_ids, "position_ids": text.position_ids}
+        inputs = self.see(frames, keep)
+        if text.mm_token_type_ids is not None:
+            inputs["mm_token_type_ids"] = text.mm_token_type_ids
+        if text.position_ids is not None:
+            inputs["position_ids"] = text.position_ids
+            if text.position_ids.dim() == 2:
+                # Gaps in plain positions read as borders of packed sequences unless there is a mask; one that masks
+                # nothing is dropped again by the library.
+                inputs["attention_mask"] = torch.ones_like(text.attention_mask)
         return self.model.model(input_ids=text.input_ids, use_cache=use_cache, **inputs)
 
     def read_on(self, text: TextBatch, cache: Any) -> Any:
@@ -139,12 +176,14 @@ class HFMultimodal(nn.Module):
         """
         if text.labels is None:
             raise ValueError("forward: expected a text batch with answers, found prompts only")
-        states = self.read(frames, text, use_cache=False).last_hidden_state
-        row, column = (text.labels[:, 1:] != IGNORE).nonzero(as_tuple=True)
+        keep, text = self.choose(frames, text)
+        states = self.read(frames, text, use_cache=False, keep=keep).last_hidden_state
+        labels = cast(Tensor, text.labels)
+        row, column = (labels[:, 1:] != IGNORE).nonzero(as_tuple=True)
         logits = self.logits(states[row, column])
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        token_loss = functional.cross_entropy(wide, text.labels[row, column + 1], reduction="none")
-        batch = text.labels.shape[0]
+        token_loss = functional.cross_entropy(wide, labels[row, column + 1], reduction="none")
+        batch = labels.shape[0]
         counts = torch.bincount(row, minlength=batch)
         # index_put keeps the sum deterministic on a GPU where index_add would not be.
         sums = token_loss.new_zeros(batch).index_put((row,), token_loss, accumulate=True)
