@@ -6,13 +6,13 @@ Chen, Jafari, Kehtarnavaz, ICIP 2015.
 
 from __future__ import annotations
 
-import io
 import re
 
 import numpy as np
 
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources.files import FileSource, SourceFile, check_present, number, zeros_to_nan
+from skeleton_io.sources.mat5 import variables
 from skeleton_io.topologies import UTD20
 
 FPS = 30.0  # Kinect v1
@@ -27,16 +27,12 @@ _NAME = re.compile(r"a(\d+)_s(\d+)_t(\d+)")
 
 def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file."""
-    # Imported here: scipy.io takes a third of a second and only this format needs it.
-    import scipy.io
-
-    content = scipy.io.loadmat(io.BytesIO(file.data))
+    content = variables(file)
     if "d_skel" not in content:
-        names = ", ".join(name for name in content if not name.startswith("__"))
-        raise file.error("variables", "d_skel", names or "none")
+        raise file.error("variables", "numbers d_skel", ", ".join(content)[:80] or "none")
     array = content["d_skel"]
     joints = len(UTD20.joints)
-    if array.ndim != 3 or array.shape[:2] != (joints, 3) or array.shape[2] < 1 or array.dtype.kind not in "fiu":
+    if array.ndim != 3 or array.shape[:2] != (joints, 3) or array.shape[2] < 1:
         raise file.error("d_skel", f"numbers ({joints}, 3, frames)", f"{array.dtype} {array.shape}")
     positions = zeros_to_nan(array.transpose(2, 0, 1)[:, None])
     check_present(file, positions)

@@ -1,4 +1,4 @@
-"""The record: bit-exact round trips of anything valid, equal in both file formats, open to other tools, schema frozen."""
+"""The record: bit-exact round trips of anything valid, equal in both formats, open to other tools, schema frozen."""
 
 from __future__ import annotations
 
