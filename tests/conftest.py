@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,3 +28,19 @@ def shared_data() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no real data at {folder}; point SKELETON_SHARED at a folder that holds data/ and golden/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def cuda() -> torch.device:
+    """A CUDA device."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device: nothing is checked on a GPU here")
+    return torch.device("cuda")
+
+
+@pytest.fixture(scope="session")
+def triton() -> ModuleType:
+    """The Triton compiler; part of the dev extra on Linux."""
+    return pytest.importorskip("triton", reason="triton is not installed: its kernels are not checked here")

@@ -2,7 +2,7 @@
 
 Keeps nothing but the image: with out = sum_k w_k c_k known, the light that the Gaussians behind k bring is out less
 what k and those before it brought, so that the backward pass, too, runs from front to back. Writes one row of gradients
-for each (Gaussian, tile) pair: no atomics, hence the same bits on every run.
+for each (Gaussian, tile) pair and needs no atomics; the caller sums the rows of each Gaussian.
 
 Imported only where Triton is installed (it comes with PyTorch's CUDA builds). float32 only. Runs on a CPU under
 TRITON_INTERPRET=1, which is how it is tested without a GPU.
@@ -22,7 +22,8 @@ from torch import Tensor
 from models.draction.tiles import CENTRE, TILE, Tiles
 
 _LN2 = tl.constexpr(math.log(2))
-_LEAST, _MOST = tl.constexpr(-120.0), tl.constexpr(100.0)  # between these no power is denormal or infinite
+_LEAST = tl.constexpr(-120.0)  # exponents below give denormal numbers
+_MOST = tl.constexpr(6.0)  # 2^-64 of the light gets through: opaque; more would multiply the rounding of its gradient
 _SIDE = tl.constexpr(TILE)
 _MIDDLE = tl.constexpr(CENTRE)
 

@@ -1,0 +1,74 @@
+"""The C++ core is built once, by any number of processes, and is replaced where it cannot be built."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from models.draction import rasterize_native
+from models.draction.projection import Raster
+from models.draction.rasterize_tiled import core_for, rasterize_tiled
+
+PRINT_CORE = "import torch; from models.draction.rasterize_tiled import core_for; print(core_for(torch.zeros(1)))"
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """A user who has built nothing yet; the core that others use is left as it was."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    rasterize_native._library.cache_clear()
+    yield tmp_path
+    rasterize_native._library.cache_clear()
+
+
+def test_processes_build_at_once(fresh, repo_root):
+    def core(_):
+        command = [sys.executable, "-c", PRINT_CORE]
+        return subprocess.run(command, cwd=repo_root, capture_output=True, text=True, check=True).stdout.strip()
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(core, range(3))) == ["native"] * 3
+    assert [path.suffix for path in (fresh / "skeleton-ray").iterdir()] == [".so"]
+
+
+@pytest.mark.parametrize("compiler", ["/nowhere/c++", "/bin/false"])
+def test_without_a_compiler_pytorch_composites(fresh, monkeypatch, compiler):
+    monkeypatch.setenv("CXX", compiler)
+    assert core_for(torch.zeros(1)) == "torch"
+    assert not list((fresh / "skeleton-ray").glob("*.so"))
+
+
+def test_where_the_cache_cannot_be_written_pytorch_composites(fresh, monkeypatch):
+    (fresh / "skeleton-ray").write_text("a file where the folder should be")
+    assert core_for(torch.zeros(1)) == "torch"
+
+
+def test_switched_off(monkeypatch):
+    assert core_for(torch.zeros(1)) == "native"
+    assert core_for(torch.zeros(1, dtype=torch.float64)) == "torch"
+    monkeypatch.setenv("SKELETON_NATIVE", "0")
+    assert core_for(torch.zeros(1)) == "torch"
+
+
+@pytest.mark.parametrize("opacity", [1e-3, 50.0, 1e30])
+def test_extreme_opacities(opacity):
+    """Next to nothing and a wall: no overflow, image and gradients as PyTorch's."""
+    raster = Raster(torch.tensor([40.0]), torch.tensor([12.0]), torch.tensor([9.0]), 20, 24, 0.5)
+    means = torch.tensor([[0.0, 0.0, 2.0], [0.1, 0.0, 2.5]])
+    results = []
+    for core in ("torch", "native"):
+        leaves = [means.clone(), torch.tensor([0.1, 0.2]), torch.full((2,), opacity), torch.rand(2, 3) * 0 + 0.5]
+        leaves = [x.requires_grad_() for x in leaves]
+        image = rasterize_tiled(*leaves, torch.tensor([0, 0]), raster, core)
+        results.append([image, *torch.autograd.grad(image.square().sum(), leaves)])
+    for ours, expected in zip(results[1], results[0], strict=True):
+        assert torch.isfinite(ours).all()
+        torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-3)
+
+
+def test_denormal_numbers_survive_the_library():
+    """A library built with all of -ffast-math would flush them to 0 in the whole process."""
+    assert rasterize_native.available()
+    assert float(torch.tensor(1e-40) * 0.5) > 0
