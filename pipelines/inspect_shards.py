@@ -1,24 +1,27 @@
-"""`skel inspect URI`: a shard set's metadata -> tables on the terminal, or JSON. Reads no positions, starts no Ray."""
+"""A shard set's metadata -> what it holds, as plain data; one clip -> its record and a picture. Starts no Ray.
+
+The tables of `skel inspect` are in `inspect_tables`.
+"""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
+from pipelines import stick_figure
 from pipelines.datasource import ClipStore
+from pipelines.errors import UserError
+from skeleton_io import storage
+from skeleton_io.quality import FLAG_ABOVE, flags
+from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.splits import Protocol, assign
 
-_COLUMNS = ["id", "dataset", "topology", "fps", "scale", "T", "P", "J", "C", "label", "captions"]
+_COLUMNS = ["id", "dataset", "topology", "topology_hash", "fps", "scale", "T", "P", "J", "C", "label", "captions"]
 _COLUMNS += ["subject", "view", "setup", "repetition", "quality"]
-_SHOWN_QUARANTINE = 20
+_LENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_NEAR = 5  # clips named where one is not found
 
 Row = dict[str, Any]
 
@@ -28,8 +31,11 @@ def describe(uri: str) -> dict[str, Any]:
 
     Returns:
         {"uri", "digest", "sets": {name: {clips_in, clips_out, quarantined, labelled, classes, labels {label: clips},
-        subjects, views, frames, seconds, frames_per_clip [least, median, most], persons, topology, joints, dimensions,
-        fps, scale, captions, quality {measure: mean}}}, "protocols": {name: [{name, field, train, test, left_out, hash,
+        subjects, clips_of_subject {subject: clips}, views, clips_of_topology {"name (hash)": clips}, frames, seconds,
+        frames_per_clip [least, median, most], length_quantiles [least, quarter, half, three quarters, most],
+        persons, clips_of_persons {persons: clips}, topology, joints, dimensions, fps, scale, captions, quality
+        {measure: mean}, quality_worst {measure: [value, id]}, flagged {measure: clips above its limit},
+        flagged_clips}}, "flag_above": {measure: limit}, "protocols": {name: [{name, field, train, test, left_out, hash,
         source}]}, "quarantine": [{dataset, path, place, reason, sha256}]}. Counts of protocols are of labelled clips.
 
     Raises:
@@ -43,6 +49,7 @@ def describe(uri: str) -> dict[str, Any]:
         "uri": uri,
         "digest": store.digest,
         "sets": {name: store.shards.index["sets"][name] | _set(rows[name]) for name in store.sets},
+        "flag_above": dict(FLAG_ABOVE),
         "protocols": {name: [_protocol(p, rows[name]) for p in store.protocols[name]] for name in store.sets},
         "quarantine": [asdict(item) for item in store.shards.quarantine()],
     }
@@ -52,27 +59,57 @@ def _set(rows: Sequence[Row]) -> dict[str, Any]:
     """Statistics of one set; everything is 0 or empty where all its clips are in quarantine."""
     labels = Counter(row["label"] for row in rows if row["label"] is not None)
     lengths = sorted(row["T"] for row in rows)
-    measures: dict[str, list[float]] = {}
-    for row in rows:
-        for item in row["quality"]:
-            measures.setdefault(item["name"], []).append(item["value"])
     return {
         "labelled": labels.total(),
         "classes": len(labels),
         "labels": dict(sorted(labels.items())),
         "subjects": _count(row["subject"] for row in rows),
+        "clips_of_subject": _clips_of(row["subject"] for row in rows if row["subject"] is not None),
         "views": _count(row["view"] for row in rows),
+        "clips_of_topology": _clips_of(f"{row['topology']} ({row['topology_hash']})" for row in rows),
         "frames": sum(lengths),
         "seconds": round(sum(row["T"] / row["fps"] for row in rows), 1),
         "frames_per_clip": [lengths[0], lengths[len(lengths) // 2], lengths[-1]] if lengths else [],
+        "length_quantiles": [lengths[round(q * (len(lengths) - 1))] for q in _LENGTHS] if lengths else [],
         "persons": max((row["P"] for row in rows), default=0),
+        "clips_of_persons": _clips_of(str(row["P"]) for row in rows),
         "topology": _names(row["topology"] for row in rows),
         "joints": max((row["J"] for row in rows), default=0),
         "dimensions": max((row["C"] for row in rows), default=0),
         "fps": sorted({round(row["fps"], 3) for row in rows}),
         "scale": _names(row["scale"] for row in rows),
         "captions": sum(len(row["captions"]) for row in rows),
-        "quality": {name: round(sum(found) / len(found), 5) for name, found in sorted(measures.items())},
+        **_quality(rows),
+    }
+
+
+def _quality(rows: Sequence[Row]) -> dict[str, Any]:
+    measures: dict[str, list[tuple[float, str]]] = {}
+    flagged: Counter[str] = Counter()
+    bad = 0
+    for row in rows:
+        found = {item["name"]: item["value"] for item in row["quality"]}
+        for name, value in found.items():
+            measures.setdefault(name, []).append((value, row["id"]))
+        raised = flags(found)
+        flagged.update(raised)
+        bad += bool(raised)
+    names = sorted(measures)
+    means = {name: round(sum(value for value, _ in measures[name]) / len(measures[name]), 5) for name in names}
+    worst = {name: max(measures[name], key=lambda pair: pair[0]) for name in names}
+    return {
+        "quality": means,
+        "quality_worst": {name: [round(value, 5), clip] for name, (value, clip) in worst.items()},
+        "flagged": {name: flagged[name] for name in names if name in FLAG_ABOVE},
+        "flagged_clips": bad,
+    }
+
+
+def _clips_of(values: Iterable[str]) -> dict[str, int]:
+    """Value -> clips; numbers sort as numbers."""
+    counts = Counter(values)
+    return {
+        key: counts[key] for key in sorted(counts, key=lambda v: (not v.isdigit(), int(v) if v.isdigit() else 0, v))
     }
 
 
@@ -98,65 +135,54 @@ def _protocol(protocol: Protocol, rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def show(uri: str, as_json: bool) -> None:
-    """Prints `describe(uri)`, as tables or as JSON.
+def find_clip(store: ClipStore, clip: str) -> SkeletonSequence:
+    """A clip by its key "set/id", or by its id where one set alone has it.
 
     Raises:
-        UserError: there is no finished shard set.
+        UserError: none or several; says which are near.
     """
-    found = describe(uri)
-    if as_json:
-        print(json.dumps(found, indent=1, ensure_ascii=False))
-        return
-    console = Console()
-    console.print(f"{escape(uri)}  (digest {found['digest']})", highlight=False)
-    console.print(_counts_table(found["sets"]))
-    console.print(_motion_table(found["sets"]))
-    console.print(_protocols_table(found["protocols"]))
-    bad = found["quarantine"]
-    if bad:
-        console.print(_quarantine_table(bad[:_SHOWN_QUARANTINE], len(bad)))
+    if clip in store:
+        return store.clip(clip)
+    found = [key for key in store.keys if key.partition("/")[2] == clip]
+    if len(found) == 1:
+        return store.clip(found[0])
+    if found:
+        raise UserError(f"several sets have a clip {clip!r}; say which: {', '.join(found)}")
+    near = [key for key in store.keys if clip.lower() in key.lower()][:_NEAR]
+    hint = f"; did you mean {', '.join(near)}" if near else f"; for example {', '.join(store.keys[:2])}"
+    raise UserError(f"no clip {clip!r} in {store.uri}{hint}")
 
 
-def _table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
-    for name in texts:
-        table.add_column(name, overflow="fold")
-    for name in numbers:
-        table.add_column(name, justify="right")
-    return table
+def clip_facts(clip: SkeletonSequence) -> dict[str, Any]:
+    """What the record of one clip says, without its arrays."""
+    texts = ("label", "subject", "view", "setup", "repetition", "licence", "source_transform", "scale", "image_size")
+    arrays = ("confidence", "orientations", "timestamps")
+    return {
+        "key": clip.key,
+        "topology": f"{clip.topology.name} ({clip.topology.hash})",
+        "T P J C": list(clip.positions.shape),
+        "fps": clip.fps,
+        "seconds": round(clip.duration, 3),
+        **{name: getattr(clip, name) for name in texts if getattr(clip, name) not in (None, "")},
+        "arrays": ["positions", *(name for name in arrays if getattr(clip, name) is not None)],
+        "track_ids": list(clip.track_ids),
+        "captions": list(clip.captions),
+        "segments": [asdict(segment) for segment in clip.segments],
+        "source": asdict(clip.source),
+        "quality": {name: round(value, 5) for name, value in clip.quality.items()},
+        "flags": list(flags(clip.quality)),
+        "notes": list(clip.notes),
+    }
 
 
-def _counts_table(sets: dict[str, Any]) -> Table:
-    counts = ["clips_in", "clips_out", "quarantined", "labelled", "classes", "subjects"]
-    table = _table("sets", ["set"], ["in", "out", "quarantined", "labelled", "classes", "subjects"])
-    for name, s in sets.items():
-        table.add_row(escape(name), *(str(s[key]) for key in counts))
-    return table
+def draw(clip: SkeletonSequence, out: str) -> None:
+    """Writes the clip's picture.
 
-
-def _motion_table(sets: dict[str, Any]) -> Table:
-    table = _table("motion", ["set", "topology", "scale"], ["persons", "frames", "fps", "minutes", "missing"])
-    for name, s in sets.items():
-        missing = s["quality"].get("missing_share", 0.0)
-        fps = ", ".join(f"{rate:g}" for rate in s["fps"][:3]) + (", ..." if len(s["fps"]) > 3 else "")
-        texts = [name, f"{s['topology']} {s['dimensions']}D", s["scale"]]
-        numbers = [str(s["persons"]), str(s["frames"]), fps, f"{s['seconds'] / 60:.1f}", f"{missing:.1%}"]
-        table.add_row(*map(escape, texts), *numbers)
-    return table
-
-
-def _protocols_table(protocols: dict[str, Any]) -> Table:
-    table = _table("protocols (the first of a set is its default)", ["set", "protocol", "by"], ["train", "test"])
-    for name, rules in protocols.items():
-        for rule in rules:
-            table.add_row(*map(escape, (name, rule["name"], rule["field"])), str(rule["train"]), str(rule["test"]))
-    return table
-
-
-def _quarantine_table(items: Sequence[Row], total: int) -> Table:
-    title = f"quarantine: {total}" + (f", the first {len(items)}" if total > len(items) else "")
-    table = _table(title, ["set", "file", "place", "reason"], [])
-    for item in items:
-        table.add_row(*(escape(item[key]) for key in ("dataset", "path", "place", "reason")))
-    return table
+    Raises:
+        UserError: `out` ends in neither .gif nor .png.
+    """
+    makers = {".gif": stick_figure.gif, ".png": stick_figure.sheet}
+    maker = next((maker for suffix, maker in makers.items() if out.lower().endswith(suffix)), None)
+    if maker is None:
+        raise UserError(f"--out must end in .gif (moving) or .png (sheet of frames), found {out}")
+    storage.write_atomic(out, maker(clip))

@@ -17,7 +17,7 @@ GAP_STEPS = 1.5
 FLAG_ABOVE: Mapping[str, float] = {
     "missing_share": 0.05,
     "frozen_share": 0.05,
-    "bone_variation": 0.1,
+    "bone_variation": 0.15,
     "jump_share": 0.01,
     "time_gap_share": 0.05,
 }
@@ -74,7 +74,7 @@ def _time_gaps(seq: SkeletonSequence, present: NDArray[np.bool_]) -> float:
     whole = float(times[-1] - times[0])
     if not (np.isfinite(whole) and whole > 0 and usual > 0):
         return 0.0
-    shown = present.any((1, 2))
+    shown = np.array(present.any((1, 2)))
     shown[[0, -1]] = True  # what the ends lack is measured from them
     between = np.diff(times[shown])
     lost = float(np.where(between > GAP_STEPS * usual, between - usual, 0.0).sum())

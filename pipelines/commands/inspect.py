@@ -14,11 +14,21 @@ def register(add: Add) -> None:
     inspect = add("inspect", "show what a shard set holds: counts, classes, quality, quarantine", _inspect)
     inspect.add_argument("uri", help="folder or URI of a shard set")
     inspect.add_argument("--json", action="store_true", help="machine-readable")
+    inspect.add_argument(
+        "--clip", default="", metavar="ID", help="show one clip: SET/ID, or ID where it is the only one"
+    )
+    inspect.add_argument("--out", default="", help="with --clip: draw it as a stick figure, x.gif or x.png")
 
 
 def _inspect(args: argparse.Namespace, rest: list[str]) -> None:
     if rest:
         raise UserError(f"skel inspect does not know {' '.join(rest)}; see skel inspect --help")
-    from pipelines import inspect_shards
+    if args.out and not args.clip:
+        raise UserError("--out draws a clip; say which with --clip ID")
+    from pipelines import inspect_tables
 
-    inspect_shards.show(full.absolute(args.uri), as_json=args.json)
+    if args.clip:
+        out = full.absolute(args.out) if args.out else ""
+        inspect_tables.show_clip(full.absolute(args.uri), args.clip, out, as_json=args.json)
+        return
+    inspect_tables.show(full.absolute(args.uri), as_json=args.json)

@@ -34,8 +34,8 @@ def variables(file: SourceFile) -> dict[str, NDArray[np.generic]]:
     """
     data = file.data
     if len(data) < _HEADER or data[126:128] not in (b"IM", b"MI"):
-        found = "HDF5 (v7.3)" if data[:4] == b"\x89HDF" or b"MATLAB 7.3" in data[:20] else "another header"
-        raise file.error("byte 0", "a MATLAB v5 file", found)
+        other = "HDF5 (v7.3)" if data[:4] == b"\x89HDF" or b"MATLAB 7.3" in data[:20] else "another header"
+        raise file.error("byte 0", "a MATLAB v5 file", other)
     order = "<" if data[126:128] == b"IM" else ">"
     found: dict[str, NDArray[np.generic]] = {}
     at = _HEADER

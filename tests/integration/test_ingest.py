@@ -12,7 +12,8 @@ import pytest
 from pipelines import ingest as stage
 from pipelines.errors import UserError
 from pipelines.ingest import ingest
-from pipelines.inspect_shards import describe, show
+from pipelines.inspect_shards import describe
+from pipelines.inspect_tables import show
 from skeleton_io import storage
 from skeleton_io.demo import DemoConfig, write_demo
 from skeleton_io.errors import SkeletonFormatError
