@@ -110,6 +110,11 @@ def _any_content(path: str, head: bytes) -> bool:
     return True
 
 
+def joined_groups(match: re.Match[str]) -> str:
+    """Id of a file by the groups of the pattern."""
+    return "_".join(match.groups())
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileSource:
     """A format: which files it reads and how.
@@ -124,6 +129,7 @@ class FileSource:
         sniff: (path, first bytes) -> whether the content is of this format; for detection only.
         grouped: files whose ids are equal are one item (a folder of per-frame files), read in the order of their paths.
         companions: regular expression for the files that `SourceFile.beside` is asked for; they are no items.
+        identify: the pattern's match -> the item's id.
     """
 
     name: str
@@ -134,6 +140,7 @@ class FileSource:
     sniff: Callable[[str, bytes], bool] = _any_content
     grouped: bool = False
     companions: str = ""
+    identify: Callable[[re.Match[str]], str] = joined_groups
 
     def detect(self, root: str) -> bool:
         """Whether the folder holds files of this format, by their names and first bytes."""
@@ -152,7 +159,7 @@ class FileSource:
         for path in storage.list_files(root):
             match = self._match(path)
             if match:
-                named.setdefault("_".join(match.groups()), []).append(path)
+                named.setdefault(self.identify(match), []).append(path)
         items = []
         for name, paths in named.items():
             if self.grouped:
