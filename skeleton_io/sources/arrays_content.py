@@ -131,7 +131,7 @@ def open_content(file: SourceFile, read: Read) -> Table | dict[str, Any] | list[
         return dict(variables(file))
     from skeleton_io.sources.npy_files import read_npy, read_npz
 
-    return read_npy(file, file.data) if kind == "npy" else dict(read_npz(file, file.data))
+    return read_npy(file.data, file) if kind == "npy" else dict(read_npz(file.data, file))
 
 
 def _text_table(file: SourceFile, read: Read, kind: str) -> pa.Table:

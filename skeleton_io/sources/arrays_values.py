@@ -195,10 +195,12 @@ def times(
         if fps is None:
             raise ValueError("two frames or more to take the rate from, found one")
         return fps, None
-    usual = float(np.median(np.diff(seconds)))
-    rate = fps if fps is not None else 1 / usual
-    steady = (np.abs(np.diff(seconds) * rate - 1) <= _STEADY).all()
-    return rate, None if steady else seconds
+    steps = np.diff(seconds)
+    usual = float(np.median(steps))
+    even = bool((np.abs(steps / usual - 1) <= _STEADY).all())
+    # Times are often rounded: over all frames that evens out.
+    rate = fps if fps is not None else len(steps) / float(seconds[-1]) if even else 1 / usual
+    return rate, None if (np.abs(steps * rate - 1) <= _STEADY).all() else seconds
 
 
 def kept_joints(d: ArraysDefinition) -> tuple[str, ...]:
