@@ -8,8 +8,8 @@ per second with the clock running up to 5 % fast or slow, and only the 13 joints
 have in common. Corruptions: side (left and right exchanged in all words), order (two steps exchange what they tell),
 label (another class), text (the rationale of another class's clip, under this clip's label), moved (intervals shifted
 by 40 % of the clip). Exchanging sides leaves "the left hand goes up" true where both hands go up: side, order and moved
-count only where, on the clean clip, the travel that a step now tells differs from what happens by more than `FALSE` of
-its length. How many were not counted is printed. The threshold of the score is the
+count only where, on the clean clip, the travel or turn that a step now tells differs from what happens by more than
+`FALSE` of its size. How many were not counted is printed. The threshold of the score is the
 5 % quantile of the right rationales, over all sets.
 """
 
@@ -117,17 +117,23 @@ def corrupted(kind: str, right: Rationale, other: Rationale, clip: SkeletonSeque
 
 
 def _false(old: Step, new: Step, clip: SkeletonSequence, mirrored: bool) -> bool:
-    """Whether what the changed step tells did not happen: its part travelled another way than the old step's part."""
+    """Whether what the changed step tells did not happen: its part travelled (or turned, or went back and forth)
+    another way than the old step's part."""
     told, happened = _travel(old, clip), _travel(new, clip)
-    if told is None or happened is None:
+    if told is None or happened is None or new == old:
         return False
+    if "swing" in new.motion:
+        # There and back leaves no displacement, and "left and right" is as true as "right and left".
+        return float(happened[3]) < (1 - FALSE) * float(told[3])
+    turns = "rotate" in new.motion
+    told, happened = (told[4:], happened[4:]) if turns else (told[:3], happened[:3])
     if mirrored:
-        told = told * [-1, 1, 1]
+        told = told * (-1 if turns else np.array([-1, 1, 1]))
     return float(np.linalg.norm(told - happened)) > FALSE * max(float(np.linalg.norm(told)), 0.2)
 
 
 def _travel(step: Step, clip: SkeletonSequence) -> np.ndarray | None:
-    """(3,) displacement of a step's part over its interval in the person's left, up, forward; torso lengths."""
+    """Of a step's part over its interval: displacement in the person's left, up, forward (3), path (1), turn (1)."""
     parts, _ = parts_of(step.part)
     found = re.search(r"person (\d)", step.part)
     track = person_tracks(clip, int(found[1]) - 1 if found else 0)
@@ -136,11 +142,15 @@ def _travel(step: Step, clip: SkeletonSequence) -> np.ndarray | None:
         return None
     first, last = (min(max(round(t * clip.fps), 0), clip.frames - 1) for t in (step.start, step.end))
     change = place[last] - place[first]
-    return track.direction(parts[0], change, (first + last) // 2)[:3] if track.view == "space" else change
+    way = track.direction(parts[0], change, (first + last) // 2)[:3] if track.view == "space" else change
+    path = np.linalg.norm(np.diff(place[first : last + 1], axis=0), axis=-1).sum()
+    return np.array([*way, path, track.heading[last] - track.heading[first]])
 
 
 def scores(store: ClipStore, keys: list[str], seed: int) -> list[dict[str, Any]]:
     """One row per (clip, right or kind of wrong): score and whether the label differs."""
+    # Too short to be told anything about.
+    keys = [key for key in keys if store.clip(key).duration > 0.5]
     teacher, labels, rng = KinematicTeacher(), store.labels(), np.random.default_rng(seed)
     told = {key: teacher.explain(TeacherRequest(sequence=store.clip(key), label=labels[key])) for key in keys}
     rows = []

@@ -71,11 +71,20 @@ class Grounding:
 
     @property
     def score(self) -> float:
-        """One number for ranking, -1 to 1: mean value, lowered by the worst claims."""
-        values = sorted([*self.checked, *[-1.0] * self.disordered])
-        if not values:
-            return 0.0
-        return 0.5 * float(np.mean(values)) + 0.5 * float(np.mean(values[: max(1, len(values) // 3)]))
+        """One number for ranking, 1 to -1: how far the two worst claims fall short. A rationale is as good as its
+        worst statements; what lasts a few frames only, or says only which part moves most, weighs less."""
+        lacks = [_weight(c) * (1 - v) for c, v in zip(self.claims, self.values, strict=True) if v is not None]
+        worst = sorted([*lacks, *[2.0] * self.disordered, 0.0, 0.0])[-2:]
+        return 1 - (2 * worst[1] + worst[0]) / 3
+
+
+def _weight(claim: Claim) -> float:
+    """How much a claim tells, 0.25 to 1."""
+    if claim.kind == "most":
+        return 0.35
+    if claim.start is None or claim.end is None:
+        return 1.0
+    return min(1.0, max(0.25, (claim.end - claim.start) / 0.3))
 
 
 @dataclass(frozen=True)
@@ -331,14 +340,17 @@ def _meets(claim: Claim, scene: _Scene, persons: list[int]) -> float | None:
     return float(np.clip((0.75 - min(gaps)) * 4, -0.6, 1)) if gaps else None
 
 
-def _at_head(claim: Claim, scene: _Scene, persons: list[int]) -> float:
-    first, last = (t / scene.fps for t in scene.span(claim))
-    sides = {part.split("_")[0] for part in claim.parts}
-    for contact in scene.facts.contacts:
-        if contact.kind == "hand and head" and contact.persons[0] in persons and contact.side in sides:
-            near = contact.start <= last + 0.3 and contact.end >= first - 0.3
-            return 1.0 if near else -0.5
-    return -0.6
+def _at_head(claim: Claim, scene: _Scene, persons: list[int]) -> float | None:
+    """A hand is close to the head at some moment of the interval."""
+    first, last = scene.span(claim)
+    gaps = []
+    for person in persons:
+        head = scene.tracks[person].joint("nose", "head", "head_top")
+        for side in {part.split("_")[0] for part in claim.parts}:
+            hand = scene.tracks[person].joint(*_HAND[side])
+            if head is not None and hand is not None:
+                gaps.append(float(np.linalg.norm(hand - head, axis=-1)[first : last + 1].min()))
+    return float(np.clip((0.95 - min(gaps)) * 4, -0.6, 1)) if gaps else None
 
 
 def _path(place: Array) -> float:

@@ -30,7 +30,7 @@ from pipelines.selection import select
 from pipelines.teachers import openai_batch, table, vllm
 from pipelines.teachers.limits import Limits
 from pipelines.teachers.prompt_files import prompt_sha
-from pipelines.verdicts import judged
+from pipelines.verdicts import VERDICTS_VERSION, judged
 from skeleton_io import storage
 
 DRAWING_VERSION = 1
@@ -196,7 +196,7 @@ def _finish(cfg: FullConfig, shards_uri: str, out: str, asked: list[Question], n
     wanted = [line for line in mine if line["purpose"] == "explain"]
     if asked and all(line["status"] == "failed" for line in wanted):
         raise StageFailed(f"rationales: none of {len(wanted)} clips got one, for example {_example(dead[0])}")
-    rows = judged(cfg, ClipStore(shards_uri), mine)
+    rows = judged(cfg, shards_uri, mine)
     _write_table(storage.join(out, "answers.parquet"), rows)
     _write_table(storage.join(out, "dead_letters.parquet"), [_letter(line) for line in dead])
     accepted = [row for row in rows if row["accepted"]]
@@ -262,7 +262,7 @@ def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Asks the teacher about the training clips of the run."""
     asked = questions(cfg, ClipStore(paths.shards))
     again = cfg.rationales.retry_failed and manifest.read_manifest(paths.rationales) is not None
-    key = digest("rationales", [row["key"] for row in asked], cfg.rationales.accept)
+    key = digest("rationales", [row["key"] for row in asked], cfg.rationales.accept, VERDICTS_VERSION)
     if again:
         storage.remove(storage.join(paths.rationales, "manifest.json"))
     return manifest.run_stage(

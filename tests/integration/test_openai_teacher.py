@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import rationale_costs, rationales
-from pipelines.config import ApiTeacherConfig, FullConfig, RationalesConfig
+from pipelines.config import AcceptConfig, ApiTeacherConfig, FullConfig, RationalesConfig
 from pipelines.errors import StageFailed, UserError
 from pipelines.ingest import ingest
 from pipelines.ledger import Ledger
@@ -53,9 +53,10 @@ def config(server, **changes: object) -> FullConfig:
     )
     asked = {name: changes.pop(name) for name in ("blind_samples", "retry_failed") if name in changes}
     api = replace(api, **changes)
-    return replace(
-        FullConfig(), rationales=RationalesConfig(teacher="openai_api", api=api, frames=2, image_size=32, **asked)
-    )
+    # The server's words fit no clip: only the label decides here.
+    accept = AcceptConfig(min_grounding=0.0, max_contradicted=99)
+    asked |= {"api": api, "accept": accept, "frames": 2, "image_size": 32}
+    return replace(FullConfig(), rationales=RationalesConfig(teacher="openai_api", **asked))
 
 
 def batched(cfg: FullConfig, **changes: object) -> FullConfig:
@@ -109,6 +110,17 @@ def test_wrong_labels_are_answered_and_not_accepted(paths: RunPaths, teacher_ser
     summary = rationales.run(config(teacher_server), paths)
     assert 0 < summary["accepted"] < summary["answered"] == summary["wanted"]
     assert summary["rejected"]["label_equal"] == summary["answered"] - summary["accepted"]
+
+
+def test_words_that_the_motion_does_not_bear_out_are_not_accepted(paths: RunPaths, teacher_server) -> None:
+    cfg = config(teacher_server)
+    strict = replace(cfg, rationales=replace(cfg.rationales, accept=AcceptConfig()))
+    rationales.run(cfg, paths)
+    requests = teacher_server.control()["requests"]
+    summary = rationales.run(strict, paths)
+    assert summary["accepted"] < summary["answered"] == summary["kept"]
+    assert set(summary["rejected"]) <= {"min_grounding", "max_contradicted"}
+    assert teacher_server.control()["requests"] == requests
 
 
 def test_a_server_without_schemas_is_asked_in_words(paths: RunPaths, teacher_server) -> None:
