@@ -1,4 +1,4 @@
-"""Euler angles -> rotation matrices -> quaternions, vectorised numpy. Column vectors, right-handed, radians."""
+"""Euler angles, rotation vectors, quaternions -> rotation matrices -> quaternions. Columns, right-handed, radians."""
 
 from __future__ import annotations
 
@@ -34,6 +34,31 @@ def euler_matrices(order: str, angles: NDArray[np.float64]) -> NDArray[np.float6
     for place, axis in enumerate(order):
         found = found @ axis_matrices(axis, angles[..., place])
     return found
+
+
+def matrices_of_quaternions(turns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., 4) quaternions wxyz of any length but 0 -> (..., 3, 3).
+
+    Raises:
+        ValueError: a quaternion of length 0, or none at all (NaN, infinity).
+    """
+    length = np.linalg.norm(turns, axis=-1, keepdims=True)
+    if not (np.isfinite(length) & (length > 1e-12)).all():
+        raise ValueError("a quaternion is 0, NaN or infinite")
+    w, x, y, z = np.moveaxis(turns / length, -1, 0)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return np.stack([np.stack(row, -1) for row in rows], -2)
+
+
+def vector_matrices(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotation vectors (axis times angle), (..., 3) -> (..., 3, 3), through half-angle quaternions."""
+    half = np.linalg.norm(vectors, axis=-1, keepdims=True) / 2
+    # sin(a / 2) / a, whose limit at 0 is 1 / 2; np.sinc(t) = sin(pi t) / (pi t).
+    return matrices_of_quaternions(np.concatenate([np.cos(half), np.sinc(half / np.pi) / 2 * vectors], -1))
 
 
 def quaternions(matrices: NDArray[np.float64]) -> NDArray[np.float64]:

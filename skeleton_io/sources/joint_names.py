@@ -15,7 +15,7 @@ from skeleton_io.topology import joint_meaning
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
 _IGNORED = {"mixamorig", "bip", "biped", "character", "joint", "jnt", "def", "bone", "skel"}
-_TRUNK = {"spine", "abdomen", "lowerback", "torso", "waist", "midspine", "lowerspine"}
+_TRUNK = {"spine", "abdomen", "lowerback", "torso", "waist", "ab", "abs", "stomach", "midspine", "lowerspine"}
 _CENTRE = {
     "root": "root",
     "reference": "root",
@@ -47,6 +47,26 @@ _LIMBS = {
     "hand_tip": ("handtip",),
 }
 _SIDED = {style: part for part, styles in _LIMBS.items() for style in styles}
+_ACCLAIM = {
+    "root": "pelvis",
+    "lowerback": "spine",
+    "upperback": "spine2",
+    "thorax": "spine3",
+    "lowerneck": "neck",
+    "upperneck": "head",
+    "head": "head_top",
+    "hipjoint": "hip",
+    "femur": "knee",
+    "tibia": "ankle",
+    "foot": "foot",
+    "toes": "toes",
+    "clavicle": "shoulder",
+    "humerus": "elbow",
+    "radius": "wrist",
+    "wrist": "hand",
+    "fingers": "hand_tip",
+    "thumb": "thumb",
+}
 _FINGER = re.compile(r"(?:hand)?(thumb|index|middle|ring|pinky|little)(?:finger)?(\d)")
 
 
@@ -72,6 +92,29 @@ def anatomical(names: Sequence[str]) -> list[str]:
             # An own name must not say something else in the vocabulary.
             if joint_meaning(meant).limb != "other":
                 meant += "_other"
+        base, number = meant, 2
+        while meant in found:
+            meant, number = f"{base}_{number}", number + 1
+        found.append(meant)
+    return found
+
+
+def bone_ends(names: Sequence[str]) -> list[str]:
+    """Names of the joints at the ENDS of an Acclaim (ASF) skeleton's bones, unique: lfemur ends at the left knee.
+
+    A bone that the table does not know gives its own name with "_end", limb "other".
+    """
+    found: list[str] = []
+    for name in names:
+        word = name.lower()
+        side = {"l": "left_", "r": "right_"}.get(word[:1], "")
+        if word in _ACCLAIM:
+            meant = _ACCLAIM[word]
+        elif side and word[1:] in _ACCLAIM:
+            meant = side + _ACCLAIM[word[1:]]
+        else:
+            bare = word[1:] if side and word[1:] in ("hand", "arm") else ""
+            meant = (side + bare if bare else re.sub(r"\W+", "_", word)) + "_end"
         base, number = meant, 2
         while meant in found:
             meant, number = f"{base}_{number}", number + 1
