@@ -1,0 +1,37 @@
+"""`skel export`."""
+
+from __future__ import annotations
+
+import argparse
+
+from pipelines import full
+from pipelines.commands.base import Add
+from pipelines.errors import UserError
+
+FORMATS = ("pyskl", "humanml3d", "npz", "bvh", "parquet")
+"""Keys of `skeleton_io.export.EXPORTERS`, which --help does not load."""
+
+
+def register(add: Add) -> None:
+    """Adds `export`."""
+    export = add("export", "write the clips of a shard set in a format of other tools", _export)
+    export.add_argument("uri", help="folder or URI of a shard set")
+    export.add_argument("--to", required=True, choices=FORMATS, help="format to write")
+    export.add_argument("--out", required=True, help="folder or URI to write to")
+    export.add_argument("--sets", nargs="+", default=[], metavar="SET", help="only these sets")
+    export.add_argument("--clips", nargs="+", default=[], metavar="SET/ID", help="only these clips; * and ? match")
+    export.add_argument(
+        "--fill-gaps",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="put joints that are missing for no longer on a straight line (nothing is filled without it)",
+    )
+
+
+def _export(args: argparse.Namespace, rest: list[str]) -> None:
+    if rest:
+        raise UserError(f"skel export does not know {' '.join(rest)}; see skel export --help")
+    from pipelines import export
+
+    export.export(full.absolute(args.uri), args.to, full.absolute(args.out), args.sets, args.clips, args.fill_gaps)
