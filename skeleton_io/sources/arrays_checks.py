@@ -70,7 +70,10 @@ def _joints(d: ArraysDefinition) -> Iterator[Problem]:
         kept = [name for name in d.joints if name != "_"]
         if sorted(kept) != sorted(names):
             odd = sorted(set(kept) ^ set(names)) or [name for name in kept if kept.count(name) > 1]
-            yield "joints", (f"each joint of the topology once ({len(names)}), and _", f"differs in {', '.join(odd)}"[:200])
+            yield (
+                "joints",
+                (f"each joint of the topology once ({len(names)}), and _", f"differs in {', '.join(odd)}"[:200]),
+            )
     if d.columns is not None and d.columns.names and len(d.columns.names) != len(d.joints or names):
         yield "columns.names", (f"{len(d.joints or names)} names", str(len(d.columns.names)))
 

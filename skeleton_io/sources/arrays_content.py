@@ -91,9 +91,7 @@ class Table:
             try:
                 float(value) if value is not None else None
             except (TypeError, ValueError):
-                raise self.file.error(
-                    f"row {row}, column {self.names[place]}", "a number", repr(value)[:40]
-                ) from None
+                raise self.file.error(f"row {row}, column {self.names[place]}", "a number", repr(value)[:40]) from None
         raise self.file.error(f"column {self.names[place]}", "numbers", "text")
 
 

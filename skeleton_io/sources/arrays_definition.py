@@ -255,6 +255,13 @@ class ArraysDefinition:
         return json.dumps(asdict(self), sort_keys=True)
 
     @property
+    def froms(self) -> list[From]:
+        """Every `From` of the definition."""
+        found = [self.label, self.subject, self.view, self.setup, self.repetition, *self.captions]
+        found += [] if isinstance(self.fps, float) else [self.fps]
+        return [source for source in found if source is not None]
+
+    @property
     def skeleton(self) -> Topology:
         """The topology of the record.
 
@@ -320,7 +327,7 @@ def load(uri: str) -> ArraysDefinition:
     if len(data) > _MOST_BYTES:
         raise SkeletonFormatError(uri, "whole file", "a definition", f"{len(data)} bytes")
     try:
-        content = yaml.load(data, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        content = yaml.load(data, Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise SkeletonFormatError(uri, "whole file", "YAML", " ".join(str(error).split())[:300]) from None
     if not isinstance(content, dict):

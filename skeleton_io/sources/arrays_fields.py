@@ -120,7 +120,15 @@ def filled(clip: Clip, template: str) -> str:
 
 def companions(d: ArraysDefinition) -> str:
     """Regular expression for all side files that the definition names; empty where it names none."""
-    texts = [d.label, d.subject, d.view, d.setup, d.repetition, *d.captions, None if isinstance(d.fps, float) else d.fps]
+    texts = [
+        d.label,
+        d.subject,
+        d.view,
+        d.setup,
+        d.repetition,
+        *d.captions,
+        None if isinstance(d.fps, float) else d.fps,
+    ]
     named = {source.file for source in texts if source is not None and source.file}
     named |= {d.segments.file} if d.segments is not None and d.segments.file else set()
     patterns = []

@@ -78,7 +78,15 @@ def _by_position(d: ArraysDefinition, table: Table) -> list[int]:
 
 
 def _other_columns(d: ArraysDefinition) -> list[int | str]:
-    texts = [d.label, d.subject, d.view, d.setup, d.repetition, *d.captions, None if isinstance(d.fps, float) else d.fps]
+    texts = [
+        d.label,
+        d.subject,
+        d.view,
+        d.setup,
+        d.repetition,
+        *d.captions,
+        None if isinstance(d.fps, float) else d.fps,
+    ]
     found = [text.column for text in texts if text is not None]
     found += [part.column for part in (d.time, d.clips, d.segments) if part is not None]
     if d.rows is not None:

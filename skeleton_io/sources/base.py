@@ -1,19 +1,33 @@
 """The table of formats and what a set's folder brings along. A new format is one file and one line here.
 
 `NAME=PATH` of the command line means: NAME is a source of the table, and names the set. `NAME:FORMAT=PATH` gives the
-set a name of its own. What all formats share is in `files`.
+set a name of its own; FORMAT may be the YAML of an `arrays` definition. What all formats share is in `files`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Protocol
 
+from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sequence import SkeletonSequence
-from skeleton_io.sources import bandai_namco_1, bvh, coco17, msr_action3d, ntu, nw_ucla, sbu, utd_mhad
-from skeleton_io.sources.files import Found, Item
+from skeleton_io.sources import (
+    asf_amc,
+    bandai_namco_1,
+    bvh,
+    coco17,
+    detection,
+    msr_action3d,
+    ntu,
+    nw_ucla,
+    sbu,
+    utd_mhad,
+)
+from skeleton_io.sources.detection import Candidate
+from skeleton_io.sources.files import FileSource, Found, Item
 from skeleton_io.sources.side_files import read_side
 from skeleton_io.splits import Protocol as SplitProtocol
 from skeleton_io.splits import protocols_of
@@ -64,30 +78,82 @@ SOURCES: dict[str, Source] = {
         bandai_namco_1.SOURCE,
         ntu.SOURCE,
         bvh.SOURCE,
+        asf_amc.SOURCE,
         coco17.SOURCE,
     )
 }
 
 
-def resolve(name: str) -> tuple[str, Source]:
-    """NAME or NAME:FORMAT -> (name of the set, its source).
+def split_name(spec: str) -> tuple[str, str]:
+    """NAME, NAME:FORMAT, my.yaml or NAME:my.yaml -> (name, format or definition); the second may be empty.
 
     Raises:
-        ValueError: unknown format, or a name with other characters than letters, digits, "_", "-" and ".".
+        ValueError: a name with other characters than letters, digits, "_", "-" and ".".
     """
-    dataset, _, format_name = name.partition(":")
-    format_name = format_name or dataset
-    if format_name not in SOURCES:
-        hint = "" if ":" in name else f"; for a set of your own write {name}:FORMAT"
-        raise ValueError(f"no format {format_name!r}; there is {', '.join(SOURCES)}{hint}")
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", dataset, re.ASCII):
+    match = re.fullmatch(r"([A-Za-z0-9][\w.-]*):(?!//)(.+)", spec, re.ASCII | re.DOTALL)
+    dataset, format_name = match.groups() if match else ("", spec) if _is_definition(spec) else (spec, "")
+    if dataset and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", dataset, re.ASCII):
         raise ValueError(f"{dataset!r} cannot name a set: use letters, digits, '_', '-' and '.'")
-    return dataset, SOURCES[format_name]
+    return dataset, format_name
+
+
+def _is_definition(text: str) -> bool:
+    return text.endswith((".yaml", ".yml"))
+
+
+def resolve(name: str) -> tuple[str, Source]:
+    """NAME, NAME:FORMAT, my.yaml or NAME:my.yaml -> (name of the set, its source).
+
+    Raises:
+        ValueError: unknown format, a definition that cannot be read, or a name that cannot be one.
+    """
+    dataset, format_name = split_name(name)
+    if _is_definition(format_name):
+        # Imported here: only this needs YAML and pydantic.
+        from skeleton_io.sources import arrays
+        from skeleton_io.sources.arrays_definition import load
+
+        if not storage.exists(format_name):
+            raise ValueError(f"no definition at {format_name}")
+        definition = load(format_name)
+        return split_name(dataset or definition.name)[0], arrays.source_from(definition)
+    wanted = format_name or dataset
+    if wanted not in SOURCES:
+        hint = "" if format_name else f"; for a set of your own write {dataset}:FORMAT or {dataset}:DEFINITION.yaml"
+        raise ValueError(f"no format {wanted!r}; there is {', '.join(SOURCES)}{hint}")
+    return dataset, SOURCES[wanted]
+
+
+def reference(source: Source) -> str:
+    """Text that `open_source` turns into the source again in another process: its name, or its whole definition."""
+    return str(getattr(getattr(source, "parse", None), "definition", source.name))
+
+
+@lru_cache(maxsize=32)
+def open_source(reference: str) -> Source:
+    """Inverse of `reference`.
+
+    Raises:
+        KeyError: no such format.
+        SkeletonFormatError: no such definition.
+    """
+    if not reference.startswith("{"):
+        return SOURCES[reference]
+    from skeleton_io.sources import arrays
+    from skeleton_io.sources.arrays_definition import from_json
+
+    return arrays.source_from(from_json(reference))
+
+
+def candidates(root: str) -> list[Candidate]:
+    """Formats of the table that read files of the folder, the likeliest first."""
+    return detection.candidates(root, [source for source in SOURCES.values() if isinstance(source, FileSource)])
 
 
 def detect_source(root: str) -> Source | None:
-    """The first source of the table that finds files of its own in the folder."""
-    return next((source for source in SOURCES.values() if source.detect(root)), None)
+    """The likeliest format of a folder's files; None where no format reads one."""
+    found = candidates(root)
+    return found[0].source if found else None
 
 
 def side_protocols(root: str) -> tuple[SplitProtocol, ...]:

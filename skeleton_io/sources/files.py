@@ -148,6 +148,10 @@ class FileSource:
         looked = zip(range(_SNIFFED), found, strict=False)
         return any(self.sniff(path, storage.read_head(storage.join(root, path), HEAD_BYTES)) for _, path in looked)
 
+    def fits(self, path: str) -> bool:
+        """Whether a path within the set's folder is one of this format's, by its name alone."""
+        return self._match(path) is not None
+
     def list_items(self, root: str) -> list[Item]:
         """Files of this format below a folder or URI, sorted by id.
 
