@@ -11,17 +11,20 @@ from typing import Any, ClassVar, Literal
 Strict = {"extra": "forbid"}  # pydantic accepts unknown keys silently without it
 
 MLLMFamily = Literal["internvl", "qwen2_5_vl", "qwen3_vl"]
+RendererKind = Literal["draction", "stick", "heatmap", "velocity"]
 Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RendererConfig:
-    """DrAction, the differentiable renderer (arXiv 2603.18003, section 3)."""
+    """DrAction, the differentiable renderer (arXiv 2603.18003, section 3), and the fixed ones. See docs/renderer.md."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = Strict
 
+    kind: RendererKind = "draction"
+    """draction learns. Fixed baselines: stick figure, joint heatmaps, 3D + velocity colours (the paper's)."""
     frames: int = 12
-    """Frames F drawn per clip: one from each of F equal segments. Searched in 8-24."""
+    """Images F of a clip that the MLLM sees: one from each of F equal segments, or shared by `views`. Searched in 8-24."""
     image_size: int = 448
     """Side of the square image, pixels. Must be what the MLLM's vision encoder takes."""
     samples_per_bone: int = 10
@@ -42,20 +45,70 @@ class RendererConfig:
     """fit: frames the clip with true left and right. identity: the authors' mirrored camera at the origin."""
     view: Literal["front", "sensor"] = "front"
     """Where the framing camera stands: before the person (across the line between two persons), or at the sensor."""
+    views: tuple[float, ...] = (0.0,)
+    """Turns of the framing camera about the vertical, degrees. V views share the F images: F/V moments in time, all of
+    them from the first view, then all from the second; F must be a multiple of V."""
+    learn_camera: bool = False
+    """Learn a turn, a tilt and a distance for each view, added to the framing camera; they start at nothing."""
     blur_px: float = 0.3
     """Standard deviation of the screen-space blur, pixels: keeps thin limbs whole in small images. 0 = authors'."""
     velocity_stride_s: float = 4 / 30
     """Time over which the velocity input is taken, seconds (4 frames at 30 fps in the paper)."""
+    depth_mix: bool = True
+    """Mix the learned colour with colour by depth; the share is learned."""
     depth_mix_init: float = -0.5
     """Start of the logit that mixes learned colour with depth colour."""
     nfm: bool = True
     """Neural feature modulator: colour and opacity depend on position and velocity."""
     nfm_width: int = 64
-    """Hidden width of the modulator."""
+    """Hidden width of the modulator. Searched in 32-128."""
+    gru: bool = False
+    """Recurrent modulator: colour and opacity also depend on the earlier drawn frames."""
+    gru_width: int = 16
+    """Width of its state."""
     feature_dim: int = 3
-    """Width of a Gaussian's appearance feature."""
+    """Width of a Gaussian's appearance feature, at least 3."""
+    heatmap_sigma: float = 0.02
+    """Standard deviation of a joint in `kind: heatmap`, as a share of the image's side."""
     rasterizer: Literal["tiled", "reference"] = "tiled"
     """tiled: work proportional to the pixels touched. reference: every pixel for every Gaussian, the oracle."""
+
+    @property
+    def moments(self) -> int:
+        """Moments in time that are drawn, each from every view."""
+        return self.frames // len(self.views)
+
+    def check(self) -> None:
+        """Values and combinations that make no picture.
+
+        Raises:
+            ValueError: names the field, what it needs and what was found.
+        """
+        fixed_view = tuple(self.views) == (0.0,) and not self.learn_camera
+        needs = (
+            ("frames", "at least 1", self.frames >= 1),
+            ("image_size", "at least 1", self.image_size >= 1),
+            ("samples_per_bone", "at least 0", self.samples_per_bone >= 0),
+            ("joint_radius", "above 0", self.joint_radius > 0),
+            ("bone_radius", "above 0", self.bone_radius > 0),
+            ("radius_exponent", "at least 0", self.radius_exponent >= 0),
+            ("fov_deg", "between 1 and 170", 1 <= self.fov_deg <= 170),
+            ("distance", "above 0", self.distance > 0),
+            ("margin", "in [0, 0.5)", 0 <= self.margin < 0.5),
+            ("blur_px", "at least 0", self.blur_px >= 0),
+            ("velocity_stride_s", "above 0", self.velocity_stride_s > 0),
+            ("nfm_width", "at least 1", self.nfm_width >= 1),
+            ("gru_width", "at least 1", self.gru_width >= 1),
+            ("feature_dim", "at least 3", self.feature_dim >= 3),
+            ("heatmap_sigma", "above 0", self.heatmap_sigma > 0),
+            ("views", "at least one angle", len(self.views) > 0),
+            ("views", "a number that divides frames", not self.views or self.frames % len(self.views) == 0),
+            ("camera", "fit, where there are views or a learned camera", self.camera == "fit" or fixed_view),
+            ("learn_camera", "kind draction", self.kind == "draction" or not self.learn_camera),
+        )
+        for name, expected, fine in needs:
+            if not fine:
+                raise ValueError(f"renderer.{name}: expected {expected}, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +154,7 @@ class SparsifyConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = Strict
 
     enabled: bool = False
-    """Off: every block of every frame is encoded."""
+    """Drop them. Off: every block of every frame is encoded."""
     threshold: float = 1 / 255
     """A block (the patches of one visual token) is kept if any channel of any pixel is above this, frames in [0, 1].
     The default is the smallest step of an 8-bit image; below 0 keeps every block."""
