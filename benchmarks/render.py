@@ -1,186 +1,239 @@
-"""Ratios of the tiled rasteriser to the exact one and to a Python loop over Gaussians; the cost of a training batch.
+"""The rasterisers against a Python loop over Gaussians, against the floor, and how their time grows.
 
     python benchmarks/render.py --out benchmarks/results/render.md
 
-Every case runs in a process of its own, so that peak memory is its own, on one thread; the figure is the least CPU time
-of several runs after a warm-up, since other work may share the machine. Compare ratios, not milliseconds, between
-machines.
+One clip: 12 frames, 448 x 448, 265 Gaussians of 20 mm at 2.5 m. Every case runs in a process of its own, so that peak
+memory is its own. Ratios are of CPU time on one thread, since other work may share the machine; wall-clock times on
+two threads stand beside them. The fast cores' figures are medians of nine runs, the loop's are one clip's after a
+warm-up.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
-import platform
-import resource
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from baselines.per_gaussian import rasterize_per_gaussian  # noqa: E402
+import render_cuda  # noqa: E402
+import render_mllm  # noqa: E402
+from render_scene import LEAVES, measure, scene  # noqa: E402
 
-from models.config import RendererConfig  # noqa: E402
-from models.draction.camera import fit_camera  # noqa: E402
-from models.draction.frames import velocity  # noqa: E402
-from models.draction.projection import Raster  # noqa: E402
-from models.draction.rasterize import rasterize  # noqa: E402
-from models.draction.rasterize_tiled import rasterize_tiled  # noqa: E402
-from models.draction.renderer import ClipInput, Renderer  # noqa: E402
-from models.draction.template import SkeletonSpec  # noqa: E402
-from skeleton_io.topologies import NTU25  # noqa: E402
+from models.draction.projection import Raster, project  # noqa: E402
+from models.draction.tiles import TILE, Tiles, bin_gaussians  # noqa: E402
 
-METHODS = {"loop": rasterize_per_gaussian, "exact": rasterize, "tiled": rasterize_tiled}
-# (name, method, pixels, frames, with backward, runs). The slow ones draw fewer frames; times are given per frame.
-CASES = (
-    ("448 px, 265 Gaussians", "loop", 448, 1, False, 2),
-    ("448 px, 265 Gaussians", "exact", 448, 1, False, 2),
-    ("448 px, 265 Gaussians", "tiled", 448, 12, False, 5),
-    ("448 px, 265 Gaussians", "loop", 448, 1, True, 1),
-    ("448 px, 265 Gaussians", "exact", 448, 1, True, 1),
-    ("448 px, 265 Gaussians", "tiled", 448, 12, True, 5),
-    ("96 px, 265 Gaussians", "loop", 96, 1, True, 2),
-    ("96 px, 265 Gaussians", "exact", 96, 1, True, 2),
-    ("96 px, 265 Gaussians", "tiled", 96, 64, True, 10),
-)
+FAST = ("tiled, C++", "tiled, PyTorch")
+STATED = {"forward": 3.6, "backward": 1.0, "gib": 4.7}  # the authors' renderer, one frame, on such a machine
+FLOOR_EXPONENTIALS = 2_400_000
+STANDARD: dict[str, int] = {"size": 448, "frames": 12, "persons": 1, "clips": 1, "samples": 10}
+GROWTH = {
+    "size": (112, 224, 336, 448, 896),
+    "frames": (6, 12, 24, 48),
+    "samples": (4, 10, 24, 48),
+    "persons": (1, 2, 3, 6),
+    "clips": (1, 2, 4, 8),
+}
 
 
-def waving_body(frames: int, seed: int) -> np.ndarray:
-    """(T, 1, 25, 3): a body of human proportions whose arms and legs swing."""
-    rng = np.random.default_rng(seed)
-    height = {"torso": 1.2, "head": 1.65, "arm": 1.2, "hand": 0.85, "leg": 0.5, "foot": 0.05, "other": 1.0}
-    side = {"left": -0.25, "right": 0.25, "centre": 0.0}
-    pose = np.array(
-        [(side[m.side], height[m.limb] - 0.4 * m.order * (m.limb in ("arm", "leg")), 0) for m in NTU25.meanings]
-    )
-    pose[[0, 1, 2, 20], 1] = 1.0, 1.25, 1.5, 1.4
-    time_s = np.linspace(0, 2 * np.pi, frames)[:, None, None]
-    swing = rng.normal(0, 0.12, (25, 3)) * np.sin(time_s + rng.uniform(0, 3, (25, 1)))
-    return (pose + swing + [0, 0, 3])[:, None].astype(np.float32)
+def loop_case(threads: int, keep: Path) -> dict[str, Any]:
+    """The loop over one clip, frame by frame: times and memory of one frame and of all; its result into `keep`."""
+    torch.set_num_threads(threads)
+    whole = scene()
+    first = whole.frame(0)
+    result: dict[str, Any] = {"frame": measure(lambda: first.step("loop"), 1)}
+    result["frame forward"] = measure(lambda: first.draw("loop"), 1)
+    frames, images, gradients = [whole.frame(i) for i in range(12)], [], []
 
+    def clip() -> None:
+        for one in frames:
+            image, found = one.step("loop")
+            images.append(image)
+            gradients.append(found)
 
-def clips(count: int, cfg: RendererConfig) -> list[ClipInput]:
-    """Clips of one person, ready to draw."""
-    side, limb, order = zip(*NTU25.meanings, strict=True)
-    spec = SkeletonSpec(NTU25.name, NTU25.joints, NTU25.bones, side, limb, order)
-    result = []
-    for seed in range(count):
-        body = waving_body(cfg.frames, seed)
-        moved = torch.from_numpy(velocity(body, 30.0, cfg.velocity_stride_s))
-        world = torch.from_numpy(body)
-        result.append(ClipInput(spec, world, moved, fit_camera(world, spec, cfg)))
+    def forward() -> None:
+        with torch.no_grad():
+            for one in frames:
+                one.draw("loop")
+
+    result["step"], result["forward"] = _once(clip), _once(forward)
+    by_leaf = list(zip(*gradients, strict=True))
+    pose = [torch.stack(x).sum(0) for x in by_leaf[4:6]]
+    joined = [*(torch.cat(x) for x in by_leaf[:4]), *pose, *(torch.cat(x) for x in by_leaf[6:])]
+    save(keep, torch.cat(images), joined)
     return result
 
 
-def best(action: Callable[[], None], runs: int) -> float:
-    """Least CPU time in seconds over `runs`, after one warm-up."""
+def _once(action: Any) -> dict[str, float]:
+    """Times of a single run, for what was warmed up already."""
+    import time
+
+    started = time.process_time(), time.perf_counter()
     action()
-    times = []
-    for _ in range(runs):
-        start = time.process_time()
-        action()
-        times.append(time.process_time() - start)
-    return min(times)
+    return {"cpu": time.process_time() - started[0], "wall": time.perf_counter() - started[1]}
 
 
-def peak_mib() -> float:
-    """Largest resident size of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def rasterise_case(method: str, pixels: int, frames: int, backward: bool, runs: int) -> tuple[float, float]:
-    """(milliseconds for each frame, MiB above what the process held before) of one rasteriser on flat Gaussians."""
-    flat = _flat_scene(pixels, frames)
-    before = peak_mib()
-
-    def action() -> None:
-        leaves = [x.requires_grad_(backward) for x in (y.detach() for y in flat[0])]
-        image = METHODS[method](*leaves, *flat[1:])
-        if backward:
-            image.backward(torch.ones_like(image))
-
-    return best(action, runs) * 1e3 / frames, peak_mib() - before
-
-
-def _flat_scene(pixels: int, frames: int) -> tuple[list[Tensor], Tensor, Raster]:
-    """What `Renderer` hands to its rasteriser for one clip."""
-    cfg = RendererConfig(frames=frames, image_size=pixels, samples_per_bone=10)
-    renderer = Renderer(cfg)
-    clip = clips(1, cfg)[0]
+def fast_case(method: str, threads: int, keep: Path | None, **sizes: int) -> dict[str, Any]:
+    """A fast core over whole clips: forward, step, memory; the standard clip's result into `keep`."""
+    torch.set_num_threads(threads)
+    whole = scene(**(STANDARD | sizes))
+    result: dict[str, Any] = {"step": measure(lambda: whole.step(method), 9)}
     with torch.no_grad():
-        body = renderer._body([0], [clip], clip.positions.device)
-        rgb, opacity = renderer.paint(body)
-    camera = clip.camera
-    raster = Raster(
-        *torch.tensor([[camera.focal_px, camera.cx, camera.cy]] * frames).unbind(1), pixels, pixels, cfg.blur_px
+        result["forward"] = measure(lambda: whole.draw(method), 9)
+    result["pairs"] = len(lists_of(whole).gaussian) * TILE * TILE
+    if keep is not None:
+        image, found = whole.step(method)
+        save(keep, image, found)
+    return result
+
+
+def save(path: Path, image: torch.Tensor, gradients: Any) -> None:
+    """Image and gradients, for `parity`."""
+    named = {"image": image} | dict(zip(LEAVES, gradients, strict=True))
+    save_file({name: tensor.contiguous() for name, tensor in named.items()}, path)
+
+
+def lists_of(whole: Any) -> Tiles:
+    """The tiles' lists of a scene."""
+    place, radius, opacity, _, _, _, *intrinsics = (x.detach() for x in whole.leaves)
+    raster = Raster(*intrinsics, whole.size, whole.size, 0.0)
+    return bin_gaussians(project(place, radius, whole.image, raster), place[:, 2], opacity, whole.image, raster)
+
+
+def floor_case() -> dict[str, float]:
+    """CPU seconds of 2.4 M exponentials in one fused pass, on one thread: exp and exp2."""
+    torch.set_num_threads(1)
+    x, out = -8 * torch.rand(FLOOR_EXPONENTIALS), torch.empty(FLOOR_EXPONENTIALS)
+    exp, exp2 = measure(lambda: torch.exp(x, out=out), 21), measure(lambda: torch.exp2(x, out=out), 21)
+    return {"exp": exp["cpu"], "exp2": exp2["cpu"]}
+
+
+def parity(loop: Path, fast: Path) -> str:
+    """Differences of image and gradients, in words."""
+    expected, found = load_file(loop), load_file(fast)
+    difference = (expected["image"] - found["image"]).abs()
+    pairs = [(found[name], expected[name]) for name in LEAVES]
+    errors = {n: float((a - b).norm() / b.norm()) for n, (a, b) in zip(LEAVES[:4], pairs, strict=False)}
+    camera = [torch.cat([x.flatten() for x in side]) for side in zip(*pairs[4:], strict=True)]
+    errors["camera"] = float((camera[0] - camera[1]).norm() / camera[1].norm())
+    parts = ", ".join(f"{name} {100 * error:.3f} %" for name, error in errors.items())
+    return (
+        f"image: max {255 * float(difference.max()):.3f} / 255, mean {float(difference.mean()):.1e}; gradients: {parts}"
     )
-    return [body.place, body.radius, opacity, rgb], body.image, raster
 
 
-def training_case() -> tuple[float, float]:
-    """(milliseconds for each clip, MiB), forward and backward of a whole Renderer: 8 clips x 8 frames at 96 px."""
-    cfg = RendererConfig(frames=8, image_size=96, samples_per_bone=8)
-    renderer, batch = Renderer(cfg), clips(8, cfg)
-    before = peak_mib()
+def ratios(folder: Path, threads: int, clock: str) -> tuple[list[str], dict[str, Any]]:
+    """The table of one number of threads, and the C++ core's figures."""
+    kept = folder / f"loop{threads}.safetensors"
+    loop = run("loop", threads=threads, keep=str(kept))
+    one, forward = loop["frame"], loop["frame forward"]
+    lines = [
+        f"### {threads} thread{'s' * (threads > 1)}, {'CPU' if clock == 'cpu' else 'wall-clock'} time", "",
+        f"The loop on one frame: {forward[clock]:.2f} s forward with a graph + "
+        f"{one[clock] - forward[clock]:.2f} s backward, {one['mib'] / 1024:.1f} GiB at its peak (the authors' renderer, as "
+        "stated: "
+        f"{STATED['forward']} + {STATED['backward']} s, {STATED['gib']} GB).", "",
+        "| method, one clip | forward s | forward + backward s | peak MiB | forward, times faster | step, times faster "
+        "| step against the stated 55 s | loop's one-frame memory over its own |", "|---|---|---|---|---|---|---|---|",
+        f"| loop, frame by frame | {loop['forward'][clock]:.2f} | {loop['step'][clock]:.2f} | {one['mib']:.0f} | 1 | 1 "
+        f"| {55.2 / loop['step'][clock]:.1f} | 1 |",
+    ]  # fmt: skip
+    notes: list[str] = []
+    figures: dict[str, Any] = {}
+    for method in FAST:
+        fast = run("fast", method=method, threads=threads, keep=str(folder / "fast.safetensors"))
+        figures.setdefault(method, fast)
+        step, drawn = fast["step"], fast["forward"]
+        lines.append(
+            f"| {method} | {drawn[clock]:.4f} | {step[clock]:.4f} | {step['mib']:.0f} | "
+            f"{loop['forward'][clock] / drawn[clock]:.0f} | {loop['step'][clock] / step[clock]:.0f} | "
+            f"{55.2 / step[clock]:.0f} | {one['mib'] / step['mib']:.0f} |"
+        )
+        notes.append(f"* Parity of {method} with the loop: {parity(kept, folder / 'fast.safetensors')}.")
+    return [*lines, "", *notes, ""], figures
 
-    def action() -> None:
-        image = renderer(batch)
-        image.backward(torch.ones_like(image))
 
-    return best(action, 20) * 1e3 / 8, peak_mib() - before
+def growth() -> list[str]:
+    """How forward + backward grows in each direction from the standard clip."""
+    lines = [
+        "## How the time of a step grows", "",
+        "Forward + backward, CPU milliseconds, one thread; everything else as in the standard clip.", "",
+        "| what | value | Gaussians an image | pairs, M | C++ ms | PyTorch ms |", "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for what, values in GROWTH.items():
+        for value in values:
+            sizes = STANDARD | {what: value}
+            took = [run("fast", method=m, threads=1, keep=None, **{what: value}) for m in FAST]
+            each = sizes["persons"] * (25 + 24 * sizes["samples"])
+            cells = " | ".join(f"{1e3 * x['step']['cpu']:.1f}" for x in took)
+            lines.append(f"| {what} | {value} | {each} | {took[0]['pairs'] / 1e6:.2f} | {cells} |")
+    return [*lines, ""]
 
 
 def report() -> str:
-    """Run every case in its own process and write the table."""
+    """Run everything and write the page."""
+    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout
     lines = [
         "# Rendering", "",
-        f"`python benchmarks/render.py`: {platform.machine()}, torch {torch.__version__}, one thread, "
-        "one person of 25 joints (265 Gaussians), float32, least CPU time of several runs.", "",
-        "| scene | pass | method | ms per frame | peak memory MiB (frames at once) | times faster than the loop |",
-        "|---|---|---|---|---|---|",
+        f"`python benchmarks/render.py`, {datetime.date.today()}, revision {revision.strip()}: CPU, 2 cores, "
+        f"{torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, float32. Other work shared the "
+        "machine. One clip of 12 frames, 448 x 448, one person of 25 joints, 265 Gaussians of 20 mm at 2.5 m "
+        "(3.1 px), no blur.", "",
+        "## Against the published loop", "",
     ]  # fmt: skip
-    loop: dict[tuple[str, bool], float] = {}
-    for i, (name, method, _, frames, backward, _) in enumerate(CASES):
-        took, memory = _in_process(str(i))
-        loop.setdefault((name, backward), took)
-        passes = "forward + backward" if backward else "forward"
-        ratio = loop[name, backward] / took
-        lines.append(f"| {name} | {passes} | {method} | {took:.2f} | {memory:.0f} ({frames}) | {ratio:.1f} |")
-    took, memory = _in_process("training")
+    with tempfile.TemporaryDirectory() as folder:
+        single, figures = ratios(Path(folder), 1, "cpu")
+        lines += [*single, *ratios(Path(folder), 2, "wall")[0]]
+    fast, floor = figures[FAST[0]], run("floor")
+    step, drawn, pairs = fast["step"]["cpu"], fast["forward"]["cpu"], fast["pairs"]
     lines += [
-        "",
-        f"Training batch, the whole renderer, forward + backward to its weights: 8 clips x 8 frames, 96 px, "
-        f"217 Gaussians: {took:.2f} ms per clip, {memory:.0f} MiB.",
-    ]
-    return "\n".join(lines) + "\n"
+        "## Distance to the floor", "",
+        f"2.4 M exponentials in one pass of PyTorch, one thread: {1e3 * floor['exp']:.2f} ms (exp), "
+        f"{1e3 * floor['exp2']:.2f} ms (exp2, which the tiled rasteriser uses). The clip has {pairs / 1e6:.1f} M pairs "
+        "of pixel and Gaussian in touched tiles and takes two exponentials for each in either pass. Forward is "
+        f"{drawn / floor['exp']:.0f} times and forward + backward "
+        f"{step / floor['exp']:.0f} times the floor by exp.", "",
+    ]  # fmt: skip
+    lines += [*growth(), *render_mllm.report(pairs, step), *render_cuda.report()]
+    return "\n".join(lines).rstrip() + "\n"
 
 
-def _in_process(case: str) -> tuple[float, float]:
-    command = [sys.executable, __file__, "--case", case]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    took, memory = json.loads(done.stdout.splitlines()[-1])
-    return took, memory
+def run(case: str, **arguments: Any) -> dict[str, Any]:
+    """A case in a process of its own."""
+    command = [sys.executable, __file__, "--case", json.dumps({"case": case} | arguments)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def one_case(case: str, threads: int = 1, keep: str | None = None, method: str = "", **sizes: int) -> dict[str, Any]:
+    """What `run` asked for."""
+    if case == "floor":
+        return floor_case()
+    if case == "loop":
+        assert keep is not None
+        return loop_case(threads, Path(keep))
+    return fast_case(method, threads, Path(keep) if keep else None, **sizes)
 
 
 def main() -> None:
     """Parse the command line; `--case` is how the script calls itself."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--case", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     if arguments.case:
-        result = training_case() if arguments.case == "training" else rasterise_case(*CASES[int(arguments.case)][1:])
-        print(json.dumps(result))
+        print(json.dumps(one_case(**json.loads(arguments.case))))
         return
+    torch.set_num_threads(1)
     text = report()
     print(text)
     if arguments.out:

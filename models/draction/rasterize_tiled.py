@@ -112,20 +112,18 @@ class _Composite(torch.autograd.Function):
         image = shape.new_zeros(tiles.images, 3, tiles.down * TILE, tiles.across * TILE)
         if core == "torch":
             _composite(rows, colours, tiles, image)
-            ctx.save_for_backward(shape, colour)
+            ctx.save_for_backward(shape, rows, colours)
         else:
             _kernels(core).composite(rows, colours, tiles, image)
-            ctx.save_for_backward(shape, colour, image)
+            ctx.save_for_backward(shape, rows, colours, image)
         ctx.tiles, ctx.core = tiles, core
         return image
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        shape, colour, *image = ctx.saved_tensors
+        shape, rows, colours, *image = ctx.saved_tensors
         tiles: Tiles = ctx.tiles
-        rows = _polynomial(shape, tiles)
-        colours = colour.index_select(0, tiles.gaussian)
         if ctx.core == "torch":
             to_rows = _composite_backward(rows, colours, tiles, grad)
         else:
