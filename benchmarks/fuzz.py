@@ -328,9 +328,9 @@ HEAD = f"""# Fuzz of every reader
 `python benchmarks/fuzz.py`. Seeds: the files below tests/assets; damages: truncation, flipped bits, lost, doubled and
 spliced pieces, numbers in text and in binary headers, NaN and infinity, JSON, zip, MATLAB and pickled trees changed in
 place, and the hostile files of `hostile.py` (pickles that call something, zip and zlib bombs of 2 GiB, huge shapes,
-deep nesting) one by one. Each input may take {SECONDS:g} s of CPU time and {MEMORY >> 20} MiB of address space; an audit
-hook watches for processes, sockets and written files. A failure is whatever is neither a record that a shard can hold nor a
-`SkeletonFormatError` with place and reason.
+deep nesting) one by one. Each input may take {SECONDS:g} s of CPU time and {MEMORY >> 20} MiB of address space; an
+audit hook watches for processes, sockets and written files. A failure is whatever is neither a record that a shard can
+hold nor a `SkeletonFormatError` with place and reason.
 
 """
 

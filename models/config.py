@@ -24,7 +24,7 @@ class RendererConfig:
     kind: RendererKind = "draction"
     """draction learns. Fixed baselines: stick figure, joint heatmaps, 3D + velocity colours (the paper's)."""
     frames: int = 12
-    """Images F of a clip that the MLLM sees: one from each of F equal segments, or shared by `views`. Searched in 8-24."""
+    """Images F of a clip that the MLLM sees, one from each of F equal segments; `views` share them. Searched: 8-24."""
     image_size: int = 448
     """Side of the square image, pixels. Must be what the MLLM's vision encoder takes."""
     samples_per_bone: int = 10

@@ -45,6 +45,8 @@ def group_of(name: str) -> Group:
 def set_trainable(model: nn.Module, names: Iterable[str]) -> None:
     """Let exactly the named groups learn and freeze everything else.
 
+    A fixed renderer has no parameters: naming `renderer` is then allowed, beside a group that learns.
+
     Raises:
         ValueError: an unknown group, or one without parameters in this model (`lora` before add_lora).
     """
@@ -56,7 +58,10 @@ def set_trainable(model: nn.Module, names: Iterable[str]) -> None:
         group = group_of(name)
         present.add(group)
         parameter.requires_grad_(group in wanted)
-    if absent := sorted(wanted - present):
+    fixed = (
+        {"renderer"} if isinstance(getattr(model, "renderer", None), nn.Module) and wanted != {"renderer"} else set()
+    )
+    if absent := sorted(wanted - present - fixed):
         raise ValueError(f"trainable groups: this model has no parameters of {', '.join(absent)}")
 
 

@@ -24,7 +24,7 @@ _PARTS = {
     "body": r"bod(?:y|ies)|hips?|pelvis|person|persons|people|they|he|she|subject|subjects|figures?",
 }
 _PART = re.compile(
-    r"\b(?:(?P<side>left|right|both|two|each)\s+)?(?:(?:lower|upper|whole|entire|extended|other)\s+)?"
+    r"\b(?:(?P<side>left|right|both|two|each)\s+)?(?:(?!upper body)(?:lower|upper|whole|entire|extended|other)\s+)?"
     rf"(?P<part>{'|'.join(f'(?P<{name}>{words})' for name, words in _PARTS.items())})\b",
     re.IGNORECASE,
 )

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.config import RendererConfig
-from models.draction.camera import Camera, fit_camera, identity_camera
+from models.draction.camera import Camera, clip_camera
 from models.draction.frames import select_frames, velocity
 from models.draction.lift import lift_2d, metric_scale
 from models.draction.renderer import ClipInput
@@ -62,10 +62,8 @@ def cropped(frames: int, share: float, rng: np.random.Generator) -> slice:
 
 
 def camera_for(positions: torch.Tensor, spec: SkeletonSpec, cfg: RendererConfig, yaw: float) -> Camera:
-    """The camera that the configuration asks for; yaw in radians."""
-    if cfg.camera == "identity":
-        return identity_camera(cfg, positions)
-    return fit_camera(positions, spec, cfg, yaw)
+    """The camera that the configuration asks for, with a pose for each of its views; yaw in radians."""
+    return clip_camera(positions, spec, cfg, yaw)
 
 
 def clip_input(
@@ -83,7 +81,8 @@ def clip_input(
         augment: random changes; needs `frame_rng`.
 
     Returns:
-        positions and velocity (F, P, J, 3), metres and metres over the stride.
+        positions and velocity (M, P, J, 3), metres and metres over the stride, with M = cfg.moments: F where there
+        is one view.
 
     Raises:
         ValueError: augmentation without a generator.
@@ -97,10 +96,10 @@ def clip_input(
         yaw = np.deg2rad(augment.yaw_deg) * frame_rng.uniform(-1, 1)
         positions = positions * np.float32(1 + augment.scale * frame_rng.uniform(-1, 1))
         kept, noise = cropped(seq.frames, augment.crop, frame_rng), augment.noise_m
-    moved = velocity(positions, seq.fps, cfg.velocity_stride_s)[kept]
+    moved = velocity(positions, seq.fps, cfg.velocity_stride_s, seq.timestamps)[kept]
     positions = positions[kept]
     camera = camera_for(torch.from_numpy(np.ascontiguousarray(positions)), spec, cfg, float(yaw))
-    chosen = select_frames(len(positions), cfg.frames, frame_rng)
+    chosen = select_frames(len(positions), cfg.moments, frame_rng)
     drawn = positions[chosen]
     if noise and frame_rng is not None:
         shaken = frame_rng.standard_normal(drawn.shape, dtype=np.float32) * np.float32(noise)

@@ -125,6 +125,10 @@ def check(config: FullConfig, origin: str) -> None:
         raise UserError(f"{origin}: data.validation_share must be in [0, 1), found {data.validation_share}")
     if train.global_batch % train.workers:
         raise UserError(f"{origin}: train.global_batch {train.global_batch} is no multiple of {train.workers} workers")
+    try:
+        config.renderer.check()
+    except ValueError as error:
+        raise UserError(f"{origin}: {error}") from None
     _check_stages(config, origin)
     _check_space(config, origin)
     names = {name.partition(":")[0] for name in data.inputs}
@@ -144,6 +148,8 @@ def _check_stages(config: FullConfig, origin: str) -> None:
         missing = sorted(set(stage.trains) - set(stage.learning_rate))
         if missing:
             raise UserError(f"{origin}: stage {stage.name} trains {missing} but gives no learning_rate for them")
+        if config.renderer.kind != "draction" and list(stage.trains) == ["renderer"]:
+            raise UserError(f"{origin}: stage {stage.name} trains only the renderer, and renderer.kind is fixed")
 
 
 def _check_space(config: FullConfig, origin: str) -> None:

@@ -179,8 +179,8 @@ def _moves(claim: Claim, place: Array, part: str, track: PersonTracks, scene: _S
         path = _path(place[first : last + 1])
         told = [
             value
-            for way in claim.ways
-            if (value := _along(way, change, part, track, scene, person, first, last)) is not None
+            for place_of_word, way in enumerate(claim.ways)
+            if (value := _along(way, change, part, track, scene, person, first, last, place_of_word > 0)) is not None
         ]
         if claim.ways and not told:
             return None
@@ -217,12 +217,24 @@ def _against_twin(place: Array, part: str, track: PersonTracks, span: tuple[int,
 
 
 def _along(
-    way: str, change: Array, part: str, track: PersonTracks, scene: _Scene, person: int, first: int, last: int
+    way: str,
+    change: Array,
+    part: str,
+    track: PersonTracks,
+    scene: _Scene,
+    person: int,
+    first: int,
+    last: int,
+    besides: bool,
 ) -> float | None:
-    """Cosine-like agreement of a displacement with a direction word; None where a picture does not tell."""
+    """Agreement of a displacement with a direction word; None where a picture does not tell.
+
+    Moving at a right angle is moving another way. A word that comes after another one (`besides`) may tell the smaller
+    part of the displacement.
+    """
     size = float(np.linalg.norm(change)) + 0.25 * _MOVED[part.split("_")[-1]]
     if way in ("towards", "away"):
-        return _towards(way, change, part, track, scene, person, first, size)
+        return _towards(way, change, part, track, scene, person, first, size, besides)
     if way in ("together", "apart"):
         return _together(way, part, track, first, last)
     left, up, ahead, _ = track.direction(part, change, (first + last) // 2)
@@ -231,11 +243,23 @@ def _along(
     if track.view != "space" and axis != 1 and not track.axes[first, axis].any():
         return None
     value = {0: left, 1: up, 2: ahead}[axis] / size
-    return float(np.clip((value if way in ("left", "up", "forward") else -value) * 1.5, -1, 1))
+    return _agreement(value if way in ("left", "up", "forward") else -value, besides)
+
+
+def _agreement(cosine: float, besides: bool) -> float:
+    return float(np.clip(1.75 * cosine - (0.35 if besides else 0.6), -1, 1))
 
 
 def _towards(
-    way: str, change: Array, part: str, track: PersonTracks, scene: _Scene, person: int, first: int, size: float
+    way: str,
+    change: Array,
+    part: str,
+    track: PersonTracks,
+    scene: _Scene,
+    person: int,
+    first: int,
+    size: float,
+    besides: bool,
 ) -> float | None:
     others = [other for p, other in scene.tracks.items() if p != person]
     if len(others) != 1:
@@ -245,7 +269,7 @@ def _towards(
     if track.view == "space" and not (part == "body" or part.endswith(("foot", "leg"))):
         change = change @ track.axes[first]
     value = float(change @ line) / size
-    return float(np.clip((value if way == "towards" else -value) * 1.5, -1, 1))
+    return _agreement(value if way == "towards" else -value, besides)
 
 
 def _together(way: str, part: str, track: PersonTracks, first: int, last: int) -> float | None:
@@ -278,7 +302,7 @@ def _still(place: Array, scene: _Scene, claim: Claim) -> float:
     first, last = scene.span(claim)
     seconds = max((last - first) / scene.fps, 1.0)
     extent = float(np.linalg.norm(np.ptp(place[first : last + 1], axis=0)))
-    return float(np.clip(1 - extent / (_STILL_PATH * max(1.0, seconds**0.5)), -1, 1))
+    return float(np.clip(1 - 1.6 * extent / (_STILL_PATH * max(1.0, seconds**0.5)), -1, 1))
 
 
 def _most(part: str, track: PersonTracks, scene: _Scene) -> float | None:

@@ -16,7 +16,8 @@ import torch
 import yaml
 
 from models.draction import weights
-from models.draction.renderer import Renderer
+from models.draction.kinds import make_renderer
+from models.draction.renderer import SceneRenderer
 from models.mllm.hf import HFMultimodal
 from models.skeleton_llm import MLLM_FOLDER, RENDERER_FILE, SkeletonLLM
 from pipelines.config import FullConfig, decode, to_yaml
@@ -58,11 +59,11 @@ def load_mllm(path: str, cfg: FullConfig) -> HFMultimodal:
         raise UserError(f"mllm.path {path}: {' '.join(str(error).split())}") from None
 
 
-def fresh_renderer(cfg: FullConfig) -> Renderer:
-    """An untrained renderer; the same seed gives the same weights."""
+def fresh_renderer(cfg: FullConfig) -> SceneRenderer:
+    """The renderer of `renderer.kind`, untrained; the same seed gives the same weights."""
     with torch.random.fork_rng():
         torch.manual_seed(cfg.seed)
-        return Renderer(cfg.renderer)
+        return make_renderer(cfg.renderer)
 
 
 def build_model(cfg: FullConfig, mllm_path: str) -> SkeletonLLM:

@@ -288,6 +288,6 @@ class StageLoop:
             "workers": self.ctx.world_size,
             **numbers,
             "renderer_change": moved,
-            "renderer_change_relative": moved / size,
+            "renderer_change_relative": moved / size if size else 0.0,  # fixed renderers have no weights
             "renderer_tensors": [{"name": name, "change": change} for name, change in changes.items()],
         }

@@ -1,6 +1,6 @@
 """What a Gaussian looks like: its meaning -> feature -> colour and opacity, modulated by place and motion.
 
-Owns all learned weights of the renderer except the depth mix. Knows no projection and no images.
+Owns all learned weights of the renderer except the depth mix and the learned camera. Knows no projection and no images.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from models.config import RendererConfig
+from models.draction.body import Body
+from models.draction.modulator import Memory, Modulator, modulated
 from models.draction.template import LIMBS, SIDES, VOCABULARY, Template
 
 _HEAD_WIDTH = 64
 _START_ALPHA = 3.0  # base opacity at the start, as a logit: limbs are solid before anything is learned
-_START_GATE = 3.0
-_START_DELTA_ALPHA = 2.0
-_FLAT_M = 1e-4  # depth range below which a person has no depth to show
 # Colour at the start, as logits to be added: left is warm, right is cold; arms lean to green, legs away from it.
 _START_SIDE = {"centre": (1.0, 1.0, 1.0), "left": (2.5, 0.0, -2.0), "right": (-2.0, 0.0, 2.5)}
 _START_LIMB = {
@@ -102,80 +101,32 @@ def appearance_head(feature_dim: int) -> nn.Sequential:
     return head
 
 
-class Modulator(nn.Module):
-    """Neural feature modulator: colour and opacity follow the position and velocity of a Gaussian."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(10, width), nn.ReLU(), nn.Linear(width, 5))
-        last = self.net[2]
-        assert isinstance(last, nn.Linear)
-        with torch.no_grad():
-            last.weight.mul_(0.2)
-            last.bias.copy_(torch.tensor([0.0, 0.0, 0.0, _START_DELTA_ALPHA, _START_GATE]))
-
-    def forward(self, place: Tensor, velocity: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """Modulated colour and opacity.
-
-        rgb = clamp(sigmoid(raw_rgb) + d_rgb, 0, 1); o = sigmoid(sigmoid(raw_alpha) + d_alpha) sigmoid(gate).
-
-        Args:
-            place: (R, 3) camera-space position, metres.
-            velocity: (R, 3) camera-space displacement, metres.
-            raw: (R, 4) the head's outputs.
-
-        Returns:
-            (R, 3) in [0, 1] and (R,) in (0, 1).
-        """
-        out = self.net(torch.cat([place, velocity, raw], dim=-1))
-        base = torch.sigmoid(raw)
-        rgb = (base[:, :3] + out[:, :3]).clamp(0, 1)
-        return rgb, torch.sigmoid(base[:, 3] + out[:, 3]) * torch.sigmoid(out[:, 4])
-
-
 class Appearance(nn.Module):
-    """Feature source, head and modulator together."""
+    """Feature source, head and modulators together."""
 
     def __init__(self, cfg: RendererConfig, features: nn.Module) -> None:
         super().__init__()
         self.features = features
         self.head = appearance_head(cfg.feature_dim)
         self.modulator = Modulator(cfg.nfm_width) if cfg.nfm else None
+        self.memory = Memory(cfg.gru_width, alone=not cfg.nfm) if cfg.gru else None
 
-    def forward(self, template: Template, kind: Tensor, place: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
-        """Colour and opacity of R drawn Gaussians.
-
-        Args:
-            template: of the topology.
-            kind: (R,) which of the template's N Gaussians each is.
-            place: (R, 3) camera-space position relative to the camera's origin point, metres.
-            velocity: (R, 3) camera-space displacement over the stride, metres.
+    def forward(self, body: Body) -> tuple[Tensor, Tensor]:
+        """Colour and opacity of the R Gaussians of a group of clips.
 
         Returns:
             (R, 3) in [0, 1] and (R,) in (0, 1).
         """
-        raw = self.head(self.features(template))  # (N, 4): once for each kind, not for each frame
+        raw = self.head(self.features(body.template))  # (N, 4): once for each kind, not for each frame
+        own = raw.index_select(0, body.kind)
+        changes: list[Tensor] = []
         if self.modulator is not None:
-            return self.modulator(place, velocity, raw.index_select(0, kind))
-        base = torch.sigmoid(raw).index_select(0, kind)
+            changes.append(self.modulator(body.from_origin, body.velocity, own))
+        if self.memory is not None:
+            joints = body.template.blend.shape[1]
+            change = self.memory(body.joints, body.joint_velocity, raw[:joints], body.known)
+            changes.append((body.template.blend @ change).flatten(0, -2).index_select(0, body.rows))
+        if changes:
+            return modulated(own, sum(changes[1:], changes[0]))
+        base = torch.sigmoid(raw).index_select(0, body.kind)
         return base[:, :3], base[:, 3]
-
-
-def depth_colour(depth: Tensor, valid: Tensor) -> Tensor:
-    """Colour by relative depth within one person and frame: d near 0, (d, 1 - |2d - 1|, 1 - d).
-
-    Args:
-        depth: (..., N) camera z, metres.
-        valid: (..., N) bool, Gaussians that exist.
-
-    Returns:
-        (..., N, 3) in [0, 1]; finite where nothing is valid. A flat person (lifted 2D) has d = 0.5 all over:
-        the formula would magnify rounding errors.
-    """
-    nearest = torch.where(valid, depth, torch.inf).amin(-1, keepdim=True)
-    farthest = torch.where(valid, depth, -torch.inf).amax(-1, keepdim=True)
-    nearest = torch.where(valid.any(-1, keepdim=True), nearest, 0.0)
-    farthest = torch.where(valid.any(-1, keepdim=True), farthest, 1.0)
-    d = ((depth - nearest) / (farthest - nearest + 1e-6)).clamp(0, 1)
-    d = torch.where(farthest - nearest < _FLAT_M, 0.5, d)
-    return torch.stack([d, 1 - (2 * d - 1).abs(), 1 - d], dim=-1)

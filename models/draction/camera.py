@@ -1,16 +1,20 @@
-"""Where the virtual camera stands: joint positions of a clip -> a pinhole camera.
+"""Where the virtual camera stands: joint positions of a clip -> a pinhole camera, from one or more sides.
 
-Pure torch, no gradients, well below a millisecond a clip. World: the record's convention (metres, +y up, right-handed;
-for camera formats +x towards the image's left and +z into the scene). Camera space: x right, y up, z into the scene.
+Fitting a camera is pure torch without gradients, well below a millisecond a clip; what is drawn through a camera has
+gradients with respect to its tensors, and `LearnedView` learns a change of it. World: the record's convention (metres,
++y up, right-handed; for camera formats +x towards the image's left and +z into the scene). Camera space: x right, y up,
+z into the scene.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.config import RendererConfig
 from models.draction.template import SkeletonSpec
@@ -27,27 +31,86 @@ _APART_M = 0.15  # two persons nearer than this have no line between them
 class Camera:
     """Pinhole camera: x_cam = rotation @ x + translation, u = focal x/z + cx, v = cy - focal y/z.
 
+    One pose, or V of them stacked: then the clip is drawn from each. Gradients flow into whichever tensors ask for it.
+
     Attributes:
-        rotation: (3, 3) world to camera. Its determinant is -1 for true left and right (camera space has z inward).
-        translation: (3,) metres.
-        focal_px: pixels.
+        rotation: (3, 3) or (V, 3, 3) world to camera. Its determinant is -1 for true left and right (camera space has
+            z inward).
+        translation: (3,) or (V, 3) metres.
+        focal_px: pixels; a number or a scalar tensor, like cx and cy.
         cx: pixels.
         cy: pixels.
-        origin: (3,) camera-space point that the feature modulator measures positions from, metres.
+        origin: (3,) or (V, 3) camera-space point that the feature modulator measures positions from and that a learned
+            camera turns about, metres.
+        planar: the clip has no depth; a learned camera does not turn it.
     """
 
     rotation: Tensor
     translation: Tensor
-    focal_px: float
-    cx: float
-    cy: float
+    focal_px: float | Tensor
+    cx: float | Tensor
+    cy: float | Tensor
     origin: Tensor
+    planar: bool = False
+
+    @property
+    def views(self) -> int:
+        """V."""
+        return 1 if self.rotation.dim() == 2 else self.rotation.shape[0]
 
     def to(self, device: torch.device | str) -> Camera:
         """The same camera with its tensors on a device."""
-        moved = (t.to(device) for t in (self.rotation, self.translation, self.origin))
-        rotation, translation, origin = moved
-        return Camera(rotation, translation, self.focal_px, self.cx, self.cy, origin)
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return dataclasses.replace(self, **tensors)
+
+
+def stacked(cameras: Sequence[Camera]) -> Camera:
+    """Cameras of one clip as one with V poses; all share the first one's intrinsics."""
+    if len(cameras) == 1:
+        return cameras[0]
+    return dataclasses.replace(
+        cameras[0],
+        rotation=torch.stack([camera.rotation for camera in cameras]),
+        translation=torch.stack([camera.translation for camera in cameras]),
+        origin=torch.stack([camera.origin for camera in cameras]),
+    )
+
+
+class LearnedView(nn.Module):
+    """A learned turn (yaw), tilt (pitch) and change of distance of each view, about the camera's origin point.
+
+    All start at 0, which changes nothing. Planar clips are only brought nearer or farther.
+    """
+
+    def __init__(self, views: int) -> None:
+        super().__init__()
+        self.yaw = nn.Parameter(torch.zeros(views))
+        self.pitch = nn.Parameter(torch.zeros(views))
+        self.log_distance = nn.Parameter(torch.zeros(views))
+
+    def forward(self, rotation: Tensor, shift: Tensor, origin: Tensor, planar: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x' = Q (x - o) + s o with Q = Q_pitch Q_yaw and s = e^log_distance, in camera space.
+
+        Args:
+            rotation: (B, V, 3, 3).
+            shift: (B, V, 3) metres.
+            origin: (B, V, 3) o, metres.
+            planar: (B,) bool.
+
+        Returns:
+            The same three of the changed cameras.
+        """
+        turns = (~planar).to(self.yaw.dtype)[:, None]
+        yaw, pitch = self.yaw * turns, self.pitch * turns  # (B, V)
+        zero, one = torch.zeros_like(yaw), torch.ones_like(yaw)
+        cos, sin = yaw.cos(), yaw.sin()
+        about_y = torch.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], -1).unflatten(-1, (3, 3))
+        cos, sin = pitch.cos(), pitch.sin()
+        about_x = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], -1).unflatten(-1, (3, 3))
+        turn = about_x @ about_y
+        moved = origin * self.log_distance.exp()[:, None]
+        shift = (turn @ (shift - origin)[..., None]).squeeze(-1) + moved
+        return turn @ rotation, shift, moved
 
 
 def focal_length(cfg: RendererConfig) -> float:
@@ -55,9 +118,9 @@ def focal_length(cfg: RendererConfig) -> float:
     return cfg.image_size / (2 * math.tan(math.radians(cfg.fov_deg) / 2))
 
 
-def _camera(rotation: Tensor, translation: Tensor, origin: Tensor, cfg: RendererConfig) -> Camera:
+def _camera(rotation: Tensor, translation: Tensor, origin: Tensor, cfg: RendererConfig, planar: bool = False) -> Camera:
     centre = cfg.image_size / 2
-    return Camera(rotation, translation, focal_length(cfg), centre, centre, origin)
+    return Camera(rotation, translation, focal_length(cfg), centre, centre, origin, planar)
 
 
 @torch.no_grad()
@@ -89,7 +152,7 @@ def fit_camera(positions: Tensor, spec: SkeletonSpec, cfg: RendererConfig, yaw: 
         positions: (T, P, J, 3) metres, NaN = missing.
         spec: names the left and right joints.
         cfg: view, distance, margin, field of view, image size.
-        yaw: further turn about the vertical, radians (training augmentation); ignored for planar clips.
+        yaw: further turn about the vertical, radians (training augmentation, extra views); ignored for planar clips.
     """
     positions = positions.float()
     points = positions.flatten(0, 2)
@@ -98,14 +161,29 @@ def fit_camera(positions: Tensor, spec: SkeletonSpec, cfg: RendererConfig, yaw: 
     if len(points) == 0:
         return _camera(_look(forward), torch.tensor([0.0, 0.0, cfg.distance]), _ahead(cfg.distance), cfg)
     extent = points.amax(0) - points.amin(0)
-    if float(extent[2]) > _FLAT_M:
+    planar = float(extent[2]) <= _FLAT_M
+    if not planar:
         if cfg.view == "front":
             forward = view_direction(positions, spec)
         forward = _turn(forward, yaw)
     rotation = _look(forward)
     seen = points @ rotation.T
     eye, distance = _stand(seen, cfg)
-    return _camera(rotation, -eye, _ahead(distance), cfg)
+    return _camera(rotation, -eye, _ahead(distance), cfg, planar)
+
+
+def clip_camera(positions: Tensor, spec: SkeletonSpec, cfg: RendererConfig, yaw: float = 0.0) -> Camera:
+    """The camera that the configuration asks for, with one pose for each of cfg.views.
+
+    Args:
+        positions: (T, P, J, 3) metres, NaN = missing.
+        spec: names the left and right joints.
+        cfg: camera, views.
+        yaw: further turn of all views, radians.
+    """
+    if cfg.camera == "identity":
+        return identity_camera(cfg, positions)
+    return stacked([fit_camera(positions, spec, cfg, yaw + math.radians(view)) for view in cfg.views])
 
 
 def _ahead(distance: float) -> Tensor:

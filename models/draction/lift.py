@@ -1,6 +1,6 @@
 """2D joints -> a plane in metres, so that a Gaussian's radius means the same for pixels as for metric data.
 
-Guesses no depth: the figure stays flat, upright and facing the sensor.
+Guesses no depth: the figure stays flat, upright and facing the sensor. Differentiable, scale and centre included.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ PLANE_M = 2.5
 """Depth of the plane, metres: where the paper puts data without a depth of its own."""
 
 
-@torch.no_grad()
-def metric_scale(positions: Tensor, spec: SkeletonSpec) -> float:
+def metric_scale(positions: Tensor, spec: SkeletonSpec) -> Tensor:
     """Metres per unit of `positions`: median torso length brought to TORSO_M, else median figure height to HEIGHT_M.
 
     Args:
@@ -27,21 +26,20 @@ def metric_scale(positions: Tensor, spec: SkeletonSpec) -> float:
         spec: names of the joints.
 
     Returns:
-        A positive number; 1.0 where nothing is seen or everything coincides.
+        () float64, positive; 1 where nothing is seen or everything coincides.
     """
     torso = _middle(positions, spec, "shoulder") - _middle(positions, spec, "hip")
     length = _median(torso.norm(dim=-1))
-    if length > 0:
+    if float(length) > 0:
         return TORSO_M / length
     height = positions[..., 1]
     known = torch.isfinite(height)
     top = torch.where(known, height, -torch.inf).amax(-1)
     bottom = torch.where(known, height, torch.inf).amin(-1)
     length = _median((top - bottom)[known.any(-1)])
-    return HEIGHT_M / length if length > 0 else 1.0
+    return HEIGHT_M / length if float(length) > 0 else torch.ones_like(length)
 
 
-@torch.no_grad()
 def lift_2d(positions: Tensor, spec: SkeletonSpec) -> Tensor:
     """Put 2D joints on a plane PLANE_M before the sensor, scaled to metres and centred.
 
@@ -50,7 +48,7 @@ def lift_2d(positions: Tensor, spec: SkeletonSpec) -> Tensor:
         spec: names of the joints.
 
     Returns:
-        (T, P, J, 3) float32 metres, NaN where the input is.
+        (T, P, J, 3) metres, float32 (float64 for float64), NaN where the input is.
 
     Raises:
         ValueError: the last axis is not 2.
@@ -58,7 +56,8 @@ def lift_2d(positions: Tensor, spec: SkeletonSpec) -> Tensor:
     if positions.shape[-1] != 2:
         raise ValueError(f"lift_2d: expected positions (T, P, J, 2), found {tuple(positions.shape)}")
     missing = ~torch.isfinite(positions).all(-1, keepdim=True)
-    flat = positions.float().masked_fill(missing, torch.nan)
+    flat = positions if positions.dtype == torch.float64 else positions.float()
+    flat = flat.masked_fill(missing, torch.nan)
     centre = flat.flatten(0, 2).nanmedian(0).values.nan_to_num(0.0)
     plane = torch.full_like(flat[..., :1], PLANE_M).masked_fill(missing, torch.nan)
     return torch.cat([(flat - centre) * metric_scale(flat, spec), plane], dim=-1)
@@ -72,7 +71,7 @@ def _middle(positions: Tensor, spec: SkeletonSpec, part: str) -> Tensor:
     return positions[:, :, found].nanmean(2)
 
 
-def _median(values: Tensor) -> float:
-    """Median of the finite values; 0 where there are none."""
-    values = values[torch.isfinite(values)]
-    return float(values.median()) if values.numel() else 0.0
+def _median(values: Tensor) -> Tensor:
+    """() float64, median of the finite values; 0 where there are none."""
+    values = values[torch.isfinite(values)].double()
+    return values.median() if values.numel() else values.new_zeros(())

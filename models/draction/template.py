@@ -6,6 +6,7 @@ which follow the bone lengths of a clip (constants for autograd).
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -95,6 +96,15 @@ class Template:
         """N, Gaussians of one body."""
         return self.blend.shape[0]
 
+    def to(self, where: torch.device | torch.dtype) -> Template:
+        """The same template on a device, or in a floating-point type (indices keep theirs); itself where it is so."""
+        if where in (self.blend.device, self.blend.dtype):
+            return self
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        if isinstance(where, torch.dtype):
+            tensors = {name: value for name, value in tensors.items() if value.is_floating_point()}
+        return dataclasses.replace(self, **{name: value.to(where) for name, value in tensors.items()})
+
 
 @lru_cache(maxsize=64)
 def template_of(spec: SkeletonSpec, samples: int, device: torch.device) -> Template:
@@ -159,7 +169,7 @@ def radii_from_lengths(template: Template, positions: Tensor, cfg: RendererConfi
         return template.radii.expand(batch, -1)
     ends = positions.flatten(1, 2)[:, :, template.ends]  # (B, F*P, E, 2, 3)
     lengths = (ends[..., 0, :] - ends[..., 1, :]).norm(dim=-1)
-    known = lengths.nanmedian(dim=1).values.float()  # (B, E)
+    known = lengths.nanmedian(dim=1).values  # (B, E)
     if known.shape[1] == 0:
         ratio = known
     else:

@@ -45,7 +45,7 @@ BLIND_SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_LABEL = re.compile(r"^\W*label\W*:\s*(.+?)\W*$", re.IGNORECASE | re.MULTILINE)
+_LABEL = re.compile(r"^\W*label\W*:\W*(\w.*?)\W*$", re.IGNORECASE | re.MULTILINE)
 _STEP_LINE = re.compile(
     r"^\s*(?:\d+[.)]|[-*])?\s*(?:(?P<cause>[^,\d]{0,40}),\s*)?(?:from\s+)?\(?(?P<start>\d+(?:\.\d+)?)\s*s?\s*"
     r"(?:-|–|to)\s*(?P<end>\d+(?:\.\d+)?)\s*s?(?:ec(?:onds)?)?\)?\s*[:,]?\s*(?P<what>.+)$",

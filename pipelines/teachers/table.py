@@ -102,14 +102,14 @@ def teacher_renderer(name: str, drawn: RendererConfig) -> tuple[Any, RendererCon
 
         return StickRenderer(drawn).eval(), drawn
     from models.draction import weights
-    from models.draction.renderer import Renderer
+    from models.draction.kinds import make_renderer
     from models.skeleton_llm import RENDERER_FILE
     from pipelines.model import local_folder
 
     with local_folder(name) as folder:
         stored = weights.load_renderer(folder / RENDERER_FILE)
     cfg = dataclasses.replace(stored.cfg, frames=drawn.frames, image_size=drawn.image_size)
-    renderer = Renderer(cfg)
+    renderer = make_renderer(cfg)
     renderer.load_state_dict(stored.state_dict())
     return renderer.eval(), cfg
 

@@ -7,6 +7,7 @@ The record: +x towards the image's left, +y up, +z into the scene for a sensor; 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ _WORLD = {"left", "right", "forward", "backward"}
 
 
 def matrix(
-    axes: Mapping[str, str] | None, size: int, handedness: str = "right", image: bool = False
+    axes: Mapping[Any, str] | None, size: int, handedness: str = "right", image: bool = False
 ) -> NDArray[np.float64]:
     """(size, size) signed permutation M: record = M @ file.
 

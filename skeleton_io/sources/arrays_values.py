@@ -68,7 +68,7 @@ def convert(
 
 
 def _missing(d: ArraysDefinition, points: NDArray[np.float64], confidence: NDArray | None) -> NDArray[np.bool_]:
-    gone = np.isnan(points).any(-1)
+    gone: NDArray[np.bool_] = np.asarray(np.isnan(points).any(-1))
     if d.missing.zero_joint:
         gone |= (points == 0).all(-1)
     for value in d.missing.values:
@@ -143,7 +143,7 @@ def order_persons(
 
     A slot in which nobody is ever seen is dropped, as fixed-size arrays pad with them.
     """
-    present = np.isfinite(found.positions).all(-1)
+    present: NDArray[np.bool_] = np.asarray(np.isfinite(found.positions).all(-1))
     slots = [p for p in range(present.shape[1]) if present[:, p].any()]
     if d.person_order == "activity":
         tracks = {}

@@ -33,8 +33,7 @@ def clip(topology: Topology = NTU25, persons: int = 1, frames: int = 6, **fields
     rng = np.random.default_rng(len(topology.joints))
     height = {"torso": 1.2, "head": 1.6, "arm": 1.3, "hand": 0.9, "leg": 0.5, "foot": 0.05, "other": 1.0}
     side = {"left": -0.3, "right": 0.3, "centre": 0.0}
-    drop = {"leg": 0.3}
-    rows = [(side[m.side], height[m.limb] - m.order * (drop[m.limb] if m.limb in drop else 0), 3.0)
+    rows = [(side[m.side], height[m.limb] - 0.3 * m.order * (m.limb == "leg"), 3.0)
             for m in topology.meanings]  # fmt: skip
     base = np.array(rows)
     base = base + rng.normal(scale=0.02, size=base.shape)

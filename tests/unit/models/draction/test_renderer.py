@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.draction.appearance import depth_colour
+from models.draction.body import depth_colour
 from models.draction.camera import identity_camera
 from models.draction.fixed import StickRenderer
 from models.draction.renderer import Renderer
