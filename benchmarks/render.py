@@ -139,8 +139,8 @@ def ratios(folder: Path, threads: int, clock: str) -> tuple[list[str], dict[str,
     lines = [
         f"### {threads} thread{'s' * (threads > 1)}, {'CPU' if clock == 'cpu' else 'wall-clock'} time", "",
         f"The loop on one frame: {forward[clock]:.2f} s forward with a graph + "
-        f"{one[clock] - forward[clock]:.2f} s backward, {one['mib'] / 1024:.1f} GiB at its peak (the authors' renderer, "
-        "as stated: "
+        f"{one[clock] - forward[clock]:.2f} s backward, {one['mib'] / 1024:.1f} GiB at its peak (the authors' "
+        "renderer, as stated: "
         f"{STATED['forward']} + {STATED['backward']} s, {STATED['gib']} GB).", "",
         "| method, one clip | forward s | forward + backward s | peak MiB | forward, times faster | step, times faster "
         "| step against the stated 55 s | loop's one-frame memory over its own |", "|---|---|---|---|---|---|---|---|",
