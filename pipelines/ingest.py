@@ -24,7 +24,7 @@ from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.schema import SCHEMA_VERSION
 from skeleton_io.shards import Quarantined, ShardInfo, plan, shard_uri, write_index
-from skeleton_io.sources.base import SOURCES, detect_source, protocols_for, resolve
+from skeleton_io.sources.base import detect_source, protocols_for, reference, resolve
 from skeleton_io.sources.files import Item
 from skeleton_io.splits import Protocol
 from skeleton_io.topology import Topology
@@ -42,6 +42,8 @@ class Input:
 
     name: str
     source: str
+    """As `base.reference` writes it: a name of the table, or a whole definition."""
+    version: int
     root: str
     items: tuple[Item, ...]
     stamps: tuple[tuple[str, ...], ...]
@@ -78,7 +80,15 @@ def open_input(spec: str, root: str) -> Input:
         raise UserError(f"input {name}: none of the files below {root} is of the format {source.name}{hint}")
     files = [path for item in items for path in item.parts or (item.path,)]
     stamps = _stamps(root, {*files, *source.list_companions(root)})
-    return Input(name=name, source=source.name, root=root, items=items, stamps=stamps, protocols=protocols)
+    return Input(
+        name=name,
+        source=reference(source),
+        version=source.version,
+        root=root,
+        items=items,
+        stamps=stamps,
+        protocols=protocols,
+    )
 
 
 def _stamps(root: str, paths: Iterable[str]) -> tuple[tuple[str, ...], ...]:
@@ -99,10 +109,7 @@ def _stamps(root: str, paths: Iterable[str]) -> tuple[tuple[str, ...], ...]:
 
 def _key(inputs: list[Input], kind: str, clips_per_shard: int) -> str:
     """Hash of everything that decides the shards' bytes. Where the input lies is not among it."""
-    listing = [
-        [i.name, i.source, SOURCES[i.source].version, sorted(i.stamps), [p.to_json() for p in i.protocols]]
-        for i in inputs
-    ]
+    listing = [[i.name, i.source, i.version, sorted(i.stamps), [p.to_json() for p in i.protocols]] for i in inputs]
     return digest("ingest", INGEST_VERSION, SCHEMA_VERSION, kind, clips_per_shard, listing)
 
 

@@ -20,7 +20,7 @@ from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.schema import table_row, to_row, to_table
 from skeleton_io.shards import Quarantined, shard_uri, write_shard
-from skeleton_io.sources.base import SOURCES
+from skeleton_io.sources.base import open_source
 from skeleton_io.sources.files import Item
 
 _ROWS_PER_BATCH = 256
@@ -44,7 +44,7 @@ def read_chunk(job: Job) -> Job:
     with _Spool(_spool_uri(job["spool"], job["number"])) as spool:
         for name, path, parts in job["items"]:
             item = Item(id=name, path=path, parts=tuple(parts))
-            for found in SOURCES[job["source"]].stream(job["root"], item, job["dataset"]):
+            for found in open_source(job["source"]).stream(job["root"], item, job["dataset"]):
                 if isinstance(found, SkeletonFormatError):
                     quarantine.append(asdict(_quarantined(job, item, found)))
                 else:

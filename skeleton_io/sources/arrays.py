@@ -19,7 +19,7 @@ from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources.arrays_checks import TEXTS
 from skeleton_io.sources.arrays_content import Table, as_array, open_content, pick
-from skeleton_io.sources.arrays_definition import ArraysDefinition, from_json
+from skeleton_io.sources.arrays_definition import ArraysDefinition, From, from_json
 from skeleton_io.sources.arrays_fields import Clip, companions, segments, text
 from skeleton_io.sources.arrays_layout import unfold
 from skeleton_io.sources.arrays_table import Raw, read_table
@@ -248,7 +248,7 @@ def _image_size(d: ArraysDefinition, clip: Clip) -> tuple[int, int] | None:
     width, height = d.image_size
     sizes = []
     for side in (width, height):
-        number = side
+        number: Any = side
         if isinstance(side, str):
             found = np.asarray(clip.value(side)).reshape(-1)
             number = found[0] if len(found) == 1 and found.dtype.kind in "iuf" else 0
@@ -259,7 +259,7 @@ def _image_size(d: ArraysDefinition, clip: Clip) -> tuple[int, int] | None:
 
 
 def _fps(d: ArraysDefinition, clip: Clip) -> float | None:
-    if d.fps is None or isinstance(d.fps, float):
+    if not isinstance(d.fps, From):
         return d.fps
     found = text(clip, "fps", d.fps)
     try:

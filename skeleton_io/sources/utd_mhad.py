@@ -34,7 +34,7 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     joints = len(UTD20.joints)
     if array.ndim != 3 or array.shape[:2] != (joints, 3) or array.shape[2] < 1:
         raise file.error("d_skel", f"numbers ({joints}, 3, frames)", f"{array.dtype} {array.shape}")
-    positions = zeros_to_nan(array.transpose(2, 0, 1)[:, None])
+    positions = zeros_to_nan(np.asarray(array.transpose(2, 0, 1)[:, None], np.float64))
     check_present(file, positions)
     name = _NAME.match(file.stem)
     action, subject, take = (number(part) for part in name.groups()) if name else (None, None, None)
