@@ -10,7 +10,8 @@ label (another class), text (the rationale of another class's clip, under this c
 by 40 % of the clip). Exchanging sides leaves "the left hand goes up" true where both hands go up: side, order and moved
 count only where, on the clean clip, the travel or turn that a step now tells differs from what happens by more than
 `FALSE` of its size. How many were not counted is printed. The threshold of the score is the
-5 % quantile of the right rationales, over all sets.
+5 % quantile of the right rationales, over all sets; a second table has what the default rules of `rationales.accept`
+refuse, on the same copies and, for the right ones, on the clean clips too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pipelines.claims import parts_of
+from pipelines.config_tree import AcceptConfig
 from pipelines.datasource import ClipStore
 from pipelines.grounding import ground
 from pipelines.teachers.base import Rationale, Step, TeacherRequest
@@ -166,18 +168,24 @@ def scores(store: ClipStore, keys: list[str], seed: int) -> list[dict[str, Any]]
         for kind in KINDS if other is not None else ("side", "order", "moved"):
             wrong = corrupted(kind, right, other or right, store.clip(key))
             if wrong is None:
-                rows.append({"key": key, "kind": f"true {kind}", "score": 0.0, "values": []})
+                rows.append({"key": key, "kind": f"true {kind}", "score": 0.0, "refused": False})
             else:
-                caught = wrong.label != labels[key]
-                found = {"score": -9.0, "values": []} if caught else measured(wrong, clip)
+                caught = {"score": -9.0, "refused": True}
+                found = caught if wrong.label != labels[key] else measured(wrong, clip)
                 rows.append({"key": key, "kind": kind, **found})
+        rows.append({"key": key, "kind": "clean", **measured(right, store.clip(key))})
     return rows
 
 
 def measured(rationale: Rationale, clip: SkeletonSequence) -> dict[str, Any]:
-    """Score and values of the claims."""
-    found = ground(rationale, clip)
-    return {"score": found.score, "values": [*found.checked, *[-1.0] * found.disordered]}
+    """Score, and whether the default rules refuse what the motion does not bear out."""
+    found, rules = ground(rationale, clip), AcceptConfig()
+    refused = (
+        found.share < rules.min_grounding
+        or found.score < rules.min_score
+        or found.contradicted > rules.max_contradicted
+    )
+    return {"score": found.score, "refused": refused}
 
 
 def chosen(store: ClipStore, most: int, seed: int) -> list[str]:
@@ -194,7 +202,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     right = np.array([row["score"] for row in rows if row["kind"] == "right"])
     threshold = float(np.quantile(right, FALSE_ALARMS))
     sets = sorted({row["key"].split("/")[0] for row in rows})
-    out = [f"threshold {threshold:.3f}, {len(right)} right rationales", ""]
+    out = [f"Threshold {threshold:.3f}, {len(right)} right rationales.", ""]
     out += ["| set | clips | false alarms | " + " | ".join(KINDS) + " | left true |"]
     out += ["|---|---|---|---|" + "---|" * len(KINDS)]
     for name in [*sets, "all"]:
@@ -205,7 +213,13 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
             cells.append(f"{100 * np.mean(found):.1f} % ({len(found)})" if found else "-")
         true = [f"{kind} {sum(row['kind'] == f'true {kind}' for row in mine)}" for kind in ("side", "order", "moved")]
         out.append(f"| {name} | {len({row['key'] for row in mine})} | " + " | ".join(cells) + f" | {', '.join(true)} |")
-    return out
+    out += ["", f"Refused by the default rules (`min_score` {AcceptConfig().min_score}):", ""]
+    out += [
+        "| right, clean clip | right, degraded copy | " + " | ".join(KINDS) + " |",
+        "|---|---|" + "---|" * len(KINDS),
+    ]
+    shares = [np.mean([row["refused"] for row in rows if row["kind"] == kind]) for kind in ("clean", "right", *KINDS)]
+    return [*out, "| " + " | ".join(f"{100 * share:.1f} %" for share in shares) + " |"]
 
 
 def main() -> None:

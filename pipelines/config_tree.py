@@ -96,8 +96,8 @@ class AcceptConfig:
     """No text but the last line names the label, and none says that it was given."""
     min_grounding: float = 0.5
     """Least share of checkable claims that the motion bears out, 0 to 1."""
-    min_score: float = -1.0
-    """Least score of the verifier, -1 to 1, ruled by the worst claims. benchmarks/results/verifier.md says what a
+    min_score: float = 0.35
+    """Least score of the verifier, -3 to 1, ruled by the two worst claims. benchmarks/results/verifier.md says what a
     threshold detects and what it costs."""
     max_contradicted: int = 1
     """Most claims that the motion contradicts (other side, other direction, other order)."""

@@ -71,11 +71,12 @@ class Grounding:
 
     @property
     def score(self) -> float:
-        """One number for ranking, 1 to -1: how far the two worst claims fall short. A rationale is as good as its
-        worst statements; what lasts a few frames only, or says only which part moves most, weighs less."""
-        lacks = [_weight(c) * (1 - v) for c, v in zip(self.claims, self.values, strict=True) if v is not None]
-        worst = sorted([*lacks, *[2.0] * self.disordered, 0.0, 0.0])[-2:]
-        return 1 - (2 * worst[1] + worst[0]) / 3
+        """One number for ranking, 1 to -3: how far the two worst claims fall short. A rationale is as good as its
+        worst statements; what lasts a few frames only, or says only which part moves most, weighs less. Squares: two
+        doubts are not one contradiction."""
+        lacks = [_weight(c) * (1 - v) ** 2 for c, v in zip(self.claims, self.values, strict=True) if v is not None]
+        worst = sorted([*lacks, *[4.0] * self.disordered, 0.0, 0.0])[-2:]
+        return 1 - sum(worst) / 2
 
 
 def _weight(claim: Claim) -> float:
