@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.config import RendererConfig
+from models.config import RendererConfig, RendererKind
 from pipelines.clip_inputs import read_clips
 from pipelines.errors import UserError
 from skeleton_io import storage
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 RENDERER_FILE = "renderer.safetensors"
 RELEASED_SIZE = 448
-LEARNED = "draction"
+LEARNED: RendererKind = "draction"
 MOST_FRAMES, MOST_PIXELS = 1024, 4096
 """What a slip of the finger may ask for at most: frames of a clip are drawn at once."""
 
@@ -43,7 +43,7 @@ class RenderOptions:
     """Ids of clips; keys SET/ID for a shard set."""
     weights: str = ""
     """Export folder, renderer.safetensors or the authors' released file; empty: an untrained renderer."""
-    renderer: str = LEARNED
+    renderer: RendererKind = LEARNED
     """draction, or one of the fixed ones."""
     frame_indices: tuple[int, ...] = ()
     """Frames of the clip; empty: the middle of `frames` equal segments."""
@@ -51,6 +51,8 @@ class RenderOptions:
     image_size: int | None = None
     """Pixels."""
     camera: Literal["identity", "fit"] | None = None
+    views: tuple[float, ...] | None = None
+    """Turns of the framing camera about the vertical, degrees."""
     rasterizer: Literal["tiled", "reference"] | None = None
     out: str = "{clip}.gif"
     """FILE.npz, FILE.gif, or a folder for png files; {clip} stands for the clip's id."""
@@ -63,7 +65,7 @@ class Rendered:
     Attributes:
         clip: where they come from.
         frames: (F, H, W, 3) uint8.
-        indices: (F,) int64 frames of the clip.
+        indices: (F,) int64 frames of the clip; with several views all of the first, then all of the next.
         seconds: (F,) time of each from the clip's start.
     """
 
@@ -71,18 +73,6 @@ class Rendered:
     frames: NDArray[np.uint8]
     indices: NDArray[np.int64]
     seconds: NDArray[np.float64]
-
-
-def _renderers() -> dict[str, Callable[[RendererConfig], SceneRenderer]]:
-    """The renderers without weights, by the name of `--renderer`."""
-    from models.draction.fixed import StickRenderer
-
-    return {"stick": StickRenderer}
-
-
-def renderer_names() -> tuple[str, ...]:
-    """Values of `--renderer`."""
-    return (LEARNED, *_renderers())
 
 
 def load(options: RenderOptions) -> SceneRenderer:
@@ -93,31 +83,31 @@ def load(options: RenderOptions) -> SceneRenderer:
     """
     changes: dict[str, Any] = {
         name: value
-        for name in ("frames", "image_size", "camera", "rasterizer")
+        for name in ("frames", "image_size", "camera", "views", "rasterizer")
         if (value := getattr(options, name)) is not None
     }
     for name, most in (("frames", MOST_FRAMES), ("image_size", MOST_PIXELS)):
         if name in changes and not 1 <= changes[name] <= most:
             raise UserError(f"--{name.replace('_', '-')} must be 1 to {most}, found {changes[name]}")
-    if options.renderer != LEARNED:
-        if options.weights:
-            raise UserError(f"--renderer {options.renderer} is fixed: it takes no --weights")
-        if options.renderer not in (fixed := _renderers()):
-            raise UserError(f"no renderer {options.renderer!r}; there is {', '.join(renderer_names())}")
-        return fixed[options.renderer](RendererConfig(**changes)).eval()
-    renderer = _with_weights(options.weights) if options.weights else _untrained()
+    if options.renderer != LEARNED and options.weights:
+        raise UserError(f"--renderer {options.renderer} is fixed: it takes no --weights")
+    renderer = _with_weights(options.weights) if options.weights else _untrained(options.renderer)
     renderer.cfg = dataclasses.replace(renderer.cfg, **changes)
+    try:
+        renderer.cfg.check()
+    except ValueError as error:
+        raise UserError(str(error)) from None
     return renderer.eval()
 
 
-def _untrained() -> SceneRenderer:
+def _untrained(kind: RendererKind) -> SceneRenderer:
     import torch
 
-    from models.draction.renderer import Renderer
+    from models.draction.kinds import make_renderer
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Renderer(RendererConfig())
+        return make_renderer(RendererConfig(kind=kind))
 
 
 def _with_weights(uri: str) -> SceneRenderer:
@@ -170,7 +160,7 @@ def draw_input(clip: SkeletonSequence, chosen: NDArray[np.int64], cfg: RendererC
     from pipelines.collate import camera_for, metric_positions, skeleton_spec
 
     spec, positions = skeleton_spec(clip.topology), metric_positions(clip)
-    moved = velocity(positions, clip.fps, cfg.velocity_stride_s)
+    moved = velocity(positions, clip.fps, cfg.velocity_stride_s, clip.timestamps)
     world = torch.from_numpy(np.array(positions))
     camera = camera_for(world, spec, cfg, 0.0)
     return ClipInput(spec, world[chosen], torch.from_numpy(moved[chosen]), camera)
@@ -184,13 +174,14 @@ def draw(renderer: SceneRenderer, clip: SkeletonSequence, options: RenderOptions
     """
     import torch
 
-    chosen = chosen_frames(clip, options, renderer.cfg.frames)
+    chosen = chosen_frames(clip, options, renderer.cfg.moments)
     try:
         with torch.no_grad():
             images = renderer([draw_input(clip, chosen, renderer.cfg)])[0]
     except ValueError as error:
         raise UserError(f"{clip.key}: {error}") from None
     pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    chosen = np.tile(chosen, len(renderer.cfg.views))
     times = clip.timestamps if clip.timestamps is not None else np.arange(clip.frames) / clip.fps
     return Rendered(clip, pixels.numpy(), chosen, np.asarray(times[chosen] - times[0], np.float64))
 
@@ -260,14 +251,19 @@ def write(path: Path, item: Rendered, origin: dict[str, Any]) -> None:
         return
     images = [Image.fromarray(frame) for frame in item.frames]
     if path.suffix == ".gif":
-        gaps = np.diff(
-            item.seconds, append=item.seconds[-1:] + np.diff(item.seconds).mean() if len(images) > 1 else [1]
-        )
-        times = [int(max(20, round(1000 * gap))) for gap in gaps]
+        times = _durations_ms(item.seconds)
         images[0].save(path, save_all=True, append_images=images[1:], duration=times, loop=0, disposal=2)
         return
     for place, (index, image) in enumerate(zip(item.indices, images, strict=True)):
         image.save(path / f"{place:03d}_frame{index:05d}.png")
+
+
+def _durations_ms(seconds: NDArray[np.float64]) -> list[int]:
+    """How long a gif shows each frame: until the next one's time; the last one and a jump back take the mean step."""
+    steps = np.diff(seconds)
+    mean = steps[steps > 0].mean() if (steps > 0).any() else 1.0
+    steps = np.append(np.where(steps < 0, mean, steps), mean)
+    return [int(max(20, round(1000 * step))) for step in steps]  # players slow a gif down that asks for less
 
 
 def run(inputs: Sequence[str], options: RenderOptions) -> list[Path]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.config import RendererConfig
+from models.config import RendererConfig, RendererKind
 from models.draction.renderer import Renderer
 from models.draction.weights import import_released, save_renderer
 from pipelines import render
@@ -102,6 +103,25 @@ def test_the_camera_can_be_changed(clip):
         options = RenderOptions(renderer="stick", image_size=64, frames=1, camera=camera)
         frames.append(render.draw(render.load(options), clip, options).frames)
     assert (frames[0] != frames[1]).any()
+
+
+@pytest.mark.parametrize("kind", get_args(RendererKind))
+def test_every_kind_draws(clip, kind):
+    options = RenderOptions(renderer=kind, image_size=64, frames=2)
+    found = render.draw(render.load(options), clip, options)
+    assert found.frames.shape == (2, 64, 64, 3)
+    assert 0.002 < (found.frames > 30).any(-1).mean() < 0.5
+
+
+def test_views_share_the_frames(clip):
+    options = RenderOptions(renderer="stick", image_size=64, frames=6, views=(0.0, 90.0))
+    found = render.draw(render.load(options), clip, options)
+    assert found.frames.shape[0] == 6
+    assert found.indices[:3].tolist() == found.indices[3:].tolist()
+    assert (found.frames[:3] != found.frames[3:]).any((1, 2, 3)).all()
+    assert render._durations_ms(found.seconds)[2] < 5000  # the jump back to the second view's first moment
+    with pytest.raises(UserError, match="a number that divides frames"):
+        render.load(RenderOptions(frames=5, views=(0.0, 90.0)))
 
 
 def test_names_of_outputs(clip):
