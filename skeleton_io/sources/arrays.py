@@ -172,12 +172,16 @@ def _arrays(d: ArraysDefinition, clip: Clip, joints: tuple[str, ...]) -> list[Ra
         if len(arrays) != 1:
             raise clip.file.error("definition, read.key", "the name of the array", ", ".join(map(str, found))[:200])
         key = arrays[0]
-    value = pick(clip.file, found, key, joints, d.coordinates) if key else found
+    value = _picked(d, clip, found, key, joints) if key else found
     array = as_array(clip.file, value, key or "whole file")
     sizes = {"J": len(joints), "C": len(d.coordinates)} | ({"P": d.persons} if d.persons else {})
     if array.size == 0:
         raise clip.file.error(key or "whole file", "numbers", f"an empty array {array.shape}")
     return [Raw(values=part) for part in unfold(array, d.layout, sizes)]
+
+
+def _picked(d: ArraysDefinition, clip: Clip, content: Any, key: str, joints: tuple[str, ...]) -> Any:
+    return pick(clip.file, content, key, d.read.joint_names or joints, d.read.axis_names or d.coordinates)
 
 
 def _own_confidence(d: ArraysDefinition, clip: Clip, joints: tuple[str, ...]) -> NDArray[np.float64] | None:
@@ -186,7 +190,7 @@ def _own_confidence(d: ArraysDefinition, clip: Clip, joints: tuple[str, ...]) ->
         return None
     if isinstance(clip.content, Table):
         raise clip.file.error("definition, confidence.key", "a file with named arrays", "a table")
-    value = pick(clip.file, clip.content, d.confidence.key, joints, d.coordinates)
+    value = _picked(d, clip, clip.content, d.confidence.key, joints)
     array = as_array(clip.file, value, d.confidence.key)
     sizes = {"J": len(joints)} | ({"P": d.persons} if d.persons else {})
     return unfold(array, d.confidence.layout, sizes)[..., 0]

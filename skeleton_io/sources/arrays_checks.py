@@ -74,6 +74,10 @@ def _joints(d: ArraysDefinition) -> Iterator[Problem]:
                 "joints",
                 (f"each joint of the topology once ({len(names)}), and _", f"differs in {', '.join(odd)}"[:200]),
             )
+    if d.read.joint_names and len(d.read.joint_names) != len(d.joints or names):
+        yield "read.joint_names", (f"{len(d.joints or names)} names", str(len(d.read.joint_names)))
+    if d.read.axis_names and len(d.read.axis_names) != len(d.coordinates):
+        yield "read.axis_names", (f"{len(d.coordinates)} names", str(len(d.read.axis_names)))
     if d.columns is not None and d.columns.names and len(d.columns.names) != len(d.joints or names):
         yield "columns.names", (f"{len(d.joints or names)} names", str(len(d.columns.names)))
 

@@ -42,6 +42,10 @@ class Read:
     """npz member, mat variable, or a path such as `skeletons`, `frames[*].joints`, `frames[*].{joint}.{axis}`. Each
     `[*]`, `{joint}` and `{axis}` is an axis of the array, in the order of the path. Empty: all of it (or the one
     array that a npz or mat file holds)."""
+    joint_names: tuple[str, ...] = ()
+    """What {joint} stands for, in the order of `joints`; empty: the joints' own names."""
+    axis_names: tuple[str, ...] = ()
+    """What {axis} stands for, in the order of `coordinates`; empty: their own names."""
     separator: str = ""
     """Between columns of text; empty: a comma in csv, white space in txt."""
     header: bool = False
@@ -62,7 +66,8 @@ class Columns:
     """Regular expression for the names, with the groups `joint` and `axis`, and `person` where there are several.
     Axis names are those of `coordinates`, whatever their case."""
     names: tuple[str, ...] = ()
-    """With a pattern: the joints' names in the header, in the order of `joints`; empty: as they come."""
+    """The joints' names in the header (with a pattern) or in the column `rows.joint`, in the order of `joints`; empty:
+    as they come in the header, or the joints' own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,11 @@ def read_table(d: ArraysDefinition, table: Table, joints: tuple[str, ...]) -> li
     else:
         places = _by_position(d, table)
     if d.rows is not None and d.rows.joint is not None:
-        return [_scatter(d.rows, table, table.numbers(places)[:, None, None, :], joints)]
+        return [
+            _scatter(
+                d.rows, table, table.numbers(places)[:, None, None, :], joints, d.columns.names if d.columns else ()
+            )
+        ]
     unfolded = unfold(table.numbers(places), layout, sizes)
     if d.rows is not None:
         if unfolded.shape[0] != 1 or unfolded.shape[1] != table.columns.num_rows:
@@ -130,8 +134,13 @@ def _by_name(d: ArraysDefinition, table: Table, joints: tuple[str, ...]) -> tupl
     return places, len(persons)
 
 
-def _scatter(rows: Rows, table: Table, values: NDArray[np.float64], joints: tuple[str, ...]) -> Raw:
-    """(R, 1, J or 1, C) values of rows -> frames, persons and joints by what the rows' columns say."""
+def _scatter(
+    rows: Rows, table: Table, values: NDArray[np.float64], joints: tuple[str, ...], spelled: tuple[str, ...] = ()
+) -> Raw:
+    """(R, 1, J or 1, C) values of rows -> frames, persons and joints by what the rows' columns say.
+
+    `spelled` is how the joint column writes the joints' names.
+    """
     count = len(values)
     person_names: list[str] = []
     person = np.zeros(count, np.int64)
@@ -142,7 +151,7 @@ def _scatter(rows: Rows, table: Table, values: NDArray[np.float64], joints: tupl
         person_names = list(order)
     joint = np.zeros(count, np.int64)
     if rows.joint is not None:
-        joint = _joint_numbers(table, table.texts(table.place(rows.joint)), joints)
+        joint = _joint_numbers(table, table.texts(table.place(rows.joint)), joints, spelled or joints)
     frame = _frame_numbers(rows, table, person)
     frames, persons = int(frame.max()) + 1, max(1, len(person_names))
     width = len(joints)
@@ -163,11 +172,12 @@ def _scatter(rows: Rows, table: Table, values: NDArray[np.float64], joints: tupl
     return Raw(values=found, rows=first, persons=tuple(person_names))
 
 
-def _joint_numbers(table: Table, texts: list[str], joints: tuple[str, ...]) -> NDArray[np.int64]:
+def _joint_numbers(
+    table: Table, texts: list[str], joints: tuple[str, ...], spelled: tuple[str, ...]
+) -> NDArray[np.int64]:
     """Place of each row's joint; -1 for one to skip."""
-    places = {name: -1 if name == SKIP else i for i, name in enumerate(joints)} | {
-        str(i): -1 if name == SKIP else i for i, name in enumerate(joints)
-    }
+    numbers = [-1 if name == SKIP else i for i, name in enumerate(joints)]
+    places = {str(i): number for i, number in enumerate(numbers)} | dict(zip(spelled, numbers, strict=True))
     for row, text in enumerate(texts, 1):
         if text not in places:
             raise table.file.error(f"row {row}", f"a joint 0 to {len(joints) - 1}, or its name", repr(text)[:40])
