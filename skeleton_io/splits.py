@@ -7,6 +7,7 @@ training clips only. Reads no files.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -220,6 +221,21 @@ def _ntu() -> tuple[Protocol, ...]:
     )
 
 
+def _jhmdb() -> tuple[Protocol, ...]:
+    sides = ("train", "test", "absent")  # absent: the files of that split are not in the folder
+    codes = [" ".join(code) for code in itertools.product(sides, repeat=3)]
+    return tuple(
+        Protocol(
+            name=f"split{number + 1}",
+            field="setup",
+            train=tuple(code for code in codes if code.split()[number] == "train"),
+            test=tuple(code for code in codes if code.split()[number] == "test"),
+            source="Jhuang et al., ICCV 2013: three splits, the mean is reported; 14 of the 21 actions, as DD-Net",
+        )
+        for number in range(3)
+    )
+
+
 _SUBJECTS = tuple(str(number) for number in range(1, 11))
 PROTOCOLS: dict[str, tuple[Protocol, ...]] = {
     "msr_action3d": _msr(),
@@ -243,6 +259,16 @@ PROTOCOLS: dict[str, tuple[Protocol, ...]] = {
         ),
     ),
     "sbu": _sbu(),
+    "sfinge3d": (
+        Protocol(
+            name="dictionary",
+            field="repetition",
+            train=tuple(str(n) for n in range(1, 25)),
+            test=tuple(str(n) for n in range(25, 37)),
+            source="ours: takes 1 to 24 of the dictionary train; the set itself tests detection on its streams",
+        ),
+    ),
+    "pku_mmd": (Protocol(name="cross-view", field="view", train=("M", "R"), test=("L",), source="Liu et al., 2017"),),
     "bandai_namco_1": (
         Protocol(
             name="cross-take",
@@ -253,6 +279,7 @@ PROTOCOLS: dict[str, tuple[Protocol, ...]] = {
         ),
     ),
     "ntu": _ntu(),
+    "jhmdb": _jhmdb(),
 }
 """Source or set name -> its protocols, the default first."""
 

@@ -38,6 +38,9 @@ _PARTS: dict[str, tuple[str, float]] = {
     "head_top": ("head", 1.0),
     "nose": ("head", 0.6),
     "eye": ("head", 0.7),
+    "eye_inner": ("head", 0.7),
+    "eye_outer": ("head", 0.7),
+    "mouth": ("head", 0.6),
     "ear": ("head", 0.6),
     "clavicle": ("arm", 0.0),
     "shoulder": ("arm", 0.1),
@@ -49,7 +52,9 @@ _PARTS: dict[str, tuple[str, float]] = {
     "hip": ("leg", 0.0),
     "knee": ("leg", 0.5),
     "ankle": ("leg", 1.0),
+    "heel": ("foot", 0.2),
     "foot": ("foot", 0.5),
+    "small_toe": ("foot", 0.9),
     "toes": ("foot", 1.0),
 }
 _FINGER = re.compile(r"(thumb|index|middle|ring|pinky)_(\d|tip)$")

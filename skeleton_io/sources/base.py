@@ -20,10 +20,12 @@ from skeleton_io.sources import (
     bvh,
     coco17,
     detection,
+    jhmdb,
     msr_action3d,
     ntu,
     nw_ucla,
     sbu,
+    sfinge3d,
     utd_mhad,
 )
 from skeleton_io.sources.detection import Candidate
@@ -76,6 +78,8 @@ SOURCES: dict[str, Source] = {
         nw_ucla.SOURCE,
         sbu.SOURCE,
         bandai_namco_1.SOURCE,
+        jhmdb.SOURCE,
+        sfinge3d.SOURCE,
         ntu.SOURCE,
         bvh.SOURCE,
         asf_amc.SOURCE,
