@@ -22,10 +22,12 @@ from skeleton_io.describe_body import (
     missing,
     present_frames,
     topology,
+    tracking_states,
+    tree,
     units,
     upward,
 )
-from skeleton_io.describe_files import Naming, choose_kind, naming
+from skeleton_io.describe_files import Naming, file_sets, naming
 from skeleton_io.describe_layout import Layout, guess_layouts, measure
 from skeleton_io.describe_tables import table_readings
 from skeleton_io.describe_trees import Reading, tree_readings
@@ -33,7 +35,7 @@ from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sequence import SkeletonSequence, Source
 from skeleton_io.sources.arrays import source_from
 from skeleton_io.sources.arrays_content import SUFFIXES, TABLES, open_content
-from skeleton_io.sources.arrays_definition import ArraysDefinition, Read, decode
+from skeleton_io.sources.arrays_definition import ArraysDefinition, Kind, Read, decode
 from skeleton_io.sources.files import Item, SourceFile
 from skeleton_io.sources.joint_names import anatomical
 from skeleton_io.sources.side_files import SideInfo
@@ -83,21 +85,30 @@ def describe(root: str, paths: Sequence[str] = ()) -> Draft:
     Raises:
         SkeletonFormatError: no file of a readable kind, or none with anything like a skeleton in it.
     """
-    suffix, chosen = choose_kind(list(paths) or storage.list_files(root))
-    if not chosen:
+    sets = file_sets(list(paths) or storage.list_files(root))
+    if not sets:
         raise SkeletonFormatError(root, "files", f"files of a kind among {', '.join(SUFFIXES)}", "none")
-    kind = SUFFIXES[suffix]
+    failures: list[SkeletonFormatError] = []
+    for suffix, chosen in sets:
+        try:
+            return _draft(root, SUFFIXES[suffix], chosen)
+        except SkeletonFormatError as error:
+            failures.append(error)
+    raise failures[0]
+
+
+def _draft(root: str, kind: Kind, chosen: list[str]) -> Draft:
     step = max(1, len(chosen) // _LOOKED)
-    files = [_file(root, path) for path in chosen[::step][:_LOOKED]]
-    readings, files, failures = _readings(kind, files)
+    looked = [_file(root, path) for path in chosen[::step][:_LOOKED]]
+    readings, _files, failures = _readings(kind, looked)
     best = _best(readings)
     if best is None:
         found = "; ".join(failures) or "no array with frames, 5 to 150 joints and 2 to 7 numbers for each"
-        raise SkeletonFormatError(files[0].item.path if files else chosen[0], "whole file", "joints over time", found)
+        raise SkeletonFormatError(chosen[0], "whole file", "joints over time", found[:300])
     fields = _fields(naming(chosen), *best)
     text = _yaml(fields, len(chosen))
     definition = decode(yaml.safe_load(text), "draft")
-    clips, errors = _tried(definition, root, [file.item.path for file in files])
+    clips, errors = _tried(definition, root, [file.item.path for file in looked])
     return Draft(
         text=text,
         fields=fields,
@@ -105,7 +116,7 @@ def describe(root: str, paths: Sequence[str] = ()) -> Draft:
         clips=tuple(clips),
         errors=tuple(errors),
         files=len(chosen),
-        looked=len(files),
+        looked=len(looked),
     )
 
 
@@ -116,14 +127,21 @@ def _file(root: str, path: str) -> SourceFile:
     return SourceFile(item=item, dataset="draft", data=data, source=source, licence=None, side=SideInfo())
 
 
-def _readings(kind: str, files: list[SourceFile]) -> tuple[list[Reading], list[SourceFile], list[str]]:
+def _readings(kind: Kind, files: list[SourceFile]) -> tuple[list[Reading], list[SourceFile], list[str]]:
     """Readings, the files that could be decoded, and why the others could not."""
-    good, contents, failures = [], [], []
+    good: list[SourceFile] = []
+    contents: list[Any] = []
+    failures: list[str] = []
+    shape: tuple[Any, ...] = ()
     for file in files:
         try:
-            content = None if kind in TABLES else open_content(file, Read(kind=kind))  # type: ignore[arg-type]
+            content = None if kind in TABLES else open_content(file, Read(kind=kind))
             if kind in TABLES:
-                table_readings([file], kind)
+                sample = table_readings([file], kind)
+                if good and sample and shape and _shape(sample) != shape:
+                    failures.append(f"{file.item.path}: other columns than {good[0].item.path}")
+                    continue
+                shape = shape or _shape(sample)
         except SkeletonFormatError as error:
             failures.append(str(error))
             continue
@@ -132,6 +150,11 @@ def _readings(kind: str, files: list[SourceFile]) -> tuple[list[Reading], list[S
     if not good:
         return [], files, failures
     return (table_readings(good, kind) if kind in TABLES else tree_readings(good, contents)), good, failures
+
+
+def _shape(sample: Sequence[Reading]) -> tuple[Any, ...]:
+    """What tables must share to be of one layout."""
+    return tuple((reading.names, reading.arrays[0].shape[1:]) for reading in sample)
 
 
 def _best(readings: Sequence[Reading]) -> tuple[Reading, Layout] | None:
@@ -178,6 +201,9 @@ def _fields(names: Naming, reading: Reading, layout: Layout) -> dict[str, Guess]
     named = reading.axes
     fields["coordinates"] = Guess(named, "their names") if named else coordinates(layout.clips, layout.numbers)
     values = fields["coordinates"].value
+    states = tracking_states(layout.clips, values)
+    if states is not None:
+        fields["confidence"] = states
     size = 3 if "z" in values else 2
     frames = present_frames(layout.clips, layout.numbers)
     known = _joints(fields, reading, frames, size)
@@ -204,8 +230,6 @@ def _joints(fields: dict[str, Guess], reading: Reading, frames: np.ndarray, size
             if named.joints != tuple(names):
                 fields["joints"] = Guess(names, "in the file's order")
             return named
-    from skeleton_io.describe_body import tree
-
     bones = tree(frames[..., :size])[0]
     odd = [name for name in names if joint_meaning(name).limb == "other"]
     reason = "names from the file, bones between joints that keep their distance"

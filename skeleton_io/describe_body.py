@@ -17,8 +17,10 @@ from skeleton_io.topologies import TOPOLOGIES
 from skeleton_io.topology import Topology
 
 CHECK = "CHECK: "
-_FITS = 1.5
-"""A topology fits if its bones are together at most this many times as long as the shortest tree."""
+_FITS = 1.35
+"""A topology fits if its bones are on average at most this many times as long as those of the shortest tree ..."""
+_CLEAR = 1.25
+"""... and at most this many times, where another one fits about as well."""
 _FRAMES = 200
 
 
@@ -60,6 +62,16 @@ def coordinates(clips: Sequence[NDArray[np.float64]], numbers: int) -> Guess:
     if certain:
         return Guess(("x", "y", "z", "confidence"), f"the fourth number lies in {last.min():.2g} to {last.max():.2g}")
     return Guess(("x", "y", "z", *["_"] * extra), f"{CHECK}what the last {extra} numbers mean is not known")
+
+
+def tracking_states(clips: Sequence[NDArray[np.float64]], values: tuple[str, ...]) -> Guess | None:
+    """Field `confidence` for a Kinect's states; None where confidences are shares."""
+    if "confidence" not in values:
+        return None
+    found = np.unique(np.concatenate([clip[..., values.index("confidence")].reshape(-1) for clip in clips]))
+    if not set(found.tolist()) <= {0.0, 1.0, 2.0} or found.max() < 2:
+        return None
+    return Guess({"levels": {0: 0.0, 1: 0.5, 2: 1.0}}, "only 0, 1 and 2: a Kinect's not tracked, inferred, tracked")
 
 
 def _spatial(frames: NDArray[np.float64]) -> bool:
@@ -112,10 +124,11 @@ def topology(frames: NDArray[np.float64], size: int) -> tuple[Guess, Topology | 
         cost = float(lengths.mean() / (shortest / (joints - 1)))
         scored.append((cost + spread + _lopsided(named, mean), cost, named))
     scored.sort(key=lambda entry: entry[0])
-    if scored and scored[0][1] < _FITS:
+    close = len(scored) > 1 and scored[1][0] < scored[0][0] * 1.1
+    if scored and scored[0][1] < (_CLEAR if close else _FITS):
         cost, named = scored[0][1], scored[0][2]
         others = f"; next {scored[1][2].name} with {scored[1][1]:.2f}" if len(scored) > 1 else ""
-        weak = CHECK if len(scored) > 1 and scored[1][0] < scored[0][0] * 1.1 else ""
+        weak = CHECK if close else ""
         reason = f"{weak}{joints} joints, and its bones are {cost:.2f} times the shortest links{others}"
         return Guess(named.name, reason), named
     own = {"joints": [f"joint_{i}" for i in range(joints)], "bones": [list(bone) for bone in bones]}

@@ -37,6 +37,7 @@ _LETTERS = {
 _NO_CLIPS = re.compile(r"(?i)(.*/)?(read_?me|licen[cs]e|index|metadata|mean|std|requirements|labels?|.*splits?)\.\w+")
 _MOST_NAMES = 200
 _MOST_ALIKE = 0.9
+_MOST_FOLDERS = 6
 _TOKEN = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d]+")
 
 
@@ -49,18 +50,21 @@ class Naming:
     reason: str
 
 
-def choose_kind(paths: Sequence[str]) -> tuple[str, list[str]]:
-    """(suffix, paths of the files that may be clips); ("", []) where there is none."""
+def file_sets(paths: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """(suffix, paths) of files that may be the clips, the likeliest first: all of a suffix, then folder by folder."""
     known = [p for p in paths if _suffix(p) in SUFFIXES and p.rsplit("/", 1)[-1] not in SIDE_FILES]
     known = [p for p in known if not _NO_CLIPS.fullmatch(p)] or known
-    if not known:
-        return "", []
-    suffix = Counter(_suffix(p) for p in known).most_common(1)[0][0]
-    chosen = [p for p in known if _suffix(p) == suffix]
-    # A list of files or a note between hundreds of clips has another name.
-    forms = Counter(_form(p) for p in chosen)
-    form, count = forms.most_common(1)[0]
-    return suffix, [p for p in chosen if _form(p) == form] if count >= _MOST_ALIKE * len(chosen) else chosen
+    wholes, parts = [], []
+    for suffix, _ in Counter(_suffix(p) for p in known).most_common():
+        chosen = [p for p in known if _suffix(p) == suffix]
+        # A list of files or a note between hundreds of clips has another name.
+        form, count = Counter(_form(p) for p in chosen).most_common(1)[0]
+        alike = [p for p in chosen if _form(p) == form]
+        wholes.append((suffix, alike if count >= _MOST_ALIKE * len(chosen) else chosen))
+        folders = Counter(p.rpartition("/")[0] for p in chosen).most_common(_MOST_FOLDERS)
+        for folder, _ in folders if len(folders) > 1 else []:
+            parts.append((suffix, [p for p in chosen if p.rpartition("/")[0] == folder]))
+    return wholes + parts
 
 
 def _form(path: str) -> tuple[str, ...]:

@@ -7,20 +7,23 @@ Every layout that the sizes allow is tried; the one with the smoothest, most rig
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skeleton_io.sources.arrays_layout import parse_layout, unfold
+from skeleton_io.topologies import TOPOLOGIES
 
 _JOINTS = range(5, 151)
 _NUMBERS = (3, 2, 4, 7)
 """Numbers per joint: x y z, x y, one more for confidence, seven with a quaternion."""
 _PERSONS = range(2, 7)
 _FRAMES = 120
-_ALIKE = 0.9
+_BONUS = 1.5
+"""What a topology that fits is worth in `cost`."""
+_ALIKE = 0.85
 """Correlation of the two halves' joint distances above which they are two persons."""
 _SHAPES = {
     2: (("T", "J*C"), ("T", "C*J"), ("T*J", "C"), ("J*C", "T"), ("T", "P*J*C")),
@@ -46,9 +49,12 @@ class Layout:
     ordered: float
     """Variance of a coordinate over the joints, as a share of that of all numbers: small if x, y and z are apart."""
 
+    bonus: float = 0.0
+    """For a named topology that fits."""
+
     @property
     def cost(self) -> float:
-        return float(np.log(self.smooth + 0.01) + np.log(self.rigid + 0.01) + np.log(self.ordered + 0.05))
+        return float(np.log([self.smooth + 0.01, self.rigid + 0.01, self.ordered + 0.05]).sum()) - self.bonus
 
 
 def guess_layouts(arrays: Sequence[NDArray[np.float64]], joints: int = 0, numbers: int = 0) -> list[Layout]:
@@ -64,7 +70,18 @@ def guess_layouts(arrays: Sequence[NDArray[np.float64]], joints: int = 0, number
         for text, sizes in _possible(arrays, joints, numbers)
         if (layout := _measured(arrays, text, sizes)) is not None
     ]
+    found = [replace(layout, bonus=_BONUS) if _known_body(layout) else layout for layout in found]
     return sorted(found, key=lambda layout: layout.cost)
+
+
+def _known_body(layout: Layout) -> bool:
+    """Whether a named topology fits."""
+    from skeleton_io.describe_body import present_frames, topology
+
+    if layout.joints not in {len(named.joints) for named in TOPOLOGIES.values()}:
+        return False
+    frames = present_frames(layout.clips, layout.numbers)
+    return len(frames) > 0 and topology(frames, min(layout.numbers, 3))[1] is not None
 
 
 def _possible(arrays: Sequence[NDArray], joints: int, numbers: int) -> Iterator[tuple[str, dict[str, int]]]:
