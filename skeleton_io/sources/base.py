@@ -18,6 +18,7 @@ from skeleton_io.sources import (
     asf_amc,
     bandai_namco_1,
     bvh,
+    c3d,
     coco17,
     detection,
     jhmdb,
@@ -83,6 +84,7 @@ SOURCES: dict[str, Source] = {
         ntu.SOURCE,
         bvh.SOURCE,
         asf_amc.SOURCE,
+        c3d.SOURCE,
         coco17.SOURCE,
     )
 }
