@@ -17,14 +17,20 @@ from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources import (
     asf_amc,
     bandai_namco_1,
+    berkeley_mhad,
     bvh,
     c3d,
     coco17,
     detection,
     jhmdb,
+    kimore,
     msr_action3d,
+    msrc12,
     ntu,
     nw_ucla,
+    openpose18_rows,
+    pku_mmd,
+    pyskl,
     sbu,
     sfinge3d,
     utd_mhad,
@@ -81,7 +87,13 @@ SOURCES: dict[str, Source] = {
         bandai_namco_1.SOURCE,
         jhmdb.SOURCE,
         sfinge3d.SOURCE,
+        berkeley_mhad.SOURCE,
+        msrc12.SOURCE,
+        kimore.SOURCE,
+        pku_mmd.SOURCE,
+        openpose18_rows.SOURCE,
         ntu.SOURCE,
+        pyskl.SOURCE,
         bvh.SOURCE,
         asf_amc.SOURCE,
         c3d.SOURCE,
@@ -178,7 +190,7 @@ def side_protocols(root: str) -> tuple[SplitProtocol, ...]:
 
 
 def protocols_for(root: str, dataset: str, source: Source) -> tuple[SplitProtocol, ...]:
-    """Protocols of a set, the default first: those of its folder, else published ones of the set, else the format's.
+    """Protocols of a set, the default first: of its folder, else in its files, else published for set or format.
 
     Raises:
         SkeletonFormatError: as `side_protocols`.
@@ -186,4 +198,8 @@ def protocols_for(root: str, dataset: str, source: Source) -> tuple[SplitProtoco
     own = side_protocols(root)
     if own:
         return own
+    if isinstance(source, FileSource) and source.protocols is not None:
+        held = source.protocols(root, source.list_items(root))
+        if held:
+            return held
     return protocols_of(dataset if protocols_of(dataset) != protocols_of("") else source.name)

@@ -80,7 +80,9 @@ def _tags(file: SourceFile, time: NDArray[np.float64]) -> tuple[Segment, ...]:
     Raises:
         SkeletonFormatError: no tag stream, or a tag outside the recording.
     """
-    data = file.beside(f"{file.stem}.tagstream") or file.beside(f"../tagstream/{file.stem}.tagstream")
+    data = file.beside(f"{file.stem}.tagstream")
+    if data is None and "/" in file.item.path:
+        data = file.beside(f"../tagstream/{file.stem}.tagstream")
     if data is None:
         return ()
     lines = data.decode("utf-8-sig", "replace").split("\n")
