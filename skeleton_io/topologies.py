@@ -136,6 +136,33 @@ BERKELEY30 = _topology(
     "1-2 2-3 3-4 4-5 5-6 4-7 7-8 8-9 9-10 10-11 11-12 1-19 19-20 20-21 21-22 22-23 23-24 "
     "4-13 13-14 14-15 15-16 16-17 17-18 1-25 25-26 26-27 27-28 28-29 29-30",
 )
+# DeepMimic's humanoid: its joints in the order of the motion files, and the head, which is a body without a joint.
+DEEPMIMIC16 = _topology(
+    "deepmimic16",
+    ["pelvis", "chest", "neck", "head"]
+    + [
+        f"{side}_{part}"
+        for side in ("right", "left")
+        for part in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
+    ],
+    "1-2 2-3 3-4 1-5 5-6 6-7 2-8 8-9 9-10 1-11 11-12 12-13 2-14 14-15 15-16",
+)
+# SMPL without the hands: HumanML3D and AMASS.
+SMPL22 = _topology(
+    "smpl22",
+    ["pelvis", "left_hip", "right_hip", "spine", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle"]
+    + ["spine3", "left_foot", "right_foot", "neck", "left_clavicle", "right_clavicle", "head"]
+    + ["left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"],
+    "1-2 1-3 1-4 2-5 3-6 4-7 5-8 6-9 7-10 8-11 9-12 10-13 10-14 10-15 13-16 14-17 15-18 17-19 18-20 19-21 20-22",
+)
+# The 17 joints of Human3.6M that VideoPose3D keeps of 32. Its "thorax" is the base of the neck, its "neck" the chin.
+H36M17 = _topology(
+    "h36m17",
+    ["pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"]
+    + ["spine", "neck", "head", "head_top"]
+    + _both("shoulder", "elbow", "wrist"),
+    "1-2 2-3 3-4 1-5 5-6 6-7 1-8 8-9 9-10 10-11 9-12 12-13 13-14 9-15 15-16 16-17",
+)
 TOPOLOGIES: dict[str, Topology] = {
     t.name: t
     for t in (
@@ -152,5 +179,8 @@ TOPOLOGIES: dict[str, Topology] = {
         BODY25,
         BODY25_HANDS,
         MEDIAPIPE33,
+        DEEPMIMIC16,
+        SMPL22,
+        H36M17,
     )
 }
