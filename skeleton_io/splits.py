@@ -11,6 +11,7 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 Field = Literal["subject", "view", "setup", "repetition", "label", "id", "hash"]
@@ -55,18 +56,24 @@ class Protocol:
         rule = [self.field, *(sorted(part) for part in (self.train, self.test, self.exclude, self.labels))]
         return hashlib.sha256(json.dumps(rule).encode()).hexdigest()[:12]
 
+    @cached_property
+    def _sets(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        """Train, test and exclude for look-up: a rule by id may list every clip of a large set."""
+        return frozenset(self.train), frozenset(self.test), frozenset(self.exclude)
+
     def side(self, row: Mapping[str, Any]) -> Side | None:
         """Side of one clip; None: not part of the protocol, or the field is unknown for this clip."""
         value = _bucket(row) if self.field == "hash" else row[self.field]
-        if value is None or row["id"] in self.exclude or (self.labels and row["label"] not in self.labels):
+        if value is None or row["id"] in self._sets[2] or (self.labels and row["label"] not in self.labels):
             return None
-        if value in self.train:
+        train, test, _ = self._sets
+        if value in train:
             return "train"
-        if value in self.test:
+        if value in test:
             return "test"
-        if REST in self.train:
+        if REST in train:
             return "train"
-        return "test" if REST in self.test else None
+        return "test" if REST in test else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `from_json` reads back."""
