@@ -19,6 +19,8 @@ from skeleton_io.topology import Topology
 CHECK = "CHECK: "
 _FITS = 1.35
 """A topology fits if its bones are on average at most this many times as long as those of the shortest tree ..."""
+_HAND_SIZE = 0.5
+"""Cost of a hand as large as a body, or the other way round."""
 _CLEAR = 1.25
 """... and at most this many times, where another one fits about as well."""
 _FRAMES = 200
@@ -113,6 +115,7 @@ def topology(frames: NDArray[np.float64], size: int) -> tuple[Guess, Topology | 
     joints = points.shape[1]
     bones, shortest = tree(points)
     mean, variation = distances(points)
+    small = size == 3 and float(mean.max()) < 0.35  # metres, most likely
     scored = []
     for named in TOPOLOGIES.values():
         if len(named.joints) != joints or not named.bones:
@@ -122,7 +125,8 @@ def topology(frames: NDArray[np.float64], size: int) -> tuple[Guess, Topology | 
         spread = float(np.median(variation[links[:, 0], links[:, 1]]))
         # Rings such as a trunk have more bones than a tree: compare the mean bone.
         cost = float(lengths.mean() / (shortest / (joints - 1)))
-        scored.append((cost + spread + _lopsided(named, mean), cost, named))
+        odd = _HAND_SIZE if _is_hand(named) != small else 0.0
+        scored.append((cost + spread + _lopsided(named, mean) + odd, cost, named))
     scored.sort(key=lambda entry: entry[0])
     close = len(scored) > 1 and scored[1][0] < scored[0][0] * 1.1
     if scored and scored[0][1] < (_CLEAR if close else _FITS):
@@ -134,6 +138,10 @@ def topology(frames: NDArray[np.float64], size: int) -> tuple[Guess, Topology | 
     own = {"joints": [f"joint_{i}" for i in range(joints)], "bones": [list(bone) for bone in bones]}
     no = "no known topology has" if not scored else "the known topologies do not fit"
     return Guess(own, f"{CHECK}{no} these {joints} joints: bones link what stays close; put the names in, by the picture"), None  # fmt: skip  # noqa: E501
+
+
+def _is_hand(named: Topology) -> bool:
+    return all(meaning.limb in ("hand", "arm", "other") for meaning in named.meanings)
 
 
 def _lopsided(named: Topology, mean: NDArray[np.float64]) -> float:

@@ -21,6 +21,8 @@ _NUMBERS = (3, 2, 4, 7)
 """Numbers per joint: x y z, x y, one more for confidence, seven with a quaternion."""
 _PERSONS = range(2, 7)
 _FRAMES = 120
+_JUMPY, _LOOSE = 1.0, 0.5
+"""Above these no layout is one of a body."""
 _BONUS = 1.5
 """What a topology that fits is worth in `cost`."""
 _ALIKE = 0.85
@@ -70,6 +72,7 @@ def guess_layouts(arrays: Sequence[NDArray[np.float64]], joints: int = 0, number
         for text, sizes in _possible(arrays, joints, numbers)
         if (layout := _measured(arrays, text, sizes)) is not None
     ]
+    found = [layout for layout in found if layout.smooth < _JUMPY and layout.rigid < _LOOSE]
     found = [replace(layout, bonus=_BONUS) if _known_body(layout) else layout for layout in found]
     return sorted(found, key=lambda layout: layout.cost)
 

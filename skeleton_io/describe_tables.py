@@ -139,7 +139,8 @@ def _by_pattern(tables: Sequence[Table], text: str, fields: dict[str, Guess], ro
     names = [by_key[p, j, a] for p in people for j in joints for a in axes]
     arrays = []
     for table in tables:
-        numbers = table.numbers([table.place(n) for n in names])
+        spelled = {n.casefold(): n for n in table.names}  # headers written by hand mix cases
+        numbers = table.numbers([table.place(spelled.get(n.casefold(), n)) for n in names])
         arrays.append(numbers.reshape(len(numbers), len(people), len(joints), len(axes)))
     reason = f"{len(joints)} joints with {', '.join(axes)} in the header" + (
         f", {len(people)} persons" if len(people) > 1 else ""

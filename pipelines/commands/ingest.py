@@ -18,9 +18,9 @@ def register(add: Add) -> None:
         "--input",
         action="append",
         default=[],
-        metavar="NAME=PATH",
-        help="a set and its folder; NAME is a known source (msr_action3d, utd_mhad, nw_ucla, sbu, bandai_namco_1, ...) "
-        "or NAME:FORMAT with FORMAT one of ntu, bvh, coco17; repeatable",
+        metavar="[NAME=]PATH",
+        help="a folder whose format is detected, or NAME=PATH, NAME:FORMAT=PATH, my.yaml=PATH where it is known; "
+        "skel formats lists the names, skel describe drafts a YAML; repeatable",
     )
     ingest.add_argument("--out", required=True, help="folder or URI of the shard set (with --config: of the run)")
     ingest.add_argument("--format", choices=["ipc", "parquet"], default="", help="Arrow IPC files (default) or Parquet")
@@ -40,15 +40,10 @@ def _ingest(args: argparse.Namespace, rest: list[str]) -> None:
     if rest:
         raise UserError(f"skel ingest does not know {' '.join(rest)}; see skel ingest --help")
     if not args.input:
-        raise UserError("nothing to ingest: give --input NAME=PATH, once per set")
-    inputs: dict[str, str] = {}
-    for item in args.input:
-        name, equals, path = item.partition("=")
-        if not equals or not name or not path:
-            raise UserError(f"--input takes NAME=PATH, found {item!r}")
-        if name in inputs:
-            raise UserError(f"--input names the set {name} twice")
-        inputs[name] = full.absolute(path)
+        raise UserError("nothing to ingest: give --input PATH or NAME=PATH, once per set")
+    from pipelines.ingest_inputs import inputs_from
+
+    inputs = inputs_from(args.input)
     from pipelines import ingest
 
     with connected():
