@@ -11,6 +11,7 @@ import dataclasses
 import io
 import json
 import math
+import warnings
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -29,6 +30,8 @@ from skeleton_io import storage
 
 Batch = dict[str, np.ndarray]
 CLIPS_PER_BATCH = 64
+BATCHES_AT_A_TIME = 8
+"""Batches that one actor works on at once, so that the end of one leaves no gap."""
 
 
 class Drawer:
@@ -173,7 +176,9 @@ class Asker:
         context = ray.get_runtime_context()
         holder = str(context.get_actor_id())
         # A process that died may have left lines of batches that are now run again.
-        again = context.was_current_actor_reconstructed
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Ray warns of its own inner call
+            again = context.was_current_actor_reconstructed
         self._settled = Ledger(ledger_uri).settled(cfg.retry_failed) if again else set[str]()
         self._store, self._cfg = ClipStore(shards_uri), cfg
         if account is not None:
@@ -228,3 +233,49 @@ def drawing(cfg: FullConfig) -> RendererConfig:
     """How the teacher's frames are drawn."""
     asked = cfg.rationales
     return dataclasses.replace(cfg.renderer, frames=asked.frames, image_size=asked.image_size)
+
+
+def answered(
+    cfg: FullConfig, shards_uri: str, ledger_uri: str, rows: Any, blocks: int, secret: Any, account: Any
+) -> Any:
+    """Ray Data set of what became of each batch of questions: rows {answered, failed, stopped}.
+
+    Args:
+        cfg: `rationales` is used.
+        shards_uri: shard set.
+        ledger_uri: where the lines go.
+        rows: Ray Data set of questions, with pictures where the teacher wants them.
+        blocks: of `rows`.
+        secret: the server's key, or None.
+        account: handle of the actor with the shared `Limits`; None: a teacher without limits.
+    """
+    import ray
+
+    asked = cfg.rationales
+    at_a_time = BATCHES_AT_A_TIME if account is not None else 1
+    return rows.map_batches(
+        Asker,
+        fn_constructor_args=(shards_uri, ledger_uri, asked, secret, account),
+        batch_size=None,
+        batch_format="numpy",
+        compute=ray.data.ActorPoolStrategy(
+            size=min(asked.actors, blocks),
+            max_tasks_in_flight_per_actor=at_a_time,
+            max_concurrent_calls_per_actor=at_a_time,
+        ),
+        num_cpus=0.25,
+    )
+
+
+def account_of(cfg: RationalesConfig, spent: tuple[float, int]) -> Any:
+    """Ray actor with the limits that all askers share.
+
+    Args:
+        cfg: rates, budget and prices.
+        spent: money and tokens that the ledger holds already.
+    """
+    import ray
+
+    return ray.remote(num_cpus=0, max_concurrency=1)(Limits).remote(  # type: ignore[attr-defined]
+        table.limits_of(cfg), *spent
+    )

@@ -24,19 +24,16 @@ from pipelines.errors import StageFailed, UserError
 from pipelines.ledger import Ledger, Line
 from pipelines.manifest import RunPaths
 from pipelines.progress import Progress, say
-from pipelines.rationale_actors import CLIPS_PER_BATCH, Asker, drawing, drawn
+from pipelines.rationale_actors import CLIPS_PER_BATCH, account_of, answered, drawing, drawn
 from pipelines.raydata import quiet
 from pipelines.selection import select
 from pipelines.teachers import openai_batch, table, vllm
-from pipelines.teachers.limits import Limits
 from pipelines.teachers.prompt_files import prompt_sha
 from pipelines.verdicts import VERDICTS_VERSION, judged
 from skeleton_io import storage
 
 DRAWING_VERSION = 1
 """Raised whenever the same clip gives the teacher visibly different frames; a test pins their hash."""
-BATCHES_AT_A_TIME = 8
-"""Batches that one actor works on at once, so that the end of one leaves no gap."""
 _CONTENT = ["dataset", "id", "source_sha256", "reader", "reader_version", "topology_hash", "scale", "fps", "T", "P"]
 
 WHOLE: dict[str, Callable[..., str]] = {"openai_batch": openai_batch.ask, "vllm": vllm.ask}
@@ -140,12 +137,7 @@ def _ask(cfg: FullConfig, shards_uri: str, ledger: Ledger, todo: list[Question],
     import ray
 
     quiet()
-    free = cfg.rationales.teacher == "kinematic"
-    account = None
-    if not free:
-        account = ray.remote(num_cpus=0, max_concurrency=1)(Limits).remote(  # type: ignore[attr-defined]
-            table.limits_of(cfg.rationales), *ledger.spent()
-        )
+    account = None if cfg.rationales.teacher == "kinematic" else account_of(cfg.rationales, ledger.spent())
     counts = {"answered": 0, "failed": 0, "stopped": 0}
     for report in _reports(cfg, shards_uri, ledger.uri, todo, secret, account):
         counts = {end: counts[end] + int(report[end]) for end in counts}
@@ -162,25 +154,10 @@ def _reports(cfg: FullConfig, shards_uri: str, ledger: str, todo: list[Question]
     """Ray Data pipeline: questions -> pictures -> answers; yields {answered, failed, stopped} per batch."""
     import ray
 
-    asked = cfg.rationales
     blocks = -(-len(todo) // CLIPS_PER_BATCH)
-    if account is None:
-        rows = ray.data.from_items(todo, override_num_blocks=blocks)
-    else:
-        rows = drawn(cfg, shards_uri, todo)
-    at_a_time = BATCHES_AT_A_TIME if account is not None else 1
-    return rows.map_batches(
-        Asker,
-        fn_constructor_args=(shards_uri, ledger, asked, secret, account),
-        batch_size=None,
-        batch_format="numpy",
-        compute=ray.data.ActorPoolStrategy(
-            size=min(asked.actors, blocks),
-            max_tasks_in_flight_per_actor=at_a_time,
-            max_concurrent_calls_per_actor=at_a_time,
-        ),
-        num_cpus=0.25,
-    ).iter_rows()
+    free = account is None
+    rows = ray.data.from_items(todo, override_num_blocks=blocks) if free else drawn(cfg, shards_uri, todo)
+    return answered(cfg, shards_uri, ledger, rows, blocks, secret, account).iter_rows()
 
 
 def _finish(cfg: FullConfig, shards_uri: str, out: str, asked: list[Question], new: int, stop: str) -> dict[str, Any]:

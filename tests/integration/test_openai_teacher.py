@@ -54,7 +54,7 @@ def config(server, **changes: object) -> FullConfig:
     asked = {name: changes.pop(name) for name in ("blind_samples", "retry_failed") if name in changes}
     api = replace(api, **changes)
     # The server's words fit no clip: only the label decides here.
-    accept = AcceptConfig(min_grounding=0.0, max_contradicted=99)
+    accept = AcceptConfig(min_grounding=0.0, min_score=-9.0, max_contradicted=99)
     asked |= {"api": api, "accept": accept, "frames": 2, "image_size": 32}
     return replace(FullConfig(), rationales=RationalesConfig(teacher="openai_api", **asked))
 
@@ -119,7 +119,7 @@ def test_words_that_the_motion_does_not_bear_out_are_not_accepted(paths: RunPath
     requests = teacher_server.control()["requests"]
     summary = rationales.run(strict, paths)
     assert summary["accepted"] < summary["answered"] == summary["kept"]
-    assert set(summary["rejected"]) <= {"min_grounding", "max_contradicted"}
+    assert set(summary["rejected"]) <= {"min_grounding", "min_score", "max_contradicted"}
     assert teacher_server.control()["requests"] == requests
 
 
