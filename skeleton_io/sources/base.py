@@ -21,6 +21,7 @@ from skeleton_io.sources import (
     bvh,
     c3d,
     coco17,
+    deepmimic,
     detection,
     jhmdb,
     kimore,
@@ -97,6 +98,7 @@ SOURCES: dict[str, Source] = {
         bvh.SOURCE,
         asf_amc.SOURCE,
         c3d.SOURCE,
+        deepmimic.SOURCE,
         coco17.SOURCE,
     )
 }
