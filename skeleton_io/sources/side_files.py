@@ -1,4 +1,4 @@
-"""labels.json, clips.json, protocols.json, exclude.txt beside a set's files -> what they say of its clips.
+"""labels.json, clips.json, protocols.json and lists of clips to leave out, beside a set's files -> what they say of its clips.
 
 Knows no format. Reads no clip.
 """
@@ -14,7 +14,13 @@ from typing import Any
 from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
 
-SIDE_FILES = ("labels.json", "clips.json", "protocols.json", "exclude.txt")
+EXCLUDE_LISTS = (
+    "exclude.txt",
+    "NTU_RGBD_samples_with_missing_skeletons.txt",
+    "NTU_RGBD120_samples_with_missing_skeletons.txt",
+)
+"""Lists of clips to leave out: the user's own, and the official ones of NTU RGB+D under their own names."""
+SIDE_FILES = ("labels.json", "clips.json", "protocols.json", *EXCLUDE_LISTS)
 """Files in a set's folder that describe clips and hold none."""
 CLIP_TEXTS = ("label", "subject", "view", "setup", "repetition", "captions")
 """Fields of clips.json that replace the record's own."""
@@ -29,7 +35,7 @@ class SideInfo:
         names: code -> label, from labels.json ({"A001": "wave"}).
         clips: file stem or clip id -> fields that win over the file's own, from clips.json, then from labels.json
             where its values are objects.
-        excluded: file stems and clip ids of exclude.txt, which go to the quarantine unread.
+        excluded: file stems and clip ids of the lists (`EXCLUDE_LISTS`), which go to the quarantine unread.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -43,7 +49,7 @@ def plain_label(text: str) -> str:
 
 
 def side_info(root: str) -> SideInfo:
-    """labels.json, clips.json and exclude.txt of a set's folder; empty where there are none.
+    """labels.json, clips.json and the exclusion lists of a set's folder; empty where there are none.
 
     Raises:
         SkeletonFormatError: not JSON, or an entry that is not understood.
@@ -115,8 +121,11 @@ def _clip_value(key: str, content: Any) -> Any:
 
 
 def _excluded(root: str) -> frozenset[str]:
-    """Lines of exclude.txt. A list may keep its introduction: a sentence is no clip's name and excludes nothing."""
-    uri = storage.join(root, "exclude.txt")
-    if not storage.exists(uri):
-        return frozenset()
-    return frozenset(line.strip() for line in storage.read_text(uri).splitlines() if line.strip())
+    """Names of all the lists, without folders and the suffix `.skeleton`.
+
+    A list may keep its introduction: a sentence is no clip's name and excludes nothing.
+    """
+    uris = [storage.join(root, name) for name in EXCLUDE_LISTS]
+    lines = [line.strip() for uri in uris if storage.exists(uri) for line in storage.read_text(uri).splitlines()]
+    names = (line.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".skeleton") for line in lines)
+    return frozenset(name for name in names if name)
