@@ -136,7 +136,10 @@ def _chain(first: Track, second: Track) -> Track:
 
 
 def _is_wide(track: Track) -> bool:
-    extents = np.array([_extent(points) for points in track.positions])
+    known = np.isfinite(track.positions).all(-1, keepdims=True)
+    high = np.where(known, track.positions, -np.inf).max(1)
+    low = np.where(known, track.positions, np.inf).min(1)
+    extents = np.where(np.isfinite(high), high - low, 0.0)
     width = np.linalg.norm(extents[:, [0]], axis=-1)
     return bool((width > WIDE_RATIO * extents[:, 1]).mean() > WIDE_SHARE)
 

@@ -1,0 +1,110 @@
+"""Numbers read where they stand: the same as Python's, or None."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skeleton_io.errors import SkeletonFormatError
+from skeleton_io.sources import ntu, ntu_plain, number_text
+from skeleton_io.sources.base import SOURCES
+from skeleton_io.sources.files import Item
+from skeleton_io.sources.number_text import scan
+from skeleton_io.sources.side_files import SideInfo
+
+ASSET = Path(__file__).resolve().parents[3] / "assets/ntu/S001C002P003R001A023.skeleton"
+PIECES = st.sampled_from("1|-2.5|3e-7|.5|nan|1_0|x| |  |\n|\r\n|\t|\x1c|\x01".split("|"))
+    ["1", "-2.5", "3e-7", ".5", "nan", "1_0", "x", " ", "  ", "\n", "\r\n", "\t", "\x1c", "\x01", ""]
+)
+
+
+@given(st.lists(PIECES, max_size=30), st.sampled_from([2, 3, 7, 1 << 16]))
+def test_tokens_and_values_are_those_of_python(pieces: list[str], block: int):
+    text = "".join(pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(number_text, "_BLOCK", block)
+        found = scan(text.encode())
+    if found is None:
+        assert not text.split() or "\x01" in text or "\x1c" in text
+        return
+    assert found.texts(np.arange(len(found.opens))) == text.split()
+    values = found.floats(found.bounds)
+    try:
+        expected = [float(token) for token in text.split()]
+    except ValueError:
+        assert values is None
+        return
+    if np.isfinite(expected).all() and "_" not in text:
+        assert values is not None
+        assert values.tolist() == expected
+    else:
+        assert values is None
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["{!r}", "{:.7g}", "{:.3f}"]))
+def test_rounding_is_that_of_python(value: float, style: str):
+    found = scan(style.format(value).encode())
+    assert found is not None
+    values = found.floats(found.bounds)
+    assert values is not None
+    assert values.tolist() == [float(style.format(value))]
+
+
+def test_other_text_is_left_to_the_caller():
+    assert [scan(data) for data in (b"", b" \n", "1 ½".encode(), b"1\x00 2")] == [None] * 4
+
+
+def outcome(data: bytes) -> object:
+    try:
+        (clip,) = SOURCES["ntu"].read_bytes(data, Item(id="x", path="x.skeleton"), "set", SideInfo())
+    except SkeletonFormatError as error:
+        return str(error)
+    assert clip.orientations is not None
+    assert clip.confidence is not None
+    arrays = (clip.positions, clip.orientations, clip.confidence)
+    return *(array.tobytes() for array in arrays), clip.track_ids, clip.notes
+
+
+EDITS = {
+    "as it is": lambda text: text,
+    "Windows lines": lambda text: text.replace("\n", "\r\n"),
+    "tabs": lambda text: text.replace(" ", "\t"),
+    "two spaces": lambda text: text.replace(" ", "  "),
+    "blank lines between bodies": lambda text: text.replace("\n2\n", "\n\n2\n\n"),
+    "blank line in a body": lambda text: text.replace("\n0.01 ", "\n\n0.01 ", 1),
+    "no line break at the end": str.rstrip,
+    "more at the end": lambda text: text + "7\n",
+    "a frame too many": lambda text: text.replace("3", "4", 1),
+    "a joint too few": lambda text: text.replace("0.02 -0.5 2.502 250.5 200.5 960.5 540.5 1 0 0 0 2\n", "", 1),
+    "a number too few": lambda text: text.replace("0.02 -0.5 ", "0.02 ", 1),
+    "a word": lambda text: text.replace("0.02 -0.5 ", "0.02 half ", 1),
+    "not a number": lambda text: text.replace("0.02 -0.5 ", "0.02 nan ", 1),
+    "a word for a pixel": lambda text: text.replace("250.5", "far", 1),
+    "another state": lambda text: text.replace("0 0 0 2\n", "0 0 0 3\n", 1),
+    "a state with a point": lambda text: text.replace("0 0 0 2\n", "0 0 0 2.0\n", 1),
+    "one body twice": lambda text: text.replace("7205759403794", "7205759403793", 1),
+    "24 joints": lambda text: text.replace("\n25\n", "\n24\n", 1),
+    "nobody": lambda text: "2\n0\n0\n",
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_both_ways_to_read_ntu_agree(edit: str, monkeypatch: pytest.MonkeyPatch):
+    data = EDITS[edit](ASSET.read_text()).encode()
+    found = outcome(data)
+    with monkeypatch.context() as patch:
+        patch.setattr(ntu, "decode", lambda _: None)
+        assert found == outcome(data)
+
+
+def test_well_formed_files_take_the_short_way():
+    data = ASSET.read_bytes()
+    bodies = ntu_plain.decode(data)
+    assert bodies is not None
+    assert (bodies.frames, len(bodies.ids)) == (3, len(bodies.frame))
+    assert ntu_plain.decode(data.replace(b"\n", b"\r\n")) is not None
+    assert ntu_plain.decode(data.replace(b"-0.5 ", b"half ")) is None
