@@ -1,4 +1,4 @@
-"""labels.json, clips.json, protocols.json and lists of clips to leave out, beside a set's files -> what they say of its clips.
+"""labels.json, clips.json, protocols.json and exclusion lists beside a set's files -> what they say of its clips.
 
 Knows no format. Reads no clip.
 """
