@@ -9,12 +9,14 @@ joints of MSR-20, SBU-15 and HumanML3D-22. Measures nothing and reads no recordi
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -22,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from models.config import RendererKind  # noqa: E402
+from models.draction.kinds import make_renderer  # noqa: E402
 from pipelines import render  # noqa: E402
 from pipelines.clip_inputs import read_clips  # noqa: E402
 from skeleton_io.demo_body import INDEX, Array, Body, Motion  # noqa: E402
@@ -81,10 +84,14 @@ def native(folder: Path, action: str, formats: Sequence[str]) -> list[SkeletonSe
     return clips
 
 
-def drawn(clip: SkeletonSequence, weights: str, kind: RendererKind = "draction") -> NDArray[np.uint8]:
-    """(F, SIDE, SIDE, 3); without weights the learned renderer is untrained."""
-    options = render.RenderOptions(weights=weights, renderer=kind, frames=FRAMES, image_size=SIDE)
-    return render.draw(render.load(options), clip, options).frames
+def drawn(clip: SkeletonSequence, weights: str, untrained: RendererKind | None = None) -> NDArray[np.uint8]:
+    """(F, SIDE, SIDE, 3); an untrained or fixed renderer takes camera and radii of the trained one."""
+    options = render.RenderOptions(weights=weights, frames=FRAMES, image_size=SIDE)
+    renderer = render.load(options)
+    if untrained:
+        torch.manual_seed(0)
+        renderer = make_renderer(dataclasses.replace(renderer.cfg, kind=untrained)).eval()
+    return render.draw(renderer, clip, options).frames
 
 
 def sheet(path: Path, rows: Sequence[tuple[str, NDArray[np.uint8]]]) -> None:
@@ -109,7 +116,7 @@ def gallery(weights: str, out: Path, action: str, pair: str) -> None:
         (two,) = native(Path(folder), pair, ("ntu",))
     (motion,) = motions(action)
     six = {
-        f"NTU\n{ntu.topology.name}": ntu,
+        f"NTU\n{len(ntu.topology.joints)} joints": ntu,
         f"BVH\n{len(bvh.topology.joints)} joints": bvh,
         "COCO-17\n2D": coco,
         "MSR-20\nnot trained on": on_joints(motion, MSR20),
@@ -117,17 +124,21 @@ def gallery(weights: str, out: Path, action: str, pair: str) -> None:
         "HumanML3D-22\nnot trained on": on_joints(motion, HUMANML22),
     }
     sheet(out / "gallery_formats.png", [(name, drawn(clip, weights)) for name, clip in six.items()])
-    states = (("before", ""), ("after", weights))
+    states: tuple[tuple[str, RendererKind | None], ...] = (("before", "draction"), ("after", None))
     sheet(
         out / "gallery_training.png",
-        [(f"{clip}\n{state}", drawn(of, w)) for clip, of in ((action, ntu), (pair, two)) for state, w in states],
+        [
+            (f"{clip}\n{state}", drawn(of, weights, kind))
+            for clip, of in ((action, ntu), (pair, two))
+            for state, kind in states
+        ],
     )
     kinds: tuple[tuple[str, RendererKind], ...] = (
         ("stick figure", "stick"),
         ("joint heatmaps", "heatmap"),
         ("3D + velocity", "velocity"),
     )
-    fixed = [(name, drawn(ntu, "", kind)) for name, kind in kinds]
+    fixed = [(name, drawn(ntu, weights, kind)) for name, kind in kinds]
     sheet(out / "gallery_renderers.png", [("DrAction,\ntrained", drawn(ntu, weights)), *fixed])
 
 

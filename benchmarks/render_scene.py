@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import resource
+import ctypes
+import gc
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -109,7 +111,7 @@ def scene(
     blend = template_of(spec, samples, torch.device("cpu")).blend
     places, intrinsics = [], []
     for clip in range(clips):
-        bodies = [waving_body(frames, 10 * clip + p) + np.float32([0.7 * p, 0, 0]) for p in range(persons)]
+        bodies = [waving_body(frames, 10 * clip + p) + np.array([0.7 * p, 0, 0], np.float32) for p in range(persons)]
         world = torch.from_numpy(np.concatenate(bodies, axis=1))
         camera = fit_camera(world, spec, cfg)
         places.append(blend @ (world @ camera.rotation.T + camera.translation))
@@ -127,19 +129,31 @@ def scene(
 
 
 def measure(action: Callable[[], object], runs: int) -> dict[str, float]:
-    """Median CPU and wall-clock seconds of `runs` after one warm-up, and the MiB that the warm-up added at its peak."""
-    before = peak_mib()
+    """Median CPU and wall-clock seconds of `runs` after one warm-up."""
     action()
-    memory = peak_mib() - before
-    cpu, wall = [], []
-    for _ in range(runs):
-        started = time.process_time(), time.perf_counter()
-        action()
-        cpu.append(time.process_time() - started[0])
-        wall.append(time.perf_counter() - started[1])
-    return {"cpu": statistics.median(cpu), "wall": statistics.median(wall), "mib": memory}
+    taken = [clocked(action) for _ in range(runs)]
+    return {clock: statistics.median(t[clock] for t in taken) for clock in ("cpu", "wall")}
 
 
-def peak_mib() -> float:
-    """Largest resident size of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def clocked(action: Callable[[], object]) -> dict[str, float]:
+    """CPU and wall-clock seconds of one run."""
+    started = time.process_time(), time.perf_counter()
+    action()
+    return {"cpu": time.process_time() - started[0], "wall": time.perf_counter() - started[1]}
+
+
+def additional_mib(action: Callable[[], object]) -> float:
+    """MiB of memory that one run adds at its peak to what the process holds before; Linux with glibc."""
+    action()  # whatever is loaded or built once
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free is not held
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again at what is held now
+    held = _status_mib("VmRSS")
+    action()
+    return _status_mib("VmHWM") - held
+
+
+def _status_mib(field: str) -> float:
+    """A size from /proc/self/status."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
