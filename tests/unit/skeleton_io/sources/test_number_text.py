@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skeleton_io.errors import SkeletonFormatError
@@ -20,6 +20,7 @@ ASSET = Path(__file__).resolve().parents[3] / "assets/ntu/S001C002P003R001A023.s
 PIECES = st.sampled_from(["1", "-2.5", "3e-7", "nan", "1_0", "x", " ", "  ", "\n", "\r\n", "\t", "\x1c", "\x01"])
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=30), st.sampled_from([2, 3, 7, 1 << 16]))
 def test_tokens_and_values_are_those_of_python(pieces: list[str], block: int):
     text = "".join(pieces)
@@ -43,6 +44,7 @@ def test_tokens_and_values_are_those_of_python(pieces: list[str], block: int):
         assert values is None
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["{!r}", "{:.7g}", "{:.3f}"]))
 def test_rounding_is_that_of_python(value: float, style: str):
     found = scan(style.format(value).encode())
