@@ -163,7 +163,7 @@ def real(root: Path, name: str, items: str) -> list[SkeletonSequence]:
     [
         ("msr_action3d", "data/msr_action3d", "^a01"),
         ("utd_mhad", "data/utd_mhad", "^a3_"),
-        ("bandai_namco_1", "data/bandai_namco_1", "bye_[a-z-]+_00[12]$"),
+        ("bandai_namco_1", "data/bandai_namco_1", "^bye_"),
         ("ntu", "golden/draction", "A023"),
     ],
 )
