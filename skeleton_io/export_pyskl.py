@@ -20,10 +20,10 @@ from skeleton_io.topology import Topology
 class PysklSet:
     """Annotations of one set and topology.
 
-    Per clip: frame_dir (its id), label (place in the sorted labels), total_frames, keypoint (P, T, J, C) with 0 for
-    missing, keypoint_score (P, T, J): the confidence, or 1 and 0 for present and missing; 0 wherever a joint is
-    missing. 2D clips also have img_shape and original_shape (height, width) and pixels from the upper left corner; 3D
-    clips keep the record's frame, which for Kinect data is pyskl's.
+    Per clip: frame_dir (its id), label (place in the sorted labels), total_frames, fps and scale of the record,
+    keypoint (P, T, J, C) with 0 for missing, keypoint_score (P, T, J): the confidence, or 1 and 0 for present and
+    missing; 0 wherever a joint is missing. 2D clips also have img_shape and original_shape (height, width) and pixels
+    from the upper left corner; 3D clips keep the record's frame, which for Kinect data is pyskl's.
     """
 
     def __init__(self, topology: Topology) -> None:
@@ -40,6 +40,7 @@ class PysklSet:
             raise Refused("no label; pyskl learns from labels only")
         places = clip.positions.astype(np.float32)
         annotation: dict[str, Any] = {"frame_dir": clip.id, "total_frames": clip.frames}
+        annotation |= {"fps": clip.fps, "scale": clip.scale}  # pyskl ignores keys that it does not know
         if places.shape[-1] == 2:
             if clip.scale != "pixels" or clip.image_size is None:
                 raise Refused(f"2D keypoints are pixels in pyskl, the clip's scale is {clip.scale}")

@@ -287,6 +287,9 @@ PROTOCOLS: dict[str, tuple[Protocol, ...]] = {
     ),
     "ntu": _ntu(),
     "jhmdb": _jhmdb(),
+    "kinetics_skeleton": (
+        Protocol(name="official", field="setup", train=("train",), test=("val",), source="Kay et al. 2017"),
+    ),
 }
 """Source or set name -> its protocols, the default first."""
 

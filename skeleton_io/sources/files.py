@@ -21,6 +21,7 @@ from skeleton_io import quality, storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sequence import SkeletonSequence, Source
 from skeleton_io.sources.side_files import CLIP_TEXTS, SIDE_FILES, SideInfo, side_info
+from skeleton_io.splits import Protocol
 
 HEAD_BYTES = 4096
 """How much of a file `sniff` gets."""
@@ -130,6 +131,7 @@ class FileSource:
         grouped: files whose ids are equal are one item (a folder of per-frame files), read in the order of their paths.
         companions: regular expression for the files that `SourceFile.beside` is asked for; they are no items.
         identify: the pattern's match -> the item's id.
+        protocols: (folder, items) -> splits that the files themselves hold, the default first.
     """
 
     name: str
@@ -141,6 +143,7 @@ class FileSource:
     grouped: bool = False
     companions: str = ""
     identify: Callable[[re.Match[str]], str] = joined_groups
+    protocols: Callable[[str, list[Item]], tuple[Protocol, ...]] | None = None
 
     def detect(self, root: str) -> bool:
         """Whether the folder holds files of this format, by their names and first bytes."""
