@@ -40,6 +40,8 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|nan|NaN|", re.ASCII
 def sniff_text(file: SourceFile, kind: str) -> tuple[Read, str]:
     """Separator, header and lines to skip, with the reason."""
     lines = [line for line in file.data[:65536].decode("utf-8-sig", "replace").splitlines()[:60] if line.strip()]
+    if not lines:
+        raise file.error("whole file", "rows", "none")
     counts = {sep: [line.count(sep) for line in lines[1:40] or lines] for sep in (",", ";", "\t")}
     separator = max(counts, key=lambda sep: min(counts[sep]))
     if min(counts[separator]) == 0:

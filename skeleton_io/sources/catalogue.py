@@ -38,6 +38,7 @@ ENTRIES: dict[str, tuple[str, str, str, str]] = {
     "humanml3d": ("new_joints/000001.npy with texts/000001.txt", "22", "3", "1"),
     "amass": ("*_poses.npz", "22 or 52", "3", "1"),
     "human36m": ("data_3d_h36m.npz", "32 or 17", "3", "1"),
+    "texts": ("captions and labels without motions", "none", "none", "none"),
     "deepmimic": ("humanoid3d_*.txt", "16", "3", "1"),
 }
 _ARRAYS = ("npy, npz, csv, txt, json, mat, parquet by a YAML", "any", "2 or 3", "any")
