@@ -85,11 +85,15 @@ def _times(file: SourceFile, time: NDArray[np.float64]) -> tuple[float, NDArray[
     return round(1 / mean, 2), None if even else time - time[0]
 
 
+def _sniff(path: str, head: bytes) -> bool:
+    return head.removeprefix(b"\xef\xbb\xbf").startswith(b"time,Hips.x,")
+
+
 SOURCE = FileSource(
     name="berkeley_mhad",
     version=1,
     pattern=r"(?:.*/)?skl_(s\d+_a\d+_r\d+)_pos\.csv",
     parse=parse,
-    sniff=lambda _, head: head.lstrip(b"\xef\xbb\xbf").startswith(b"time,Hips.x,"),
+    sniff=_sniff,
     licence="not stated with the csv files; the set is for research (Ofli et al. 2013)",
 )

@@ -78,6 +78,11 @@ def _sniff(path: str, head: bytes) -> bool:
     return len(words) == joints * _COLUMNS and all(word.strip() in (b"0", b"1", b"2") for word in words[3::_COLUMNS])
 
 
+def _identify(match: re.Match[str]) -> str:
+    """All files have the same name; the folders tell them apart."""
+    return match.group().rsplit(".", 1)[0].replace("/", ".")
+
+
 SOURCE = FileSource(
     name="kimore",
     version=1,
@@ -85,7 +90,6 @@ SOURCE = FileSource(
     parse=parse,
     sniff=_sniff,
     companions=r"(?:.*/)?label\.csv",
-    # All files have the same name; the folders tell them apart.
-    identify=lambda match: match.group().rsplit(".", 1)[0].replace("/", "."),
+    identify=_identify,
     licence="not stated with the files; research use (Capecci et al. 2019)",
 )

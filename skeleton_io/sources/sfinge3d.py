@@ -108,6 +108,11 @@ def _sniff(path: str, head: bytes) -> bool:
     return count == len(HAND20.joints) * _VALUES or (not complete and count > len(HAND20.joints))
 
 
+def _identify(match: re.Match[str]) -> str:
+    """Dictionary_7_3 or Sequences_2."""
+    return "_".join(part for part in match.groups() if part)
+
+
 _PATTERN = r"(?:.*/)?(?:(Dictionary)/(\d{1,2})/(\d{1,6})|(Sequences)/(\d{1,6}))\.txt"
 SOURCE = FileSource(
     name="sfinge3d",
@@ -116,6 +121,6 @@ SOURCE = FileSource(
     parse=parse,
     sniff=_sniff,
     companions=r"(?:.*/)?Sequences/sequencesGT\.csv",
-    identify=lambda match: "_".join(part for part in match.groups() if part),
+    identify=_identify,
     licence="not stated, please cite (Caputo et al. 2020)",
 )
