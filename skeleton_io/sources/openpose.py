@@ -102,7 +102,7 @@ def _points(file: SourceFile, values: Any, counts: tuple[int, ...], place: str) 
         found = str(len(values)) if isinstance(values, list) else type(values).__name__
         raise file.error(place, f"{expected} numbers (x, y, score)", found)
     try:
-        points = np.array(values, np.float64).reshape(-1, 3)
+        points = np.array(values, np.float64).reshape(len(values) // 3, 3)
     except (ValueError, TypeError) as error:
         raise file.error(place, "numbers", str(error)[:80]) from None
     return scored_points(file, points, place)
