@@ -80,10 +80,10 @@ def _from_files(uri: str, format_name: str) -> Iterator[Found]:
         return
     source = _source_of_folder(uri, format_name)
     items = [(uri, item) for item in source.list_items(uri)]
-    if not items and isinstance(source, FileSource) and source.grouped:
+    if isinstance(source, FileSource) and source.grouped and all(item.path == "." for _, item in items):
         # The folder itself is the item: a clip as one file per frame, named after its folder.
-        parent, name = str(storage.local_path(uri).parent), storage.local_path(uri).name
-        items = [(parent, item) for item in source.list_items(parent) if item.path == name]
+        parent, name = str(storage.local_path(uri).resolve().parent), storage.local_path(uri).resolve().name
+        items = [(parent, item) for item in source.list_items(parent) if item.path == name] or items
     if not items:
         raise UserError(f"{uri}: no file of the format {source.name} in this folder")
     for root, item in items:
@@ -135,7 +135,7 @@ def _item(source: Source, root: str, relative: str, head: bytes | None) -> Item 
         if match is None or (head is not None and not source.sniff(relative, head)):
             return None
         if not source.grouped:
-            return Item(id="_".join(match.groups()), path=relative)
+            return Item(id=source.identify(match), path=relative)
     elif "/" in relative:
         return None  # other sources say what they read in the file's own folder
     return next((item for item in source.list_items(root) if relative in (item.path, *item.parts)), None)
