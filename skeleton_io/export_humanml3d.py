@@ -26,8 +26,9 @@ JOINTS = (
 def humanml3d_files(clip: SkeletonSequence) -> tuple[NDArray[np.float32], str]:
     """Joints (T, 22, 3) and the lines of the text file.
 
-    Captions come first to last; a clip without any has its label as its caption. The line's second part are words with
-    the part of speech OTHER, since nothing here tags words; HumanML3D's word vectors know that tag.
+    Captions come first to last, then segments with their times; a clip without either has its label as its caption. The
+    line's second part are words with the part of speech OTHER, since nothing here tags words; HumanML3D's word vectors
+    know that tag.
 
     Raises:
         Refused: not metric 3D, several persons, joints that the topology lacks or a frame misses, or no text.
@@ -41,15 +42,17 @@ def humanml3d_files(clip: SkeletonSequence) -> tuple[NDArray[np.float32], str]:
     columns = [clip.topology.index[joint] for joint in JOINTS]
     if not clip.present[:, 0, columns].all():
         need_all_joints(clip, 0)
-    texts = clip.captions or ((clip.label,) if clip.label else ())
-    if not texts:
+    texts = clip.captions or ((clip.label,) if clip.label and not clip.segments else ())
+    if not texts and not clip.segments:
         raise Refused("neither a caption nor a label")
     regular = clip if clip.fps == FPS and clip.timestamps is None else transforms.resample(clip, FPS)
-    return np.ascontiguousarray(regular.positions[:, 0, columns]), "".join(_line(text) for text in texts)
+    return np.ascontiguousarray(regular.positions[:, 0, columns]), "".join(
+        [_line(text) for text in texts] + [_line(part.label, part.start, part.end) for part in clip.segments]
+    )
 
 
-def _line(text: str) -> str:
-    """caption#tokens#start#end, 0.0 twice for the whole clip."""
+def _line(text: str, start: float = 0.0, end: float = 0.0) -> str:
+    """caption#tokens#start#end in seconds, 0.0 twice for the whole clip."""
     plain = " ".join(text.replace("#", " ").split())
     tokens = " ".join(f"{word}/OTHER" for word in re.findall(r"[\w']+", plain.lower()))
-    return f"{plain}#{tokens}#0.0#0.0\n"
+    return f"{plain}#{tokens}#{float(start)}#{float(end)}\n"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.rotations import euler_matrices
 from skeleton_io.sequence import SkeletonSequence
+from skeleton_io.sources import captions
 from skeleton_io.sources.files import FileSource, SourceFile, check_present, number
 from skeleton_io.sources.forward import check_size, forward_kinematics
 from skeleton_io.sources.joint_names import bone_ends
@@ -266,21 +267,20 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
         bones=tuple((bone.parent, i) for i, bone in enumerate(bones) if bone.parent >= 0),
     )
     subject = _CMU.fullmatch(file.stem)
-    return [
-        SkeletonSequence(
-            id=file.item.id,
-            dataset=file.dataset,
-            topology=replace(topology, name=f"asf{len(names)}_{topology.hash[:6]}"),
-            positions=(positions * found.metres)[:, None].astype(np.float32),
-            orientations=turns[:, None],
-            fps=file.fields.get("fps", FPS),
-            source=file.source,
-            subject=number(subject[1]) if subject else None,
-            repetition=number(subject[2]) if subject else None,
-            licence=file.licence,
-            source_transform=f"times {found.metres:g}: an ASF unit in metres",
-        )
-    ]
+    clip = SkeletonSequence(
+        id=file.item.id,
+        dataset=file.dataset,
+        topology=replace(topology, name=f"asf{len(names)}_{topology.hash[:6]}"),
+        positions=(positions * found.metres)[:, None].astype(np.float32),
+        orientations=turns[:, None],
+        fps=file.fields.get("fps", FPS),
+        source=file.source,
+        subject=number(subject[1]) if subject else None,
+        repetition=number(subject[2]) if subject else None,
+        licence=file.licence,
+        source_transform=f"times {found.metres:g}: an ASF unit in metres",
+    )
+    return [captions.joined(clip, file)]
 
 
 def _turn(bone: Bone, values: NDArray[np.float64], radians: float) -> NDArray[np.float64]:
@@ -296,9 +296,9 @@ def _sniff(path: str, head: bytes) -> bool:
 
 SOURCE = FileSource(
     name="asf_amc",
-    version=1,
+    version=2,
     pattern=r"(?:.*/)?([^/]+)\.amc",
     parse=parse,
     sniff=_sniff,
-    companions=r".*\.asf",
+    companions=rf".*\.asf|{captions.COMPANIONS}",
 )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from skeleton_io.rotations import euler_matrices, quaternions
 from skeleton_io.sequence import SkeletonSequence
+from skeleton_io.sources import captions as captions_of
 from skeleton_io.sources.files import FileSource, SourceFile, check_present
 from skeleton_io.sources.joint_names import anatomical
 from skeleton_io.sources.table_text import numbers
@@ -308,9 +309,20 @@ def _quarter_turn(turns: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([w + x, x - w, y + z, z - y], -1) * np.sqrt(0.5)
 
 
+def _sniff(path: str, head: bytes) -> bool:
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"HIERARCHY")
+
+
 def parse(file: SourceFile) -> list[SkeletonSequence]:
-    """One clip per file; labels and the like come from side files."""
-    return [clip(file)]
+    """One clip per file; labels and captions come from side and caption files."""
+    return [captions_of.joined(clip(file), file)]
 
 
-SOURCE = FileSource(name="bvh", version=1, pattern=r"(?:.*/)?([^/]+)\.bvh", parse=parse)
+SOURCE = FileSource(
+    name="bvh",
+    version=2,
+    pattern=r"(?:.*/)?([^/]+)\.bvh",
+    parse=parse,
+    sniff=_sniff,
+    companions=captions_of.COMPANIONS,
+)

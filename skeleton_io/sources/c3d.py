@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skeleton_io.sequence import SkeletonSequence
+from skeleton_io.sources import captions
 from skeleton_io.sources.c3d_markers import persons
 from skeleton_io.sources.files import FileSource, SourceFile, check_present, zeros_to_nan
 from skeleton_io.sources.forward import check_size
@@ -248,23 +249,22 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     trust = np.where(np.isnan(points[..., 0]), 0, np.where(residuals > 0, 1, 0.5)).astype(np.float32)
     trust = np.concatenate([trust, np.zeros_like(trust[:, :1])], 1)[:, places]
     subject = found.parameters.get("SUBJECTS:NAMES")
-    return [
-        SkeletonSequence(
-            id=file.item.id,
-            dataset=file.dataset,
-            topology=topology,
-            positions=body,
-            confidence=trust if (residuals > 0).any() else None,
-            fps=file.fields.get("fps", found.rate),
-            source=file.source,
-            track_ids=names,
-            subject=(re.sub(r"\s+", " ", subject[0]) or None) if isinstance(subject, list) and subject else None,
-            licence=file.licence,
-            source_transform="; ".join(filter(None, (turned, f"times {metres:g}"))),
-            notes=tuple([] if units in _UNITS else [f"unit {units!a} taken as mm"])
-            + tuple([f"{len(found.labels) - len(kept)} outputs of a model left out"] * (len(kept) < len(found.labels))),
-        )
-    ]
+    clip = SkeletonSequence(
+        id=file.item.id,
+        dataset=file.dataset,
+        topology=topology,
+        positions=body,
+        confidence=trust if (residuals > 0).any() else None,
+        fps=file.fields.get("fps", found.rate),
+        source=file.source,
+        track_ids=names,
+        subject=(re.sub(r"\s+", " ", subject[0]) or None) if isinstance(subject, list) and subject else None,
+        licence=file.licence,
+        source_transform="; ".join(filter(None, (turned, f"times {metres:g}"))),
+        notes=tuple([] if units in _UNITS else [f"unit {units!a} taken as mm"])
+        + tuple([f"{len(found.labels) - len(kept)} outputs of a model left out"] * (len(kept) < len(found.labels))),
+    )
+    return [captions.joined(clip, file)]
 
 
 def _sniff(path: str, head: bytes) -> bool:
@@ -277,5 +277,5 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?([^/]+)\.[cC]3[dD]",
     parse=parse,
     sniff=_sniff,
-    companions=r"(?:.*/)?topology\.json",
+    companions=rf"(?:.*/)?topology\.json|{captions.COMPANIONS}",
 )

@@ -18,6 +18,7 @@ _LOOKED = 8
 _RIVAL = 0.25
 """A second format with at least this share of the first one's files makes the folder ambiguous."""
 _NAMED = 3
+_WORDS = "texts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,10 @@ def candidates(root: str, sources: Iterable[FileSource]) -> list[Candidate]:
             found.append(
                 Candidate(source=source, files=files, looked=len(looked), fitting=len(fitting), first=fitting[0])
             )
+    words = [candidate for candidate in found if candidate.source.name == _WORDS]
+    if words:
+        # Words beside motions are those motions' companions; alone they are words, whatever else reads such a file.
+        found = [other for other in found if not set(other.files) <= set(words[0].files)] or words
     # Sorting is stable: with equal weights a named set comes first, then the table decides.
     return sorted(found, key=lambda c: (-c.weight, c.source.licence is None))
 

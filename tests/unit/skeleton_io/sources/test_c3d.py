@@ -73,7 +73,9 @@ def write(processor: int, real: bool, units: str = "mm", up: str = "+Z") -> byte
 
 def read(data: bytes, companion: bytes | None = None) -> SkeletonSequence:
     item = Item(id="step", path="step.c3d")
-    (found,) = SOURCE.stream_bytes(((item.path, data),), item, "lab", SideInfo(), lambda path: companion)
+    (found,) = SOURCE.stream_bytes(
+        ((item.path, data),), item, "lab", SideInfo(), lambda path: companion if path == "topology.json" else None
+    )
     if isinstance(found, SkeletonFormatError):
         raise found
     return found
