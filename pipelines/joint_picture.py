@@ -18,7 +18,7 @@ _SIDE = 620
 _MARGIN = 50
 _LINE = 17
 _COLUMN = 210
-_APART = 13  # pixels between two numbers
+_APART = (19, 13)  # pixels between two numbers
 
 
 def joint_picture(clip: SkeletonSequence) -> bytes:
@@ -30,7 +30,7 @@ def joint_picture(clip: SkeletonSequence) -> bytes:
     frame = int(clip.present[:, 0].sum(-1).argmax())
     views = [("front", flatten(clip)[frame, 0])]
     if clip.positions.shape[-1] == 3:
-        views.append(("from the figure's left side", _side_view(clip, frame)))
+        views.append(("from the figure's right side", _side_view(clip, frame)))
     joints = clip.topology.joints
     rows = (_SIDE - 3 * _LINE) // _LINE
     columns = -(-len(joints) // rows)
@@ -52,14 +52,14 @@ def joint_picture(clip: SkeletonSequence) -> bytes:
 
 
 def _side_view(clip: SkeletonSequence, frame: int) -> NDArray[np.float64]:
-    """(J, 2): the view turned by a quarter, so that what was in front is at image left."""
+    """(J, 2): the view turned by a quarter, so that a person who faced the viewer looks to image right."""
     positions = clip.positions[frame, 0].astype(np.float64)
     front = flatten(clip)[frame, 0]
     known = np.isfinite(positions).all(-1)
     # The viewer's right in the front view is a horizontal unit vector r with front_x = p . r: take it from the data.
     flat = positions[known][:, [0, 2]]
     right = np.linalg.lstsq(flat, front[known, 0], rcond=None)[0] if known.sum() > 2 else np.array([1.0, 0.0])
-    ahead = np.array([-right[1], right[0]])  # away from the viewer: a quarter turn from the right
+    ahead = np.array([-right[1], right[0]])  # towards the viewer: a quarter turn from the right
     return np.stack([positions[:, [0, 2]] @ ahead, positions[:, 1]], -1)
 
 
@@ -93,6 +93,6 @@ def _free(spot: NDArray[np.float64], taken: list[NDArray[np.float64]]) -> NDArra
     around = [(0, 0), (-18, 0), (0, 18), (-18, 18), (10, 4), (-28, 4), (0, -14), (-18, -14), (14, 18), (-32, 18)]
     for shift in around:
         found = spot + shift
-        if all(np.abs(found - other).max() >= _APART for other in taken):
+        if all((np.abs(found - other) >= _APART).any() for other in taken):
             return found
     return spot
