@@ -17,7 +17,7 @@ Precision = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True, kw_only=True)
 class RendererConfig:
-    """DrAction, the differentiable renderer (arXiv 2603.18003, section 3), and the fixed ones. See docs/renderer.md."""
+    """DrAction, the differentiable renderer (arXiv 2603.18003, section 3), and the fixed ones. See docs/render.md."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = Strict
 

@@ -13,7 +13,7 @@ from pipelines.errors import UserError
 EXAMPLES = """examples:
   skel render clip.skeleton                                  an untrained renderer, clip.gif
   skel render walk.bvh --renderer stick --out walk           a stick figure, a folder of png files
-  skel render runs/demo/shards --clip demo_ntu/S011C001P011R001A001 --weights runs/demo/train/4-refine/export
+  skel render runs/demo/shards --clip demo_ntu/S001C001P001R001A903 --weights runs/demo/train/4-refine/export
   skel render clip.skeleton --format ntu --weights released.safetensors --frame-indices 0,9,18 --image-size 448
     --camera identity --out clip.npz                         the authors' weights and camera
 
