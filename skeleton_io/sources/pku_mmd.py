@@ -27,6 +27,7 @@ LABEL_FOLDERS = (
 )  # fmt: skip
 """Where the labels of `Skeletons/0002-L.txt` are looked for: in these folders beside it, or beside its own folder."""
 _PERSONS = 2
+_UNSEEN, _CLEAR = 0.5, 0.1  # metres
 _MOST_INTERVALS = 100_000
 _NAME = re.compile(r"(\d{4}|A\d\dN\d\d)-([LMR])")
 
@@ -37,6 +38,7 @@ def parse(file: SourceFile) -> Iterator[Found]:
     table = numbers(file, file.text(), _PERSONS * joints * 3)
     positions = zeros_to_nan(table.reshape(-1, _PERSONS, joints, 3))
     check_present(file, positions)
+    positions = unswapped(positions)
     labels = _labels(file)
     if labels is None:
         yield _clip(file, file.item.id, positions, None, None)
@@ -47,6 +49,24 @@ def parse(file: SourceFile) -> Iterator[Found]:
         if count > _MOST_INTERVALS:
             raise file.error("label file", f"up to {_MOST_INTERVALS} lines", "more")
         yield _interval(file, positions, line, count)
+
+
+def unswapped(positions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(T, 2, J, 3) with the persons' places set right where they exchange from one frame to the next.
+
+    They do if the bodies' centres move less in total when crossed, by more than `_CLEAR`; a person who is not seen in
+    one of the two frames counts as moving by `_UNSEEN`.
+    """
+    known = np.isfinite(positions).all(-1, keepdims=True)
+    count = known.sum(2)
+    centres = np.where(known, positions, 0).sum(2, dtype=np.float64) / np.maximum(count, 1)
+    centres[count[..., 0] == 0] = np.nan
+    # steps[t, a, b]: from place a in frame t to place b in the next.
+    steps = np.linalg.norm(centres[1:, None, :] - centres[:-1, :, None], axis=-1)
+    steps[np.isnan(steps)] = _UNSEEN
+    exchanged = steps[:, 0, 1] + steps[:, 1, 0] + _CLEAR < steps[:, 0, 0] + steps[:, 1, 1]
+    swapped = np.concatenate([[0], np.cumsum(exchanged) % 2]).astype(bool)
+    return np.where(swapped[:, None, None, None], positions[:, ::-1], positions)
 
 
 def _labels(file: SourceFile) -> bytes | None:

@@ -175,6 +175,20 @@ def test_pku_one_clip_per_interval():
     assert "ends at frame 31" in late.notes[1]
 
 
+def test_pku_places_that_exchange_are_set_right(tmp_path: Path):
+    shutil.copytree(ASSETS / "pku_mmd", tmp_path, dirs_exist_ok=True)
+    path = tmp_path / MEMBERS["pku_mmd"]
+    rows = [line.split() for line in path.read_text().splitlines()]
+    # Both exchanged in frames 15 to 19, and a lone person in the second place in frames 4 to 6.
+    for frame in [*range(15, 20), *range(4, 7)]:
+        rows[frame] = rows[frame][75:] + rows[frame][:75]
+    path.write_text("\n".join(" ".join(row) for row in rows))
+    right, mended = clips("pku_mmd"), clips("pku_mmd", tmp_path)
+    assert list(mended) == list(right)
+    for name, clip in right.items():
+        np.testing.assert_array_equal(mended[name].positions, clip.positions, err_msg=name)
+
+
 def test_rows_without_a_sequence_id_are_refused():
     (error,) = found("openpose18_rows")["rows"]
     assert isinstance(error, SkeletonFormatError)
