@@ -34,7 +34,6 @@ _JOINTS = len(MEDIAPIPE33.joints)
 _WORLD = ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks")
 _IMAGE = ("pose_landmarks", "poseLandmarks", "landmarks")
 _LARGEST = 1e4
-_MOST_VALUES = 1 << 26
 Seen = list[NDArray[np.float64]]
 """People of a frame, (33, 4) each: x, y, z, visibility."""
 
@@ -174,8 +173,6 @@ def _tracks(file: SourceFile, frames: Frames) -> list[Track]:
     else:
         flat = {frame: [p[:, [0, 1, 3]] for p in people] for frame, people in frames.people.items()}
         named = link(flat)
-    if frames.count * len(named) * _JOINTS * axes > _MOST_VALUES:
-        raise file.error("whole file", "a clip of one scene", f"{frames.count} frames, {len(named)} tracks")
     tracks = []
     for name, seen in named.items():
         points = np.stack([seen[frame] for frame in sorted(seen)])

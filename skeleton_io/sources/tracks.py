@@ -23,6 +23,9 @@ WIDE_RATIO = 0.8
 """Width over height above which a frame's figure counts as wide."""
 WIDE_SHARE = 0.7
 """Share of wide frames above which a track is a phantom."""
+MOST_TRACKS = 4096
+MOST_VALUES = 1 << 24
+"""T * P * J * C of a clip: an hour of one person, with a wide margin below 1 GiB for what is measured on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +58,18 @@ def persons(tracks: list[Track], frames: int, fps: float) -> Persons:
         tracks: at least one, with at least one frame each.
         frames: T.
         fps: frames per second.
+
+    Raises:
+        ValueError: more tracks than a scene can hold, or slots that would not fit in memory, as noise makes them.
     """
+    if len(tracks) > MOST_TRACKS:
+        raise ValueError(f"{len(tracks)} tracks, at most {MOST_TRACKS} can be told apart")
     kept, notes = _join(sorted(tracks, key=lambda t: (int(t.frames[0]), t.id)), fps)
     kept, dropped = _drop_phantoms(kept)
     kept.sort(key=lambda t: (-activity(t), int(t.frames[0]), t.id))
     joints, axes = kept[0].positions.shape[1:]
+    if frames * len(kept) * joints * axes > MOST_VALUES:
+        raise ValueError(f"{frames} frames of {len(kept)} persons: more than {MOST_VALUES} coordinates in one clip")
     positions = np.full((frames, len(kept), joints, axes), np.nan, np.float32)
     confidence = np.zeros((frames, len(kept), joints), np.float32)
     turned = any(t.orientations is not None for t in kept)
@@ -108,10 +118,12 @@ def _join(tracks: list[Track], fps: float) -> tuple[list[Track], list[str]]:
         candidates = []
         for place, earlier in enumerate(kept):
             gap = int(track.frames[0] - earlier.frames[-1])
+            if not 0 < gap <= JOIN_SECONDS * fps:
+                continue
             distance = float(np.linalg.norm(begin - _centre(earlier.positions[-1])))
             size = float(np.linalg.norm(_extent(earlier.positions[-1])))
             # Compared this way round, a NaN distance joins nothing.
-            if 0 < gap <= JOIN_SECONDS * fps and distance <= JOIN_SIZES * size:
+            if distance <= JOIN_SIZES * size:
                 candidates.append((distance, place))
         if not candidates:
             kept.append(track)
