@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines import manifest
+from pipelines import manifest, rationale_review
 from pipelines.config import FullConfig, digest
 from pipelines.datasource import ClipStore
 from pipelines.errors import StageFailed, UserError
@@ -175,7 +175,9 @@ def _finish(cfg: FullConfig, shards_uri: str, out: str, asked: list[Question], n
         raise StageFailed(f"rationales: none of {len(wanted)} clips got one, for example {_example(dead[0])}")
     rows = judged(cfg, shards_uri, mine)
     _write_table(storage.join(out, "answers.parquet"), rows)
-    _write_table(storage.join(out, "dead_letters.parquet"), [_letter(line) for line in dead])
+    letters = [_letter(line) for line in dead]
+    _write_table(storage.join(out, "dead_letters.parquet"), letters)
+    rationale_review.write(cfg, shards_uri, out, rows, letters)
     accepted = [row for row in rows if row["accepted"]]
     index = {"clips": {row["clip"]: row["key"] for row in accepted}}
     storage.write_atomic(storage.join(out, "index.json"), json.dumps(index, indent=0))
