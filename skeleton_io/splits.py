@@ -285,6 +285,15 @@ PROTOCOLS: dict[str, tuple[Protocol, ...]] = {
             source="none published for recognition: first take trains, second tests",
         ),
     ),
+    "human36m": (
+        Protocol(
+            name="cross-subject",
+            field="subject",
+            train=("S1", "S5", "S6", "S7", "S8"),
+            test=("S9", "S11"),
+            source="Pavllo et al., CVPR 2019",
+        ),
+    ),
     "ntu": _ntu(),
     "jhmdb": _jhmdb(),
     "kinetics_skeleton": (

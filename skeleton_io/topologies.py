@@ -155,6 +155,24 @@ SMPL22 = _topology(
     + ["left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"],
     "1-2 1-3 1-4 2-5 3-6 4-7 5-8 6-9 7-10 8-11 9-12 10-13 10-14 10-15 13-16 14-17 15-18 17-19 18-20 19-21 20-22",
 )
+# SMPL+H: SMPL22 and three joints of each finger, in the order of its pose vector.
+SMPLH52 = Topology(
+    name="smplh52",
+    joints=SMPL22.joints
+    + tuple(
+        f"{side}_{finger}_{knuckle}"
+        for side in ("left", "right")
+        for finger in ("index", "middle", "pinky", "ring", "thumb")
+        for knuckle in (1, 2, 3)
+    ),
+    bones=SMPL22.bones
+    + tuple(
+        (wrist if knuckle == 0 else first + 3 * finger + knuckle - 1, first + 3 * finger + knuckle)
+        for wrist, first in ((20, 22), (21, 37))
+        for finger in range(5)
+        for knuckle in range(3)
+    ),
+)
 # The 17 joints of Human3.6M that VideoPose3D keeps of 32. Its "thorax" is the base of the neck, its "neck" the chin.
 H36M17 = _topology(
     "h36m17",
@@ -181,6 +199,7 @@ TOPOLOGIES: dict[str, Topology] = {
         MEDIAPIPE33,
         DEEPMIMIC16,
         SMPL22,
+        SMPLH52,
         H36M17,
     )
 }

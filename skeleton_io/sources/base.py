@@ -15,6 +15,7 @@ from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources import (
+    amass,
     asf_amc,
     bandai_namco_1,
     berkeley_mhad,
@@ -23,6 +24,7 @@ from skeleton_io.sources import (
     coco17,
     deepmimic,
     detection,
+    human36m,
     humanml3d,
     jhmdb,
     kimore,
@@ -106,6 +108,8 @@ SOURCES: dict[str, Source] = {
         bvh.SOURCE,
         asf_amc.SOURCE,
         c3d.SOURCE,
+        amass.SOURCE,
+        human36m.SOURCE,
         texts_only.SOURCE,
         humanml3d.SOURCE,
         deepmimic.SOURCE,
