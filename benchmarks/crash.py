@@ -1,12 +1,13 @@
-"""SIGKILL at random moments of an ingest, then the same command again: are the shards the same, byte for byte?
+"""SIGKILL at random moments of an ingest, then ingest again: are the shards the same, byte for byte?
 
-    python benchmarks/crash.py --kills 20 --out benchmarks/results/crash.md
-    python benchmarks/crash.py --where s3 --kills 5                  one place only
+    python benchmarks/crash.py --where local --kills 20 --kept runs/crash.json --out benchmarks/results/crash.md
+    python benchmarks/crash.py --where s3 --kills 5 --kept runs/crash.json --out benchmarks/results/crash.md
 
 The ingest is `skel ingest` with a Ray of its own. What is killed: everything at once (a power cut), the driver alone
 (the next run starts while Ray still ends what is left), or one worker (the run has to get over it by itself). After the
-kill every file below shards/ must be whole, and without an index the set must not open; after the second run every
-byte must be that of an undisturbed run. `s3` reads and writes through `faulty_s3.py`. Ends only what it started.
+kill every file below shards/ must be whole, and without an index the set must not open; after the second run, in a Ray
+that this script holds, every byte must be that of an undisturbed run. `s3` reads and writes through `faulty_s3.py`.
+Trials are added to those of earlier calls in the `--kept` file. Ends only what it started.
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+from pipelines.cluster import connected  # noqa: E402
+from pipelines.ingest import ingest  # noqa: E402
 from skeleton_io import storage  # noqa: E402
 from skeleton_io.demo import DemoConfig, write_demo  # noqa: E402
 from skeleton_io.errors import SkeletonFormatError  # noqa: E402
@@ -54,6 +56,8 @@ class Trial:
     place: str
     kind: str
     after_s: float
+    writing: bool
+    """Counted from the first file that was written, else from the start of the work."""
     index: bool
     shards: int
     spool: int
@@ -158,63 +162,89 @@ def contents(uri: str) -> dict[str, bytes]:
 
 def hidden(uri: str) -> list[str]:
     """What a run left behind that no listing shows."""
-    if storage.is_local(uri):
-        root = storage.local_path(uri)
-        return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.name.startswith("."))
-    return [name for name in storage.list_files(uri) if ".spool" in name]
+    if not storage.is_local(uri):
+        return [name for name in storage.list_files(uri) if name.startswith(".spool")]
+    root = storage.local_path(uri)
+    found = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
+    return sorted(name for name in found if any(part.startswith(".") for part in name.split("/")))
 
 
-def look(out: str, reference: dict[str, bytes]) -> tuple[str, bool, int]:
+def look(out: str, reference: dict[str, bytes]) -> tuple[list[str], bool, int]:
     """After a kill: what is wrong, whether there is an index, and how many shards stand there."""
     found = contents(out)
     shards = [name for name in found if name.startswith("shards/")]
-    wrong = [f"{name} differs" for name in shards if found[name] != reference.get(name)]
+    wrong = [f"{name} is not whole" for name in shards if found[name] != reference.get(name)]
     if "index.json" in found:
-        wrong += [f"{name} is missing" for name in reference if name not in found]
+        wrong += [f"{name} is missing beside an index" for name in reference if name not in found]
     else:
         try:
             ShardSet.open(out)
             wrong.append("opens without an index")
         except SkeletonFormatError:
             pass
-    return "; ".join(wrong), "index.json" in found, len(shards) // 2
+    return wrong, "index.json" in found, len([name for name in shards if ".meta." not in name])
 
 
-def trial(place: str, kind: str, moment: float, inputs: dict[str, str], out: str,
-          reference: dict[str, bytes], environment: dict[str, str], rng: random.Random) -> Trial:  # fmt: skip
-    """Starts, kills after `moment` seconds of work, looks, starts again, looks again."""
-    first = Run(inputs, out, environment)
-    again: Run | None = None
+@dataclass(frozen=True)
+class Case:
+    """What is ingested, how, and what must come out."""
+
+    place: str
+    inputs: dict[str, str]
+    environment: dict[str, str]
+    reference: dict[str, bytes]
+
+    def again(self, out: str) -> None:
+        """The same ingest in the Ray that this process is connected to."""
+        ingest(self.inputs, out, "ipc", PER_SHARD)
+
+
+def trial(case: Case, kind: str, moment: float, writing: bool, out: str, rng: random.Random) -> Trial:
+    """Starts, kills, looks, ingests again, looks again.
+
+    Args:
+        case: what.
+        kind: one of KINDS.
+        moment: seconds until the kill.
+        writing: counted from the first file that is written, not from the start.
+        out: a folder or URI of its own.
+        rng: picks the worker.
+    """
+    first, problems, index, shards, spool, start = Run(case.inputs, out, case.environment), [], False, 0, 0, 0.0
     try:
-        begun = first.wait_for("[ingest] starts")
+        if not first.wait_for("[ingest] starts") or (writing and not _first_file(out, first)):
+            problems.append(f"the first run ended: {first.text()[-300:]}")
         time.sleep(moment)
         first.kill(kind, rng)
-        wrong, index, shards = ("", False, 0) if kind == "worker" else look(out, reference)
-        spool = len([name for name in hidden(out) if ".spool/" in name])
         if kind == "everything":
             first.clean()
+        if kind != "worker":
+            problems, index, shards = look(out, case.reference)
+        spool = len([name for name in hidden(out) if name.startswith(".spool")])
         start = time.monotonic()
         if kind == "worker":
             first.finish()
         else:
-            again = Run(inputs, out, environment)
-            again.wait_for("[ingest] done") or again.wait_for("nothing to do")
-            again.process.wait(LIMIT)
-        seconds = time.monotonic() - start
-        problems = [wrong] if wrong else []
-        problems += [] if begun else ["the first run did not start"]
-        problems += _compare(contents(out), reference) + [f"left behind: {name}" for name in hidden(out)]
-        shards_set = ShardSet.open(out)
-        shards_set.verify()
-        if len(set(shards_set.keys)) != len(shards_set):
-            problems.append("a clip twice")
-    except (RuntimeError, OSError, SkeletonFormatError) as error:
-        problems, index, shards, spool, seconds = [f"{type(error).__name__}: {error}"], False, 0, 0, 0.0
+            case.again(out)
+        problems += _compare(contents(out), case.reference) + [f"left behind: {name}" for name in hidden(out)]
+        found = ShardSet.open(out)
+        found.verify()
+        problems += [] if len(set(found.keys)) == len(found) else ["a clip twice"]
+    except (RuntimeError, OSError, ValueError, SkeletonFormatError) as error:
+        problems.append(f"{type(error).__name__}: {error}")
     finally:
-        if again is not None:
-            again.clean()
         first.clean()
-    return Trial(place, kind, moment, index, shards, spool, seconds, "; ".join(problems)[:300])
+    seconds = time.monotonic() - start
+    return Trial(case.place, kind, moment, writing, index, shards, spool, seconds, "; ".join(problems)[:300])
+
+
+def _first_file(out: str, run: Run) -> bool:
+    """Waits until something is written; False if the run ends before."""
+    while run.process.poll() is None:
+        if storage.exists(storage.join(out, ".spool")) and hidden(out):
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def _compare(found: dict[str, bytes], reference: dict[str, bytes]) -> list[str]:
@@ -223,15 +253,17 @@ def _compare(found: dict[str, bytes], reference: dict[str, bytes]) -> list[str]:
 
 
 @contextmanager
-def faulty_s3(seed: int, rate: float) -> Iterator[tuple[str, str]]:
-    """An S3 server with faults; yields the URL with them and the URL without."""
+def faulty_s3(seed: int, rate: float, target: str = "") -> Iterator[str]:
+    """URL of an S3 server with faults; with `target`, a proxy with faults before that server."""
     command = [sys.executable, str(ROOT / "benchmarks" / "faulty_s3.py"), "--seed", str(seed), "--rate", str(rate)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*command, "--target", target], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
-        ports = json.loads(process.stdout.readline())
+        port = json.loads(process.stdout.readline())["port"]
         try:
-            yield f"http://127.0.0.1:{ports['port']}", f"http://127.0.0.1:{ports['plain']}"
+            yield f"http://127.0.0.1:{port}"
         finally:
             process.stdin.close()
             process.wait(20)
@@ -249,71 +281,80 @@ def native(folder: Path) -> dict[str, str]:
     return {f"{name}:{name.removeprefix('demo_')}": str(folder / name) for name in written["formats"]}
 
 
-def undisturbed(inputs: dict[str, str], out: str) -> tuple[dict[str, bytes], float]:
-    """Content and seconds of a run that nobody kills."""
-    run = Run(inputs, out, {})
+def undisturbed(inputs: dict[str, str], out: str, environment: dict[str, str]) -> tuple[float, float]:
+    """Seconds of a run that nobody kills, and of its part in which files are written."""
+    run = Run(inputs, out, environment)
     try:
-        seconds = run.finish()
+        _first_file(out, run)
+        begun = time.monotonic()
+        return run.finish(), time.monotonic() - begun
     finally:
         run.clean()
-    return contents(out), seconds
 
 
-def plan(kills: int, seconds: float, rng: random.Random) -> list[tuple[str, float]]:
-    """Which kill and when: moments spread at random over the work of a whole run."""
-    kinds = [("everything", "everything", "driver", "everything", "worker")[i % 5] for i in range(kills)]
-    return [(kind, rng.uniform(0, seconds)) for kind in kinds]
+def kills(case: Case, number: int, outs: str, seconds: tuple[float, float], rng: random.Random) -> Iterator[Trial]:
+    """Trials at random moments: three of four in the time in which files are written, one in that of the whole run."""
+    for at in range(number):
+        kind = ("everything", "driver", "everything", "worker", "everything")[at % 5]
+        writing = rng.random() < 0.75
+        out = storage.join(outs, f"out-{os.getpid()}-{at}")
+        found = trial(case, kind, rng.uniform(0, seconds[1 if writing else 0]), writing, out, rng)
+        print(found, flush=True)
+        yield found
+        storage.remove(out)
 
 
-def local(kills: int, folder: Path, rng: random.Random) -> tuple[list[Trial], dict[str, Any]]:
+def local(number: int, folder: Path, rng: random.Random) -> tuple[list[Trial], str]:
     """Kills of ingests from and to this machine's disk."""
     inputs = native(folder / "in")
-    reference, seconds = undisturbed(inputs, str(folder / "reference"))
-    done = []
-    for number, (kind, moment) in enumerate(plan(kills, seconds, rng)):
-        out = folder / f"out{number}"
-        done.append(trial("local", kind, moment, inputs, str(out), reference, {}, rng))
-        print(done[-1], flush=True)
-        shutil.rmtree(out)
-    return done, {"seconds": seconds, "files": len(reference)}
+    seconds = undisturbed(inputs, str(folder / "reference"), {})
+    case = Case("local", inputs, {}, contents(str(folder / "reference")))
+    with connected():
+        return list(kills(case, number, str(folder), seconds, rng)), _said(case, seconds)
 
 
-def remote(kills: int, folder: Path, rng: random.Random, rate: float) -> tuple[list[Trial], dict[str, Any]]:
-    """The same from and to S3 with faults."""
-    written = native(folder / "in3")
-    reference, _ = undisturbed(written, str(folder / "reference3"))
-    with faulty_s3(rng.randrange(1000), rate) as (endpoint, plain):
-        # This process looks past the proxy: what it checks is what lies there.
-        os.environ.update(client(plain))
+def remote(number: int, folder: Path, rng: random.Random, rate: float) -> tuple[list[Trial], str]:
+    """The same from and to S3 with faults; the reference is a local run's."""
+    written = native(folder / "in")
+    undisturbed(written, str(folder / "reference"), {})
+    reference = contents(str(folder / "reference"))
+    with faulty_s3(rng.randrange(1 << 30), rate) as endpoint:
+        os.environ.update(client(endpoint))
         storage.filesystem("s3://crash")[0].mkdir("crash")
+        inputs = {}
         for name, path in written.items():
-            storage.upload(path, f"s3://crash/in/{name.split(':')[0]}")
-        inputs = {name: f"s3://crash/in/{name.split(':')[0]}" for name in written}
-        run = Run(inputs, "s3://crash/first", client(endpoint))
-        try:
-            seconds = run.finish()
-        finally:
-            run.clean()
+            inputs[name] = f"s3://crash/in/{name.split(':')[0]}"
+            storage.upload(path, inputs[name])
+        seconds = undisturbed(inputs, "s3://crash/first", client(endpoint))
         wrong = _compare(contents("s3://crash/first"), reference)
-        done = [Trial("s3", "nothing", 0.0, True, 0, 0, seconds, "; ".join(wrong))]
-        for number, (kind, moment) in enumerate(plan(kills, seconds, rng)):
-            out = f"s3://crash/out{number}"
-            done.append(trial("s3", kind, moment, inputs, out, reference, client(endpoint), rng))
-            print(done[-1], flush=True)
+        done = [Trial("s3", "nothing", 0.0, False, True, 0, 0, seconds[0], "; ".join(wrong))]
+        case = Case("s3", inputs, client(endpoint), reference)
+        with connected():
+            done += kills(case, number, "s3://crash", seconds, rng)
         with urllib.request.urlopen(f"{endpoint}/-/counts", timeout=30) as answer:
             counts = json.load(answer)
-    return done, {"seconds": seconds, "files": len(reference), "requests": counts}
+    met = ", ".join(f"{name} {n}" for name, n in sorted(counts.items()) if name != "none")
+    return done, f"{_said(case, seconds)} Of {sum(counts.values())} requests met a fault: {met}."
+
+
+def _said(case: Case, seconds: tuple[float, float]) -> str:
+    """What is told of the runs beside the table."""
+    return (
+        f"{case.place}: {len(case.reference)} files; an undisturbed run works {seconds[0]:.1f} s and writes during "
+        f"the last {seconds[1]:.1f} s."
+    )
 
 
 def table(trials: list[Trial]) -> list[str]:
     """Markdown."""
     lines = [
-        "| where | killed | after s of work | index stood | whole shards | spool files kept | second run s | wrong |",
+        "| where | killed | after | index stood | whole shards | spool files kept | until done again, s | wrong |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for t in trials:
+        after = f"{t.after_s:.2f} s of {'writing' if t.writing else 'work'}"
         lines.append(
-            f"| {t.place} | {t.kind} | {t.after_s:.2f} | {'yes' if t.index else 'no'} | {t.shards} | {t.spool} "
+            f"| {t.place} | {t.kind} | {after} | {'yes' if t.index else 'no'} | {t.shards} | {t.spool} "
             f"| {t.seconds:.1f} | {t.wrong or 'nothing'} |"
         )
     return lines
@@ -321,10 +362,10 @@ def table(trials: list[Trial]) -> list[str]:
 
 HEAD = """# Kills during an ingest
 
-`python benchmarks/crash.py`, {date}, revision {revision}: {files} files of a shard set from {inputs} native files in
-three formats (broken ones among them). Each row: SIGKILL at a random moment of the work, a look at what is visible,
-the same command again, every byte compared with that of an undisturbed run. "wrong" counts a shard that is not whole,
-a set that opens without its index, a clip twice or missing, and anything left behind.
+`python benchmarks/crash.py`, {date}, revision {revision}. Three native formats, broken files among them. Each row:
+SIGKILL at a random moment, a look at what is visible, ingest again, every byte compared with that of an undisturbed
+local run. "wrong" counts a shard that is not whole, a set that opens without its index, a clip twice or missing, and
+anything left behind. The machine was shared, so seconds say little.
 
 """
 
@@ -333,29 +374,27 @@ def main() -> int:
     """Runs; exit code 1 where something was wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--where", default="local,s3")
+    parser.add_argument("--where", choices=["local", "s3"], default="local")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=0.08, help="share of S3 requests that meet a fault")
-    parser.add_argument("--out", default="")
+    parser.add_argument("--kept", type=Path, required=True, help="trials so far, added to")
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    rng, found, said = random.Random(args.seed), [], []
+    kept = json.loads(args.kept.read_text()) if args.kept.exists() else {"said": [], "trials": []}
+    rng = random.Random(f"{args.seed}:{len(kept['trials'])}")
     with tempfile.TemporaryDirectory() as folder:
-        if "local" in args.where:
-            trials, facts = local(args.kills, Path(folder), rng)
-            found += trials
-            said += [f"Local: the work of a whole run takes {facts['seconds']:.1f} s."]
-        if "s3" in args.where:
-            trials, facts = remote(args.kills, Path(folder), rng, args.rate)
-            found += trials
-            met = ", ".join(f"{name} {n}" for name, n in sorted(facts["requests"].items()) if name != "none")
-            said += [f"S3: {facts['seconds']:.1f} s; of {sum(facts['requests'].values())} requests met a fault: {met}."]
-        inputs = len(storage.list_files(str(Path(folder) / ("in" if "local" in args.where else "in3"))))
+        if args.where == "local":
+            found, said = local(args.kills, Path(folder), rng)
+        else:
+            found, said = remote(args.kills, Path(folder), rng, args.rate)
+    kept = {"said": [*kept["said"], said], "trials": [*kept["trials"], *map(asdict, found)]}
+    args.kept.write_text(json.dumps(kept))
     revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout
-    head = HEAD.format(date=datetime.date.today(), revision=revision.strip(), files=facts["files"], inputs=inputs)
-    text = head + "\n".join([*said, "", *table(found)]) + "\n"
+    head = HEAD.format(date=datetime.date.today(), revision=revision.strip())
+    text = head + "\n".join([*kept["said"], "", *table([Trial(**t) for t in kept["trials"]])]) + "\n"
     print(text)
     if args.out:
-        Path(args.out).write_text(text)
+        args.out.write_text(text)
     return int(any(t.wrong for t in found))
 
 

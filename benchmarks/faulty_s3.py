@@ -1,9 +1,9 @@
 """An S3 server on this machine with faults: moto, and a proxy of our own before it that loses, delays and refuses.
 
-    python benchmarks/faulty_s3.py [--seed 0] [--rate 0.08]
+    python benchmarks/faulty_s3.py [--target URL] [--seed 0] [--rate 0.08]
 
-Prints one line {"port": N, "plain": M} (through the proxy, and past it), listens on 127.0.0.1 and ends with its
-standard input. `GET /-/counts` on the first port returns how many requests met which fault. A share `rate` of the
+Prints one line {"port": N}, listens on 127.0.0.1 and ends with its
+standard input. `GET /-/counts` counts the requests that met a fault. A share `rate` of the
 requests meets one of:
 
     500        refused before anything was done
@@ -79,29 +79,30 @@ class Proxy:
             return answer.status, kept, await answer.read()
 
 
-async def serve(seed: int, rate: float) -> None:
-    """Both servers until standard input ends."""
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    _, plain = moto.get_host_and_port()
+async def serve(target: str, seed: int, rate: float) -> None:
+    """The proxy, and moto where no other server is named, until standard input ends."""
+    moto = None if target else ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    if moto is not None:
+        moto.start()
+        target = f"http://127.0.0.1:{moto.get_host_and_port()[1]}"
     application = web.Application(client_max_size=1 << 30)
-    proxy = Proxy(f"http://127.0.0.1:{plain}", seed, rate)
+    proxy = Proxy(target, seed, rate)
     application.router.add_route("*", "/{path:.*}", proxy.handle)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    print(json.dumps({"port": port, "plain": plain}), flush=True)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(json.dumps({"port": runner.addresses[0][1]}), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     if proxy.session is not None:
         await proxy.session.close()
-    moto.stop()
+    if moto is not None:
+        moto.stop()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--target", default="", help="URL of another S3 server to stand before")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=0.08)
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.seed, arguments.rate))
+    asyncio.run(serve(arguments.target, arguments.seed, arguments.rate))
