@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,6 +47,10 @@ LIMIT = 300.0  # seconds after which a run counts as hung
 KINDS = ("everything", "driver", "worker")
 CLIENT = {"config_kwargs": {"read_timeout": 2, "connect_timeout": 2}}
 """What s3fs gets in the runs on S3: a hang must not take its usual 15 s each."""
+
+
+Keep = Callable[[str, "Trial | None"], None]
+"""Takes a sentence or a trial as soon as there is one."""
 
 
 @dataclass
@@ -292,33 +296,46 @@ def undisturbed(inputs: dict[str, str], out: str, environment: dict[str, str]) -
         run.clean()
 
 
-def kills(case: Case, number: int, outs: str, seconds: tuple[float, float], rng: random.Random) -> Iterator[Trial]:
-    """Trials at random moments: three of four in the time in which files are written, one in that of the whole run."""
-    for at in range(number):
+def kills(case: Case, limits: tuple[int, float], outs: str, seconds: tuple[float, float], keep: Keep) -> list[Trial]:
+    """Trials at random moments: three of four in the time in which files are written, one in that of the whole run.
+
+    Args:
+        case: what is ingested.
+        limits: how many trials, and the moment after which none is started.
+        outs: where the outputs go.
+        seconds: from `undisturbed`.
+        keep: takes each trial.
+    """
+    rng, done = random.Random(f"{case.place} {time.time_ns()}"), []
+    for at in range(limits[0]):
+        if time.monotonic() > limits[1]:
+            break
         kind = ("everything", "driver", "everything", "worker", "everything")[at % 5]
         writing = rng.random() < 0.75
         out = storage.join(outs, f"out-{os.getpid()}-{at}")
         found = trial(case, kind, rng.uniform(0, seconds[1 if writing else 0]), writing, out, rng)
-        print(found, flush=True)
-        yield found
+        keep("", found)
+        done.append(found)
         storage.remove(out)
+    return done
 
 
-def local(number: int, folder: Path, rng: random.Random) -> tuple[list[Trial], str]:
+def local(limits: tuple[int, float], folder: Path, keep: Keep) -> list[Trial]:
     """Kills of ingests from and to this machine's disk."""
     inputs = native(folder / "in")
     seconds = undisturbed(inputs, str(folder / "reference"), {})
     case = Case("local", inputs, {}, contents(str(folder / "reference")))
+    keep(_said(case, seconds), None)
     with connected():
-        return list(kills(case, number, str(folder), seconds, rng)), _said(case, seconds)
+        return kills(case, limits, str(folder), seconds, keep)
 
 
-def remote(number: int, folder: Path, rng: random.Random, rate: float) -> tuple[list[Trial], str]:
+def remote(limits: tuple[int, float], folder: Path, keep: Keep, rate: float) -> list[Trial]:
     """The same from and to S3 with faults; the reference is a local run's."""
     written = native(folder / "in")
     undisturbed(written, str(folder / "reference"), {})
     reference = contents(str(folder / "reference"))
-    with faulty_s3(rng.randrange(1 << 30), rate) as endpoint:
+    with faulty_s3(time.time_ns(), rate) as endpoint:
         os.environ.update(client(endpoint))
         storage.filesystem("s3://crash")[0].mkdir("crash")
         inputs = {}
@@ -329,12 +346,14 @@ def remote(number: int, folder: Path, rng: random.Random, rate: float) -> tuple[
         wrong = _compare(contents("s3://crash/first"), reference)
         done = [Trial("s3", "nothing", 0.0, False, True, 0, 0, seconds[0], "; ".join(wrong))]
         case = Case("s3", inputs, client(endpoint), reference)
+        keep(_said(case, seconds), done[0])
         with connected():
-            done += kills(case, number, "s3://crash", seconds, rng)
+            done += kills(case, limits, "s3://crash", seconds, keep)
         with urllib.request.urlopen(f"{endpoint}/-/counts", timeout=30) as answer:
             counts = json.load(answer)
     met = ", ".join(f"{name} {n}" for name, n in sorted(counts.items()) if name != "none")
-    return done, f"{_said(case, seconds)} Of {sum(counts.values())} requests met a fault: {met}."
+    keep(f"s3: of {sum(counts.values())} requests met a fault: {met}.", None)
+    return done
 
 
 def _said(case: Case, seconds: tuple[float, float]) -> str:
@@ -374,21 +393,26 @@ def main() -> int:
     """Runs; exit code 1 where something was wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=3600, help="after which no other run is killed")
     parser.add_argument("--where", choices=["local", "s3"], default="local")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=0.08, help="share of S3 requests that meet a fault")
     parser.add_argument("--kept", type=Path, required=True, help="trials so far, added to")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     kept = json.loads(args.kept.read_text()) if args.kept.exists() else {"said": [], "trials": []}
-    rng = random.Random(f"{args.seed}:{len(kept['trials'])}")
+    limits = args.kills, time.monotonic() + args.seconds
+
+    def keep(said: str, found: Trial | None) -> None:
+        print(said or found, flush=True)
+        kept["said"] += [said] if said else []
+        kept["trials"] += [asdict(found)] if found else []
+        args.kept.write_text(json.dumps(kept))
+
     with tempfile.TemporaryDirectory() as folder:
         if args.where == "local":
-            found, said = local(args.kills, Path(folder), rng)
+            found = local(limits, Path(folder), keep)
         else:
-            found, said = remote(args.kills, Path(folder), rng, args.rate)
-    kept = {"said": [*kept["said"], said], "trials": [*kept["trials"], *map(asdict, found)]}
-    args.kept.write_text(json.dumps(kept))
+            found = remote(limits, Path(folder), keep, args.rate)
     revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout
     head = HEAD.format(date=datetime.date.today(), revision=revision.strip())
     text = head + "\n".join([*kept["said"], "", *table([Trial(**t) for t in kept["trials"]])]) + "\n"
