@@ -13,10 +13,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from skeleton_io.rotations import euler_matrices, quaternions
+from skeleton_io.rotations import euler_matrices
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources import captions as captions_of
 from skeleton_io.sources.files import FileSource, SourceFile, check_present
+from skeleton_io.sources.forward import check_size, forward_kinematics, y_up
 from skeleton_io.sources.joint_names import anatomical
 from skeleton_io.sources.table_text import numbers
 from skeleton_io.topology import Topology
@@ -27,7 +28,7 @@ STATURE = (1.0, 2.4)
 """Metres that trunk, head and one leg along the bones can measure together."""
 NORMALISED_STATURE = 1.7
 _MOST_NODES = 2000
-_CHANNELS = {f"{axis}{kind}": (kind, axis) for axis in "XYZ" for kind in ("position", "rotation")}
+_CHANNELS = {f"{axis.lower()}{kind}": (kind, axis) for axis in "XYZ" for kind in ("position", "rotation")}
 
 
 @dataclass(kw_only=True)
@@ -155,38 +156,35 @@ def _property(tokens: _Tokens, word: str, node: Node) -> None:
             raise tokens.file.error(tokens.place, "1 to 6 channels", f"{count:g}")
         for _ in range(int(count)):
             name = tokens.next("a channel")
-            if name not in _CHANNELS:
+            if name.lower() not in _CHANNELS:
                 raise tokens.file.error(tokens.place, "Xposition ... Zrotation", repr(name[:40]))
-            node.channels.append(_CHANNELS[name])
+            node.channels.append(_CHANNELS[name.lower()])
     else:
         raise tokens.file.error(tokens.place, "OFFSET, CHANNELS, JOINT, End Site or }", repr(word[:40]))
 
 
-def forward(found: Motion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Forward kinematics: positions (T, N, 3) in the file's unit and rotations (T, N, 3, 3) of all nodes."""
-    frames, count = len(found.values), len(found.nodes)
-    positions = np.empty((frames, count, 3))
-    rotations = np.empty((frames, count, 3, 3))
-    column = 0
-    for place, node in enumerate(found.nodes):
-        values = found.values[:, column : column + len(node.channels)]
-        column += len(node.channels)
-        local = np.tile(np.array(node.offset), (frames, 1))
-        order, angles = "", []
-        for (kind, axis), value in zip(node.channels, values.T, strict=True):
-            if kind == "position":
-                local[:, "XYZ".index(axis)] = value
-            else:
-                order += axis
-                angles.append(np.radians(value))
-        turn = euler_matrices(order, np.stack(angles, -1) if angles else np.empty((frames, 0)))
-        if node.parent < 0:
-            positions[:, place], rotations[:, place] = local, turn
-        else:
-            above = rotations[:, node.parent]
-            positions[:, place] = positions[:, node.parent] + np.einsum("tij,tj->ti", above, local)
-            rotations[:, place] = above @ turn
-    return positions, rotations
+def forward(found: Motion) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Positions (T, N, 3) in the file's unit and quaternions wxyz (T, N, 4) of all nodes."""
+    nodes = found.nodes
+    first = np.cumsum([0, *(len(node.channels) for node in nodes)])
+
+    def local(here: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        values = found.values[here]
+        moved = np.tile(np.array([node.offset for node in nodes]), (len(values), 1, 1))
+        turns = np.empty((len(values), len(nodes), 3, 3))
+        for place, node in enumerate(nodes):
+            own = values[:, first[place] : first[place + 1]]
+            order, angles = "", []
+            for (kind, axis), value in zip(node.channels, own.T, strict=True):
+                if kind == "position":
+                    moved[:, place, "XYZ".index(axis)] = value
+                else:
+                    order += axis
+                    angles.append(np.radians(value))
+            turns[:, place] = euler_matrices(order, np.stack(angles, -1) if angles else np.empty((len(values), 0)))
+        return moved, turns
+
+    return forward_kinematics([node.parent for node in nodes], len(found.values), local)
 
 
 def clip(
@@ -201,9 +199,11 @@ def clip(
         family: first part of the topology's name; the number of joints and a hash make it unique.
     """
     found = motion(file)
-    positions, rotations = forward(found)
-    kept, names, bones = _joints(found.nodes, positions)
-    positions, turns = positions[:, kept], quaternions(rotations[:, kept])
+    check_size(file, len(found.values), len(found.nodes))
+    kept, names, bones = _joints(found.nodes)
+    positions, turns = forward(found)
+    if len(kept) < len(found.nodes):
+        positions, turns = positions[:, kept], turns[:, kept]
     positions, turns, scale, transform = _to_metres(positions, turns, names, bones)
     check_present(file, positions)
     rate = 1 / found.frame_time
@@ -216,7 +216,7 @@ def clip(
         dataset=file.dataset,
         topology=replace(topology, name=f"{family}{len(names)}_{topology.hash[:6]}"),
         positions=positions[:, None].astype(np.float32),
-        orientations=turns[:, None].astype(np.float32),
+        orientations=turns[:, None],
         fps=given,
         source=file.source,
         scale="metric" if scale else "normalised",
@@ -229,7 +229,7 @@ def clip(
     )
 
 
-def _joints(nodes: list[Node], positions: NDArray[np.float64]) -> tuple[list[int], list[str], list[tuple[int, int]]]:
+def _joints(nodes: list[Node]) -> tuple[list[int], list[str], list[tuple[int, int]]]:
     """Nodes that become joints, their names, bones. Ends become head tops, hand tips, toes where those are missing."""
     joints = [i for i, node in enumerate(nodes) if not node.end]
     names = dict(zip(joints, anatomical([nodes[i].name for i in joints]), strict=True))
@@ -254,23 +254,24 @@ def _joints(nodes: list[Node], positions: NDArray[np.float64]) -> tuple[list[int
 
 
 def _to_metres(
-    positions: NDArray[np.float64], turns: NDArray[np.float64], names: list[str], bones: list[tuple[int, int]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], bool, str]:
+    positions: NDArray[np.float64], turns: NDArray[np.float32], names: list[str], bones: list[tuple[int, int]]
+) -> tuple[NDArray[np.float64], NDArray[np.float32], bool, str]:
     """Positions and orientations with y up and in metres, whether the unit was recognised, and what was done."""
     steps = []
     if _is_z_up(positions, names):
-        # A quarter turn about x: (x, y, z) -> (x, z, -y).
-        positions = np.stack([positions[..., 0], positions[..., 2], -positions[..., 1]], -1)
-        turns = _quarter_turn(turns)
+        positions, turned = y_up(positions, turns)
+        turns = turns if turned is None else turned
         steps.append("z was up: (x, y, z) -> (x, z, -y)")
     stature = _stature(positions, names, bones)
     for unit, metres in UNITS:
         if STATURE[0] <= stature * metres <= STATURE[1]:
             steps.append(f"times {metres:g}: stature {stature:.4g} taken as {unit}")
-            return positions * metres, turns, True, "; ".join(steps)
+            positions *= metres
+            return positions, turns, True, "; ".join(steps)
     factor = NORMALISED_STATURE / stature if stature > 0 else 1.0
     steps.append(f"times {factor:.6g}: stature {stature:.4g} fits no unit, set to {NORMALISED_STATURE:g}")
-    return positions * factor, turns, False, "; ".join(steps)
+    positions *= factor
+    return positions, turns, False, "; ".join(steps)
 
 
 def _stature(positions: NDArray[np.float64], names: list[str], bones: list[tuple[int, int]]) -> float:
@@ -301,12 +302,6 @@ def _is_z_up(positions: NDArray[np.float64], names: list[str]) -> bool:
         return False
     _, y, z = np.median(positions[:, names.index("head")] - positions[:, ankles].mean(1), axis=0)
     return bool(abs(z) > 2 * abs(y))
-
-
-def _quarter_turn(turns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Quaternions wxyz turned by -90 degrees about x: (c - s i) q with c = s = sqrt(1/2)."""
-    w, x, y, z = np.moveaxis(turns, -1, 0)
-    return np.stack([w + x, x - w, y + z, z - y], -1) * np.sqrt(0.5)
 
 
 def _sniff(path: str, head: bytes) -> bool:
