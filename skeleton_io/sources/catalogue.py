@@ -36,8 +36,8 @@ ENTRIES: dict[str, tuple[str, str, str, str]] = {
     "mediapipe": ("*.json", "33", "3", "1"),
     "mediapipe33": ("*.json", "33", "3", "1"),
     "humanml3d": ("new_joints/000001.npy with texts/000001.txt", "22", "3", "1"),
-    "amass": ("*_poses.npz", "22 or 52", "3", "1"),
-    "human36m": ("data_3d_h36m.npz", "32 or 17", "3", "1"),
+    "amass": ("*_poses.npz, *_stageii.npz", "22 or 52", "3", "1"),
+    "human36m": ("data_3d_h36m.npz", "17", "3", "1"),
     "texts": ("captions and labels without motions", "none", "none", "none"),
     "deepmimic": ("humanoid3d_*.txt", "16", "3", "1"),
 }
