@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.draction.body import depth_colour
+from models.draction.body import depth_colour, place_body
 from models.draction.camera import identity_camera
 from models.draction.fixed import StickRenderer
 from models.draction.renderer import Renderer
@@ -154,14 +154,18 @@ def test_mixed_batch_equals_separate_clips(body, cfg, renderer):
         assert together[i].amax() > 0.3
 
 
-def test_modulator_sees_positions_from_the_look_at_point(body, cfg, renderer):
+def placed(clip, cfg):
+    return place_body([clip], [0], template_of(clip.spec, cfg.samples_per_bone, torch.device("cpu")), cfg)
+
+
+def test_modulator_sees_positions_from_the_look_at_point(body, cfg):
     topology = body.topologies["ntu25"]
     clip = body.clip(topology, body.standing(topology, 1.0), cfg)
-    seen = renderer._body([0], [clip], torch.device("cpu"))
+    seen = placed(clip, cfg)
     torch.testing.assert_close(seen.place - seen.from_origin, torch.tensor([0, 0, cfg.distance]).expand_as(seen.place))
     assert seen.from_origin.abs().amax() < 1.5
     plain = dataclasses.replace(clip, camera=identity_camera(cfg, clip.positions))
-    seen = renderer._body([0], [plain], torch.device("cpu"))
+    seen = placed(plain, cfg)
     assert torch.equal(seen.place, seen.from_origin)
 
 
