@@ -1,5 +1,5 @@
-// CPU core of rasterize_tiled: one pass over each touched tile's list, forward and backward, 64 pixels side by side.
-// The arithmetic of rasterize_triton.py. Plain C interface for ctypes; built by rasterize_native.py. float32 only.
+// CPU core of rasterize_tiled: the tiles' lists, one pass over each touched tile's list, forward and backward, 64 pixels
+// side by side, and the gradient of each Gaussian. The arithmetic of tiles.py, rasterize_tiled.py, rasterize_triton.py. Plain C interface for ctypes; built by rasterize_native.py. float32 only.
 //
 // rows:    (E, 6) coefficients of log2(o w / ln 2) in u^2, u v, v^2, u, v, 1 from the tile's centre
 // colours: (E, 3)
@@ -128,6 +128,78 @@ extern "C" void composite_backward(
             const float sums[9] = {LN2 * uu, LN2 * uv, LN2 * vv, LN2 * on_u, LN2 * on_v, LN2 * one,
                                    on_red,   on_green, on_blue};
             std::memcpy(result + 9 * k, sums, sizeof sums);
+        }
+    }
+}
+
+// boxes: (K, 4) first column and row of tiles, and those after the last; discs: (K, 3) centre and squared radius.
+// Counting sort: K boxes front to back -> listed (E,) boxes of each tile in that order, counts (I * down * across,).
+// cells, owners: room for the tiles of all boxes. Returns E.
+extern "C" int64_t list_rows(
+    const int32_t* boxes, const float* discs, const int64_t* image, int64_t kept, int64_t images, int64_t down,
+    int64_t across, int64_t* cells, int32_t* owners, int64_t* counts, int64_t* listed) {
+    int64_t found = 0;
+    for (int64_t k = 0; k < kept; ++k) {
+        const int32_t* box = boxes + 4 * k;
+        const float u = discs[3 * k], v = discs[3 * k + 1], bound = discs[3 * k + 2];
+        for (int32_t line = box[1]; line < box[3]; ++line) {
+            const float above = std::fmax(std::fabs(line * SIDE + MIDDLE - v) - MIDDLE, 0.0f);
+            for (int32_t column = box[0]; column < box[2]; ++column) {
+                const float beside = std::fmax(std::fabs(column * SIDE + MIDDLE - u) - MIDDLE, 0.0f);
+                if (beside * beside + above * above > bound) continue;
+                const int64_t cell = (image[k] * down + line) * across + column;
+                cells[found] = cell, owners[found++] = static_cast<int32_t>(k), ++counts[cell];
+            }
+        }
+    }
+    int64_t before = 0;  // counts become places, and go back to being counts as the places are filled
+    const int64_t all = images * down * across;
+    for (int64_t cell = 0; cell < all; ++cell) {
+        const int64_t here = counts[cell];
+        counts[cell] = before, before += here;
+    }
+    for (int64_t e = 0; e < found; ++e) listed[counts[cells[e]]++] = owners[e];
+    for (int64_t cell = all - 1; cell > 0; --cell) counts[cell] -= counts[cell - 1];
+    return found;
+}
+
+// shape: (G, 6) u, v, Q_uu, Q_uv, Q_vv, log o; gaussian: (E,) -> rows, as above.
+extern "C" void polynomial(
+    const float* shape, const int64_t* gaussian, const int64_t* tiles, const int64_t* start, const int64_t* count,
+    int64_t touched, int64_t down, int64_t across, float* rows) {
+    const float log2e = 1 / LN2, constant = -std::log(LN2);
+    for (int64_t t = 0; t < touched; ++t) {
+        const float along = tiles[t] % across * SIDE + MIDDLE, below = tiles[t] / across % down * SIDE + MIDDLE;
+        for (int64_t k = start[t]; k < start[t] + count[t]; ++k) {
+            const float* s = shape + 6 * gaussian[k];
+            const float du = s[0] - along, dv = s[1] - below;
+            const float on_u = s[2] * du + s[3] * dv, on_v = s[3] * du + s[4] * dv;
+            float* row = rows + 6 * k;
+            row[0] = -0.5f * s[2] * log2e, row[1] = -s[3] * log2e, row[2] = -0.5f * s[4] * log2e;
+            row[3] = on_u * log2e, row[4] = on_v * log2e;
+            row[5] = (s[5] - 0.5f * (on_u * du + on_v * dv) + constant) * log2e;
+        }
+    }
+}
+
+// Chain rule of `polynomial`, summed over each Gaussian's rows in their order: to_rows (E, 9) as composite_backward
+// gives it -> to_shape (G, 6) and to_colour (G, 3), zero before.
+extern "C" void gather(
+    const float* shape, const float* to_rows, const int64_t* gaussian, const int64_t* tiles, const int64_t* start,
+    const int64_t* count, int64_t touched, int64_t down, int64_t across, float* to_shape, float* to_colour) {
+    for (int64_t t = 0; t < touched; ++t) {
+        const float along = tiles[t] % across * SIDE + MIDDLE, below = tiles[t] / across % down * SIDE + MIDDLE;
+        for (int64_t k = start[t]; k < start[t] + count[t]; ++k) {
+            const float *s = shape + 6 * gaussian[k], *g = to_rows + 9 * k;
+            const float du = s[0] - along, dv = s[1] - below, u = g[3] - g[5] * du, v = g[4] - g[5] * dv;
+            float *out = to_shape + 6 * gaussian[k], *colour = to_colour + 3 * gaussian[k];
+            out[0] += s[2] * u + s[3] * v;
+            out[1] += s[3] * u + s[4] * v;
+            out[2] += -0.5f * g[0] + du * (g[3] - 0.5f * du * g[5]);
+            out[3] += -g[1] + dv * g[3] + du * (g[4] - dv * g[5]);
+            out[4] += -0.5f * g[2] + dv * (g[4] - 0.5f * dv * g[5]);
+            out[5] += g[5];
+            for (int c = 0; c < 3; ++c) colour[c] += g[6 + c];
         }
     }
 }

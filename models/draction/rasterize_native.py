@@ -1,7 +1,8 @@
 """CPU core of `rasterize_tiled` in C++ (`composite.cpp`): built on first use, about a second, and kept for the user.
 
-Same functions as `rasterize_triton`. Where no C++ compiler is found, or it fails, `available()` is False and the
-PyTorch core takes over. float32 only.
+Lists the tiles' rows (`tiles.Lister`), composites (same functions as `rasterize_triton`), and does the arithmetic
+before and after (`polynomial`, `gather`: those of `rasterize_tiled`). Where no C++ compiler is found, or it fails,
+`available()` is False and the PyTorch core takes over. float32 only.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.draction.tiles import Tiles
+from models.draction.tiles import Boxes, Tiles
 
 _SOURCE = Path(__file__).with_name("composite.cpp")
 # What of -ffast-math lets the loops over pixels become vector instructions; the whole of it would make the linker
@@ -57,6 +58,39 @@ def composite_backward(rows: Tensor, colours: Tensor, tiles: Tiles, image: Tenso
     return result
 
 
+def list_rows(boxes: Boxes, images: int, down: int, across: int) -> tuple[Tensor, Tensor]:
+    """See `tiles.Lister`."""
+    library = _library()
+    assert library is not None
+    held = [boxes.box.contiguous(), boxes.disc.contiguous(), boxes.image.contiguous()]
+    room = int((boxes.box[:, 2:] - boxes.box[:, :2]).prod(1).sum())
+    cells, owners = torch.empty(room, dtype=torch.int64), torch.empty(room, dtype=torch.int32)
+    listed, counts = torch.empty(room, dtype=torch.int64), torch.zeros(images * down * across, dtype=torch.int64)
+    results = (x.data_ptr() for x in (cells, owners, counts, listed))
+    found = library.list_rows(*(x.data_ptr() for x in held), len(boxes.gaussian), images, down, across, *results)
+    return listed[:found], counts
+
+
+def polynomial(shape: Tensor, tiles: Tiles) -> Tensor:
+    """(G, 6) -> (E, 6): what `rasterize_tiled` asks for."""
+    library = _library()
+    assert library is not None
+    held = [x.contiguous() for x in (shape, tiles.gaussian, tiles.tiles, tiles.start, tiles.count)]
+    rows = torch.empty(len(tiles.gaussian), 6)
+    library.polynomial(*(x.data_ptr() for x in held), *_sizes(tiles), rows.data_ptr())
+    return rows
+
+
+def gather(shape: Tensor, to_rows: Tensor, tiles: Tiles) -> tuple[Tensor, Tensor]:
+    """(G, 6), (E, 9) -> (G, 6) and (G, 3): chain rule of `polynomial`, and the sum over each Gaussian's rows."""
+    library = _library()
+    assert library is not None
+    held = [x.contiguous() for x in (shape, to_rows, tiles.gaussian, tiles.tiles, tiles.start, tiles.count)]
+    results = torch.zeros(len(shape), 6), torch.zeros(len(shape), 3)
+    library.gather(*(x.data_ptr() for x in held), *_sizes(tiles), *(x.data_ptr() for x in results))
+    return results
+
+
 def _lists(rows: Tensor, colours: Tensor, tiles: Tiles) -> list[Tensor]:
     """What the library takes by address; held by the caller until it returns."""
     lists = [rows, colours, tiles.tiles, tiles.start, tiles.count]
@@ -81,7 +115,12 @@ def _library() -> ctypes.CDLL | None:
     address, size = ctypes.c_void_p, ctypes.c_int64
     library.composite.argtypes = [address] * 5 + [size] * 3 + [address, ctypes.c_int]
     library.composite_backward.argtypes = [address] * 5 + [size] * 3 + [address] * 3 + [ctypes.c_int]
-    library.composite.restype = library.composite_backward.restype = None
+    library.list_rows.argtypes = [address] * 3 + [size] * 4 + [address] * 4
+    library.polynomial.argtypes = [address] * 5 + [size] * 3 + [address]
+    library.gather.argtypes = [address] * 6 + [size] * 3 + [address] * 2
+    for function in (library.composite, library.composite_backward, library.polynomial, library.gather):
+        function.restype = None
+    library.list_rows.restype = size
     return library
 
 

@@ -67,12 +67,14 @@ def rasterize_tiled(
         ModuleNotFoundError: Triton was asked for and is not installed.
     """
     splats = project(means_cam, radius, image_index, raster)
-    tiles = bin_gaussians(splats, means_cam.detach()[:, 2], opacity.detach(), image_index, raster)
+    core = core or core_for(splats.conic)
+    lister = rasterize_native.list_rows if core == "native" else None
+    tiles = bin_gaussians(splats, means_cam.detach()[:, 2], opacity.detach(), image_index, raster, lister)
     if tiles.gaussian.numel() == 0:
         # A sum of nothing, so that a batch without a single visible Gaussian still has a graph to go back through.
         return colour.new_zeros(raster.images, 3, raster.height, raster.width) + 0 * (colour.sum() + opacity.sum())
     shape = torch.cat([splats.conic, opacity.clamp_min(1e-30).log()[:, None]], dim=1)
-    image = _Composite.apply(shape, colour, tiles, core or core_for(shape))
+    image = _Composite.apply(shape, colour, tiles, core)
     assert isinstance(image, Tensor)
     if image.shape[2:] == (raster.height, raster.width):
         return image  # a slice, even of everything, would cost its backward pass another image
@@ -107,7 +109,7 @@ class _Composite(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, shape: Tensor, colour: Tensor, tiles: Tiles, core: Core) -> Tensor:
-        rows = _polynomial(shape, tiles)
+        rows = rasterize_native.polynomial(shape, tiles) if core == "native" else _polynomial(shape, tiles)
         colours = colour.index_select(0, tiles.gaussian)
         image = shape.new_zeros(tiles.images, 3, tiles.down * TILE, tiles.across * TILE)
         if core == "torch":
@@ -128,13 +130,16 @@ class _Composite(torch.autograd.Function):
             to_rows = _composite_backward(rows, colours, tiles, grad)
         else:
             to_rows = _kernels(ctx.core).composite_backward(rows, colours, tiles, *image, grad.contiguous())
+        if ctx.core == "native":
+            return (*rasterize_native.gather(shape, to_rows, tiles), None, None)
         return (*_gather_gradient(shape, to_rows, tiles), None, None)
 
 
 def _polynomial(shape: Tensor, tiles: Tiles) -> Tensor:
     """(E, 6) coefficients of log2(o w / ln 2) in u^2, u v, v^2, u, v, 1, with u, v from each row's tile's centre."""
     u, v, q_uu, q_uv, q_vv, log_o = shape.index_select(0, tiles.gaussian).unbind(1)
-    du, dv = u - tiles.centre[:, 0], v - tiles.centre[:, 1]
+    centre = tiles.centre
+    du, dv = u - centre[:, 0], v - centre[:, 1]
     along_u, along_v = q_uu * du + q_uv * dv, q_uv * du + q_vv * dv
     constant = log_o - 0.5 * (along_u * du + along_v * dv) + math.log(_LOG2E)
     return torch.stack([-0.5 * q_uu, -q_uv, -0.5 * q_vv, along_u, along_v, constant], dim=1) * _LOG2E
@@ -152,7 +157,8 @@ def _gather_gradient(shape: Tensor, to_rows: Tensor, tiles: Tiles) -> tuple[Tens
         (G, 6) and (G, 3).
     """
     u, v, q_uu, q_uv, q_vv, _ = shape.index_select(0, tiles.gaussian).unbind(1)
-    du, dv = u - tiles.centre[:, 0], v - tiles.centre[:, 1]
+    centre = tiles.centre
+    du, dv = u - centre[:, 0], v - centre[:, 1]
     g_uu, g_uv, g_vv, g_u, g_v, g_one = to_rows[:, :6].unbind(1)
     # constant = log o - (q_uu du^2 + 2 q_uv du dv + q_vv dv^2) / 2
     rows = torch.stack(

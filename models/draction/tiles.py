@@ -6,6 +6,7 @@ There is no loop over Gaussians, frames or persons.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +30,6 @@ class Tiles:
 
     Attributes:
         gaussian: (E,) row of the Gaussian.
-        centre: (E, 2) pixel coordinates of the tile's centre.
         tiles: (T,) touched tiles, (image * down + row) * across + column, ascending.
         start: (T,) first row of each.
         count: (T,) rows of each, at least 1.
@@ -39,13 +39,18 @@ class Tiles:
     """
 
     gaussian: Tensor
-    centre: Tensor
     tiles: Tensor
     start: Tensor
     count: Tensor
     images: int
     down: int
     across: int
+
+    @property
+    def centre(self) -> Tensor:
+        """(E, 2) float32 pixel coordinates of each row's tile's centre."""
+        _, row, column = self.place()
+        return (torch.stack([column, row], 1) * TILE + CENTRE).repeat_interleave(self.count, 0)
 
     def place(self) -> tuple[Tensor, Tensor, Tensor]:
         """(T,) image, row and column of the touched tiles."""
@@ -63,8 +68,32 @@ def cut_of(splats: Splats, image_index: Tensor, images: int) -> Tensor:
     return (ERROR / drawn.to(splats.conic.dtype)).clamp_max(CUT)[image_index]
 
 
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """The K Gaussians that reach above the cut somewhere in their image, front to back.
+
+    Attributes:
+        gaussian: (K,) rows of the Gaussians.
+        image: (K,) int64.
+        box: (K, 4) int32 first tile column and row, and those after the last, of the bounding box.
+        disc: (K, 3) centre and squared radius, pixels, of a circle around the ellipse.
+    """
+
+    gaussian: Tensor
+    image: Tensor
+    box: Tensor
+    disc: Tensor
+
+
+Lister = Callable[[Boxes, int, int, int], tuple[Tensor, Tensor]]
+"""Boxes, images I, tiles in a column and in a row -> (E,) int64 rows of the boxes, grouped by tile and front to back
+within it, and (I * down * across,) int64 how many each tile has."""
+
+
 @torch.no_grad()
-def bin_gaussians(splats: Splats, depth: Tensor, opacity: Tensor, image_index: Tensor, raster: Raster) -> Tiles:
+def bin_gaussians(
+    splats: Splats, depth: Tensor, opacity: Tensor, image_index: Tensor, raster: Raster, lister: Lister | None = None
+) -> Tiles:
     """List which tiles each Gaussian touches and sort every tile's list by depth (ties: order of the input).
 
     Args:
@@ -73,9 +102,27 @@ def bin_gaussians(splats: Splats, depth: Tensor, opacity: Tensor, image_index: T
         opacity: (G,) peak optical depth.
         image_index: (G,) int64.
         raster: sizes of the images.
+        lister: does the second half; None takes `list_rows`.
     """
     down, across = -(-raster.height // TILE), -(-raster.width // TILE)
-    place = splats.conic[:, :2]
+    boxes = _boxes(splats, depth, opacity, image_index, raster)
+    rows, counts = (lister or list_rows)(boxes, raster.images, down, across)
+    tiles = counts.nonzero().squeeze(1)
+    count = counts.index_select(0, tiles)
+    return Tiles(
+        gaussian=boxes.gaussian.index_select(0, rows),
+        tiles=tiles,
+        start=count.cumsum(0) - count,
+        count=count,
+        images=raster.images,
+        down=down,
+        across=across,
+    )
+
+
+def _boxes(splats: Splats, depth: Tensor, opacity: Tensor, image_index: Tensor, raster: Raster) -> Boxes:
+    """Where each Gaussian can be above the cut, and those that are nowhere left out."""
+    place, (q_uu, q_uv, q_vv) = splats.conic[:, :2], splats.conic[:, 2:].unbind(1)
     # squared Mahalanobis distance at the cut
     level = 2 * (opacity / cut_of(splats, image_index, raster.images)).clamp_min(1e-30).log()
     half = level.clamp_min(0).sqrt()[:, None] * splats.spread
@@ -84,41 +131,28 @@ def bin_gaussians(splats: Splats, depth: Tensor, opacity: Tensor, image_index: T
     low = (place - half).ceil().clamp(0, 1 << 20)
     high = torch.minimum((place + half).floor(), last).clamp_min(-1)
     keep = splats.visible & (level > 0) & (low <= high).all(dim=1)
+    # The squared long axis exceeds the larger of s_uu, s_vv by |s_uv| at most; s_uv / s_vv = -q_uv / q_uu.
+    bound = half.square().amax(1) * (1 + q_uv.abs() / torch.maximum(q_uu, q_vv))
 
     kept = keep.nonzero().squeeze(1)
     kept = kept[torch.sort(depth[kept], stable=True).indices]
-    first, end = low[kept].int() // TILE, high[kept].int() // TILE + 1
-    wide, tall = (end - first).unbind(1)
+    box = torch.cat([low[kept].int() // TILE, high[kept].int() // TILE + 1], dim=1)
+    return Boxes(kept, image_index[kept], box, torch.cat([place[kept], bound[kept, None]], dim=1))
+
+
+def list_rows(boxes: Boxes, images: int, down: int, across: int) -> tuple[Tensor, Tensor]:
+    """See `Lister`; leaves out the corners of a bounding box that the circle misses."""
+    device = boxes.box.device
+    wide, tall = (boxes.box[:, 2:] - boxes.box[:, :2]).unbind(1)
     count = wide * tall
-    row = torch.repeat_interleave(torch.arange(len(kept), device=place.device), count)
-    within = torch.arange(len(row), device=place.device, dtype=torch.int32) - (count.cumsum(0) - count).int()[row]
-    step, corner = wide[row], first[row]
-    inside = torch.stack([within % step, within // step], dim=1)
-    cell = corner + inside
-    centre = (cell * TILE).to(place.dtype) + CENTRE
-    touched = _touches(splats, half, kept, row, centre).nonzero().squeeze(1)
+    row = torch.repeat_interleave(torch.arange(len(count), device=device), count)
+    within = torch.arange(len(row), device=device, dtype=torch.int32) - (count.cumsum(0) - count).int()[row]
+    step, corner, disc = wide[row], boxes.box[:, :2].index_select(0, row), boxes.disc.index_select(0, row)
+    cell = corner + torch.stack([within % step, within // step], dim=1)
+    beside = ((cell * TILE + CENTRE - disc[:, :2]).abs() - CENTRE).clamp_min(0)
+    touched = (beside.square().sum(1) <= disc[:, 2]).nonzero().squeeze(1)
     column, line = cell.index_select(0, touched).long().unbind(1)
     row = row[touched]
-    tile = (image_index[kept[row]] * down + line) * across + column
+    tile = (boxes.image[row] * down + line) * across + column
     order = torch.sort(tile, stable=True).indices
-    tiles, counts = torch.unique_consecutive(tile[order], return_counts=True)
-    return Tiles(
-        gaussian=kept[row[order]],
-        centre=centre[touched[order]],
-        tiles=tiles,
-        start=counts.cumsum(0) - counts,
-        count=counts,
-        images=raster.images,
-        down=down,
-        across=across,
-    )
-
-
-def _touches(splats: Splats, half: Tensor, kept: Tensor, row: Tensor, centre: Tensor) -> Tensor:
-    """(E,) False for corners of the bounding box that the ellipse misses (a circle over its longer axis bounds it)."""
-    q_uu, q_uv, q_vv = splats.conic[:, 2], splats.conic[:, 3], splats.conic[:, 4]
-    # The squared long axis exceeds the larger of s_uu, s_vv by |s_uv| at most; s_uv / s_vv = -q_uv / q_uu.
-    bound = half.square().amax(1) * (1 + q_uv.abs() / torch.maximum(q_uu, q_vv))
-    disc = torch.cat([splats.conic[:, :2], bound[:, None]], dim=1)[kept][row]
-    beside = ((centre - disc[:, :2]).abs() - CENTRE).clamp_min(0)
-    return beside.square().sum(1) <= disc[:, 2]
+    return row[order], torch.bincount(tile, minlength=images * down * across)

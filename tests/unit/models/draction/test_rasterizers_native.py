@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from models.draction import rasterize_native
-from models.draction.projection import Raster
-from models.draction.rasterize_tiled import core_for, rasterize_tiled
+from models.draction.projection import Raster, project
+from models.draction.rasterize_tiled import _gather_gradient, _polynomial, core_for, rasterize_tiled
+from models.draction.tiles import bin_gaussians, list_rows
 
 PRINT_CORE = "import torch; from models.draction.rasterize_tiled import core_for; print(core_for(torch.zeros(1)))"
 
@@ -66,6 +67,35 @@ def test_extreme_opacities(opacity):
     for ours, expected in zip(results[1], results[0], strict=True):
         assert torch.isfinite(ours).all()
         torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-3)
+
+
+def test_lists_and_arithmetic_equal_pytorchs():
+    """Four images, one of them empty: Gaussians of all sizes, inside, outside and half outside."""
+    rng = torch.Generator().manual_seed(4)
+    images = torch.randint(0, 3, (300,), generator=rng)
+    raster = Raster(torch.full((4,), 60.0), torch.full((4,), 30.0), torch.full((4,), 20.0), 45, 61, 0.3)
+    means = torch.randn(300, 3, generator=rng) * torch.tensor([1.2, 1.2, 0.8]) + torch.tensor([0.0, 0.0, 1.8])
+    opacity = torch.rand(300, generator=rng)
+    splats = project(means, 0.3 * torch.rand(300, generator=rng) ** 4, images, raster)
+    both = [
+        bin_gaussians(splats, means[:, 2], opacity, images, raster, lister)
+        for lister in (list_rows, rasterize_native.list_rows)
+    ]
+    for name in ("gaussian", "tiles", "start", "count"):
+        assert torch.equal(*(getattr(tiles, name) for tiles in both))
+    tiles = both[0]
+    assert len(tiles.gaussian) > 1000
+    assert tiles.place()[0].unique().tolist() == [0, 1, 2]
+    shape = torch.cat([splats.conic, opacity.log()[:, None]], dim=1)
+    torch.testing.assert_close(
+        rasterize_native.polynomial(shape, tiles), _polynomial(shape, tiles), atol=1e-4, rtol=1e-5
+    )
+    to_rows = torch.randn(len(tiles.gaussian), 9, generator=rng)
+    found, expected = rasterize_native.gather(shape, to_rows, tiles), _gather_gradient(shape, to_rows, tiles)
+    for ours, theirs in zip(found, expected, strict=True):
+        seen = theirs.abs().amax(1) < 1e4  # far outside, sums of large numbers cancel
+        assert seen.sum() > 100
+        torch.testing.assert_close(ours[seen], theirs[seen], atol=1e-2, rtol=1e-4)
 
 
 def test_denormal_numbers_survive_the_library():
