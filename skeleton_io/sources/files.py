@@ -197,11 +197,17 @@ class FileSource:
         Yields:
             Its clips, with quality measured and side files applied, and an error for each clip that could not be
             read, or one for the whole item: at least one of either.
+
+        Raises:
+            OSError: a remote storage failed.
         """
         paths = item.parts or (item.path,)
         try:
             parts = tuple((path, storage.read_bytes(storage.join(root, path))) for path in paths)
         except OSError as error:
+            # An object store that fails for a while says nothing about the file: the clip must not be lost for that.
+            if not storage.is_local(root) and not isinstance(error, FileNotFoundError | PermissionError):
+                raise
             yield SkeletonFormatError(item.path, "whole file", "a readable file", str(error))
             return
         yield from self.stream_bytes(parts, item, dataset, side_info(root), lambda path: _companion(root, path))

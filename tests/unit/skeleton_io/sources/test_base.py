@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from skeleton_io import quality
+from skeleton_io import quality, storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sources import base
 from skeleton_io.sources.base import SOURCES
@@ -118,3 +118,15 @@ def test_a_missing_file_is_a_format_error_and_errors_travel(tmp_path):
 def test_sources_travel_between_processes():
     for source in SOURCES.values():
         assert pickle.loads(pickle.dumps(source)) == source
+
+
+def test_a_failing_store_is_not_a_broken_file(tmp_path, monkeypatch):
+    def fails(uri: str) -> bytes:
+        raise OSError(5, "We encountered an internal error")
+
+    monkeypatch.setattr(storage, "read_bytes", fails)
+    item = Item(id="x", path="x.skeleton")
+    with pytest.raises(OSError, match="internal error"):
+        list(SOURCES["ntu"].stream("memory://nowhere", item, "d"))
+    (found,) = SOURCES["ntu"].stream(str(tmp_path), item, "d")
+    assert "internal error" in str(found)
