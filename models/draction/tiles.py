@@ -50,7 +50,8 @@ class Tiles:
     def centre(self) -> Tensor:
         """(E, 2) float32 pixel coordinates of each row's tile's centre."""
         _, row, column = self.place()
-        return (torch.stack([column, row], 1) * TILE + CENTRE).repeat_interleave(self.count, 0)
+        middle = torch.stack([column, row], 1) * TILE + CENTRE
+        return middle.repeat_interleave(self.count, 0, output_size=len(self.gaussian))
 
     def place(self) -> tuple[Tensor, Tensor, Tensor]:
         """(T,) image, row and column of the touched tiles."""
