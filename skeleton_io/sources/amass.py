@@ -40,19 +40,20 @@ _DEEPEST = 8
 
 def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file; the folder is the subject."""
-    poses, trans, fps = _arrays(file)
-    rest, topology, mean = _rest(file, poses.shape[1])
+    raw, trans, fps = _arrays(file)
+    rest, topology, mean = _rest(file, raw.shape[1])
     parents = [-1] * len(rest)
     for parent, child in topology.bones:
         parents[child] = parent
-    check_size(file, len(poses), len(rest))
+    check_size(file, len(raw), len(rest))
     columns = list(range(66))
     if len(rest) == len(SMPLH52.joints):
-        columns += range(_HANDS[poses.shape[1]], _HANDS[poses.shape[1]] + 90)
+        columns += range(_HANDS[raw.shape[1]], _HANDS[raw.shape[1]] + 90)
+    poses = raw[:, columns].astype(np.float64)
     offsets = rest - np.where(np.array(parents)[:, None] < 0, 0, rest[parents])
 
     def local(here: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        some = poses[here][:, columns]
+        some = poses[here]
         moved = np.tile(offsets, (len(some), 1, 1))
         # The model turns about its pelvis and is then moved: `trans` is not where the pelvis is.
         moved[:, 0] += trans[here]
@@ -77,8 +78,8 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     return [captions.joined(clip, file)]
 
 
-def _arrays(file: SourceFile) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Poses (T, W) radians, translations (T, 3) metres, frames per second."""
+def _arrays(file: SourceFile) -> tuple[NDArray[np.generic], NDArray[np.float64], float]:
+    """Poses (T, W) radians as in the file, translations (T, 3) metres, frames per second."""
     found = read_npz(file.data, file, {"poses", "trans", *_RATES})
     lacking = [name for name in ("poses", "trans") if name not in found]
     rate = next((found[name] for name in _RATES if name in found), None)
@@ -95,7 +96,7 @@ def _arrays(file: SourceFile) -> tuple[NDArray[np.float64], NDArray[np.float64],
     for name, array in (("poses", poses), ("trans", trans)):
         if not (np.isfinite(array).all() and np.abs(array).max() < 1e6):
             raise file.error(name, "finite numbers", "NaN, infinity or above 1e6")
-    return poses.astype(np.float64), trans.astype(np.float64), fps
+    return poses, trans.astype(np.float64), fps
 
 
 def _rest(file: SourceFile, width: int) -> tuple[NDArray[np.float64], Topology, bool]:

@@ -163,7 +163,9 @@ def recording(file: SourceFile) -> Recording:
         raise file.error("header", "points, where they begin and their scale", found)
     if not (np.isfinite(rate) and 1e-3 < rate < 1e5):
         raise file.error("POINT:RATE", "frames per second", f"{rate:g}")
-    values = _frames(file, numbers, (points, int(header[2])), begin, scale < 0, _count(said, header))
+    count = _count(said, header)
+    check_size(file, count, points)
+    values = _frames(file, numbers, (points, int(header[2])), begin, scale < 0, count)
     xyz, last = values[..., :3].astype(np.float32), values[..., 3]
     if scale > 0:
         xyz = xyz * np.float32(scale)

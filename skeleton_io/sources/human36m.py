@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources import npy_files, pickles
 from skeleton_io.sources.files import FileSource, Found, SourceFile, check_present
-from skeleton_io.sources.forward import y_up
+from skeleton_io.sources.forward import check_size, y_up
 from skeleton_io.sources.side_files import plain_label
 from skeleton_io.topologies import H36M17
 
@@ -48,11 +49,12 @@ def parse(file: SourceFile) -> Iterator[Found]:
 
 def _clip(file: SourceFile, name: str, said: tuple[str, str], values: np.ndarray[Any, Any]) -> Found:
     subject, action = said
-    kept = values[:, KEPT] if values.shape[1] == 32 else values
-    positions, _ = y_up(kept.astype(np.float64))
     match = _NAME.fullmatch(action)
     label, repetition = (match[1], match[2]) if match else (action, None)
     try:
+        check_size(file, len(values), len(KEPT))
+        kept = values[:, KEPT] if values.shape[1] == 32 else values
+        positions, _ = y_up(kept.astype(np.float64))
         check_present(file, positions)
         return SkeletonSequence(
             id=name,
@@ -67,6 +69,8 @@ def _clip(file: SourceFile, name: str, said: tuple[str, str], values: np.ndarray
             licence=file.licence,
             source_transform="z was up: (x, y, z) -> (x, z, -y)",
         )
+    except SkeletonFormatError as error:
+        return file.error(f"{subject}, {action}"[:80], error.expected, error.found)
     except (ValueError, FloatingPointError) as error:
         return file.error(f"{subject}, {action}"[:80], "finite coordinates", str(error)[:80])
 
