@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from pipelines.errors import StageFailed
+
 Job = dict[str, Any]
 
 
@@ -35,6 +37,9 @@ def spread(work: Callable[[Job], Job], jobs: Sequence[Job], workers: int = 0) ->
 
     Yields:
         Results, in the order in which jobs finish.
+
+    Raises:
+        StageFailed: a job could not read or write its storage.
     """
     import ray
 
@@ -43,8 +48,13 @@ def spread(work: Callable[[Job], Job], jobs: Sequence[Job], workers: int = 0) ->
     quiet()
 
     def run(row: dict[str, Any]) -> dict[str, Any]:
-        return {"result": json.dumps(work(json.loads(row["job"])))}
+        try:
+            return {"result": json.dumps(work(json.loads(row["job"]))), "failed": ""}
+        except OSError as error:  # a value, since Ray would wrap it in pages of its own
+            return {"result": "", "failed": f"{type(error).__name__}: {error}"}
 
     rows = ray.data.from_items([{"job": json.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
     for row in rows.map(run, concurrency=workers or None).iter_rows():
+        if row["failed"]:
+            raise StageFailed(f"the storage failed: {row['failed']}; what is finished is kept, start again")
         yield json.loads(row["result"])

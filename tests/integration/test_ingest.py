@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from pipelines import ingest as stage
-from pipelines.errors import UserError
+from pipelines.errors import StageFailed, UserError
 from pipelines.ingest import ingest
 from pipelines.inspect_shards import describe
 from pipelines.inspect_tables import show
+from pipelines.raydata import spread
 from skeleton_io import storage
 from skeleton_io.demo import DemoConfig, write_demo
 from skeleton_io.errors import SkeletonFormatError
@@ -235,3 +236,23 @@ def test_five_real_sets(shared_data: Path, tmp_path: Path) -> None:
         expected = {"clips_in": files, "clips_out": files - bad, "quarantined": bad}
         assert summary["sets"][name] == expected, name
     print(f"{summary['files']} files in {summary['seconds']} s")
+
+
+def _full_disk(job: dict) -> dict:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_failing_storage_is_told_in_one_line() -> None:
+    with pytest.raises(StageFailed, match="No space left on device; what is finished is kept, start again"):
+        list(spread(_full_disk, [{"a": 1}]))
+
+
+def test_two_runs_write_the_same_bytes(finished: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+    """Another process's order of files, other workers, the same set: twice, in both formats."""
+    for kind in ("ipc", "parquet"):
+        found = []
+        for run, workers in (("a", 1), ("b", 4)):
+            ingest(dict(reversed(inputs.items())), str(tmp_path / kind / run), kind, PER_SHARD, workers=workers)
+            found.append(contents(tmp_path / kind / run))
+        assert found[0] == found[1]
+        assert kind == "parquet" or found[0] == contents(finished)
