@@ -6,7 +6,7 @@
 speed: requests per second of a serial loop with the official client, then of one and of two actors, all with the same
 frames drawn beforehand (2 of 32 x 32 pixels, as PNG in the questions); drawing and encoding alone; the CPU time that
 client and server take for a request, which bounds it on one machine, since both share its cores.
-memory: resident memory of every process of the stage while that many clips wait to be asked.
+memory: resident memory of every process of the stage while that many clips wait to be asked (one frame each).
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def memory(clips: int) -> None:
     make_clips(uri, clips, frames=4)
     seen: list[tuple[float, dict[str, float]]] = []
     with server() as at, connected():
-        cfg = config(at.url, in_flight=384, actors=1)
+        cfg = config(at.url, in_flight=384, actors=1, frames=1)
         todo = questions(cfg, ClipStore(uri))
         done = threading.Event()
 
