@@ -112,7 +112,7 @@ class Case:
         ingest(self.inputs, out, "ipc", PER_SHARD)
 
 
-def trial(case: Case, kind: str, moment: float, writing: bool, out: str, rng: random.Random) -> Trial:
+def trial(case: Case, kind: str, moment: float, writing: bool, out: str, rng: random.Random) -> Trial | None:
     """Starts, kills, looks, ingests again, looks again.
 
     Args:
@@ -122,12 +122,17 @@ def trial(case: Case, kind: str, moment: float, writing: bool, out: str, rng: ra
         writing: counted from the first file that is written, not from the start.
         out: a folder or URI of its own.
         rng: picks the worker.
+
+    Returns:
+        What was found; None if the run had ended before the kill.
     """
     first, problems, index, shards, spool, start = Run(case.inputs, out, case.environment), [], False, 0, 0, 0.0
     try:
         if not first.wait_for("[ingest] starts") or (writing and not _first_file(out, first)):
             problems.append(f"the first run ended: {first.text()[-300:]}")
         time.sleep(moment)
+        if first.process.poll() is not None and not problems:
+            return None
         first.kill(kind, rng)
         if kind == "everything":
             first.clean()
@@ -215,17 +220,19 @@ def kills(case: Case, limits: tuple[int, float], outs: str, seconds: tuple[float
         seconds: from `undisturbed`.
         keep: takes each trial.
     """
-    rng, done = random.Random(f"{case.place} {time.time_ns()}"), []
-    for at in range(limits[0]):
-        if time.monotonic() > limits[1]:
-            break
-        kind = ("everything", "driver", "everything", "worker", "everything")[at % 5]
+    rng, done, at = random.Random(f"{case.place} {time.time_ns()}"), list[Trial](), 0
+    while len(done) < limits[0] and time.monotonic() < limits[1]:
+        at += 1
+        kind = ("everything", "driver", "everything", "worker", "everything")[len(done) % 5]
         writing = rng.random() < 0.75
         out = storage.join(outs, f"out-{os.getpid()}-{at}")
         found = trial(case, kind, rng.uniform(0, seconds[1 if writing else 0]), writing, out, rng)
+        storage.remove(out)
+        if found is None:  # the machine is faster than it was
+            seconds = 0.8 * seconds[0], 0.8 * seconds[1]
+            continue
         keep("", found)
         done.append(found)
-        storage.remove(out)
     return done
 
 
