@@ -160,6 +160,8 @@ def _bones(asf: _Asf, radians: float) -> Iterator[Bone]:
             if not bone.name:
                 raise asf.error(place, "a bone with a name", "none")
             yield bone
+            # Without a `begin` the next lines must not change the bone that is done.
+            bone = Bone(name="")
 
 
 def _ordered(asf: _Asf, bones: dict[str, Bone]) -> list[Bone]:

@@ -109,9 +109,10 @@ def lines(file: SourceFile, text: str, place: str) -> Texts:
             sentence, _, start, end = parts
             # "nan" stands for the whole motion in a few of the released files.
             times = [0.0 if math.isnan(float(time)) else float(time) for time in (start, end)]
+            said = _timed(sentence, *times, duration=0.0) if any(times) else _caption(sentence)
         except ValueError:
             raise file.error(f"{place}, line {number}", "sentence#words#start#end", line[:80]) from None
-        found = found.plus(_timed(sentence, *times, duration=0.0) if any(times) else _caption(sentence))
+        found = found.plus(said)
     return found
 
 

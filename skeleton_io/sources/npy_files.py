@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sources.files import SourceFile
 
 MOST_BYTES = 256 << 20
@@ -124,7 +125,9 @@ def npz_members(data: bytes, file: SourceFile, wanted: Collection[str] | None = 
                     continue
                 found[name] = _member(archive, member, file, left)
                 left -= len(found[name])
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except SkeletonFormatError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
         raise file.error("archive", "an npz archive", f"{type(error).__name__}: {error}"[:120]) from None
     return found
 

@@ -171,6 +171,7 @@ def test_humanml3d_there_and_back(tmp_path: Path):
         (np.full((2, 22, 3), np.inf), "", "infinite"),
         (np.ones((2, 22, 3)), "a#b#0.0\n", "line 1"),
         (np.ones((2, 22, 3)), "a#b#x#0.0\n", "line 1"),
+        (np.ones((2, 22, 3)), "a#b#0.0#0.0\na#b#2#1\n", "line 2"),
     ],
 )
 def test_broken_humanml3d(tmp_path: Path, array: np.ndarray, text: str, said: str):
