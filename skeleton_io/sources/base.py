@@ -13,6 +13,7 @@ from typing import Protocol
 
 from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
+from skeleton_io.protocol_files import protocols_of
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources import (
     amass,
@@ -47,7 +48,6 @@ from skeleton_io.sources.detection import Candidate
 from skeleton_io.sources.files import FileSource, Found, Item
 from skeleton_io.sources.side_files import read_side
 from skeleton_io.splits import Protocol as SplitProtocol
-from skeleton_io.splits import protocols_of
 
 
 class Source(Protocol):

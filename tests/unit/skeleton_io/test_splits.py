@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from skeleton_io.splits import (
-    HASHED,
-    PROTOCOLS,
-    Protocol,
-    assign,
-    default_protocol,
-    protocol_named,
-    protocols_of,
-    validation_split,
-)
+from skeleton_io.protocol_files import default_protocol, protocols_of, published
+from skeleton_io.splits import HASHED, Protocol, assign, protocol_named, validation_split
 
 
 def row(clip_id: str, **fields: str | None) -> dict[str, str | None]:
@@ -34,8 +26,8 @@ def test_rest_takes_what_the_other_side_does_not_name():
 
 
 def test_json_round_trip_and_hash():
-    for protocols in PROTOCOLS.values():
-        for rule in protocols:
+    for held in published().values():
+        for rule in (*held.protocols, *held.zero_shot):
             assert Protocol.from_json(rule.to_json()) == rule
     rule = Protocol(name="p", field="subject", train=("1", "3"), test=("2",))
     same = Protocol(name="q", field="subject", train=("3", "1"), test=("2",), source="elsewhere")
@@ -68,13 +60,13 @@ def test_defaults_by_set():
 
 
 def test_sbu_folds_cover_each_pair_once():
-    tests = [pair for rule in PROTOCOLS["sbu"] for pair in rule.test]
+    tests = [pair for rule in protocols_of("sbu") for pair in rule.test]
     assert len(tests) == len(set(tests)) == 22
-    assert all(len(rule.train) + len(rule.test) == 22 for rule in PROTOCOLS["sbu"])
+    assert all(len(rule.train) + len(rule.test) == 22 for rule in protocols_of("sbu"))
 
 
 def test_ntu_cross_subject_covers_both_sizes():
-    rule = protocol_named(PROTOCOLS["ntu"], "cross-subject")
+    rule = protocol_named(protocols_of("ntu"), "cross-subject")
     assert sum(int(subject) <= 40 for subject in rule.train) == 20
     assert len(rule.train) == 53
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from skeleton_io.errors import SkeletonFormatError
+from skeleton_io.protocol_files import protocols_of
 from skeleton_io.schema import to_row
 from skeleton_io.sources.base import SOURCES, detect_source
-from skeleton_io.splits import assign, protocols_of
+from skeleton_io.splits import assign
 
 ASSET = Path(__file__).resolve().parents[3] / "assets/jhmdb"
 JHMDB = SOURCES["jhmdb"]

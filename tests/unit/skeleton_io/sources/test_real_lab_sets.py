@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from skeleton_io.errors import SkeletonFormatError
+from skeleton_io.protocol_files import protocols_of
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources.base import SOURCES, detect_source
-from skeleton_io.splits import assign, protocols_of
+from skeleton_io.splits import assign
 
 
 @cache
