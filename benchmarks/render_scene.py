@@ -108,13 +108,14 @@ def scene(
     """Clips of persons side by side, framed by the `fit` camera: 25 + 24 * samples Gaussians for each person."""
     cfg = RendererConfig(frames=frames, image_size=size, samples_per_bone=samples)
     spec = ntu_spec()
-    blend = template_of(spec, samples, torch.device("cpu")).blend
+    template = template_of(spec, samples, torch.device("cpu"))
+    blend = template.blend
     places, intrinsics = [], []
     for clip in range(clips):
         bodies = [waving_body(frames, 10 * clip + p) + np.array([0.7 * p, 0, 0], np.float32) for p in range(persons)]
         world = torch.from_numpy(np.concatenate(bodies, axis=1))
         camera = fit_camera(world, spec, cfg)
-        places.append(blend @ (world @ camera.rotation.T + camera.translation))
+        places.append(blend @ (template.ordered(world) @ camera.rotation.T + camera.translation))
         intrinsics += [[camera.focal_px, camera.cx, camera.cy]] * frames
     place = torch.stack(places)  # (B, F, P, N, 3)
     images, each = clips * frames, persons * len(blend)

@@ -54,7 +54,7 @@ class Body:
         depth_rgb: (R, 3) colour by relative depth.
         image: (R,) index into all images of the batch.
         rows: (R,) index into the flattened (B, V, M, P, N).
-        joints: (B, V, M, P, J, 3) camera space from the origin point, metres, 0 where missing.
+        joints: (B, V, M, P, J, 3) camera space from the origin point, metres, 0 where missing; template's order.
         joint_velocity: (B, V, M, P, J, 3) metres over the stride, 0 where missing.
         known: (B, M, P, J) bool.
     """
@@ -93,8 +93,9 @@ def place_body(
         turn: learned change of the cameras.
     """
     device, dtype = template.blend.device, template.blend.dtype
-    world = torch.stack([clip.positions for clip in clips]).to(device, dtype)  # (B, M, P, J, 3)
-    motion = torch.stack([clip.velocity for clip in clips]).to(device, dtype)
+    # (B, M, P, J, 3)
+    world = template.ordered(torch.stack([clip.positions for clip in clips]).to(device, dtype))
+    motion = template.ordered(torch.stack([clip.velocity for clip in clips]).to(device, dtype))
     rotation, shift, origin = poses([clip.camera for clip in clips], device, dtype)
     if turn is not None:
         planar = torch.tensor([clip.camera.planar for clip in clips], device=device)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import RendererConfig
-from models.draction.template import SkeletonSpec
+from models.draction.template import SkeletonSpec, drawing_order
 
 _PUSH_BELOW_M = 0.5  # the authors' rule: median depth nearer than this is moved by _PUSH_M
 _PUSH_M = 1.0
@@ -234,6 +234,8 @@ def view_direction(positions: Tensor, spec: SkeletonSpec) -> Tensor:
         (3,).
     """
     sensor = torch.tensor([0.0, 0.0, 1.0])
+    spec, order = drawing_order(spec)  # sums below then round alike whatever the file's order of joints
+    positions = positions[:, :, list(order)]
     known = torch.isfinite(positions).all(-1)
     shown = known.any(-1).float().mean(0)  # (P,) share of frames
     persons = (shown >= _PRESENT_SHARE * shown.max()).nonzero().squeeze(1)

@@ -24,6 +24,7 @@ VOCABULARY: tuple[str, ...] = (
     *CONTINUOUS,
 )
 """Names of the columns of a Gaussian's factor vector. Stored in every checkpoint."""
+_FRONT = ("hand", "arm", "head", "foot", "leg", "torso")  # what hides what where depths are equal, as in all 2D
 
 _RADIUS_CLAMP_JOINT = (1 / 3, 7 / 6)  # 0.010 and 0.035 m at the default 0.030 m
 _RADIUS_CLAMP_BONE = (0.3, 1.5)  # 0.006 and 0.030 m at the default 0.020 m
@@ -69,7 +70,10 @@ class SkeletonSpec:
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """Constants of one body: N = J + E*S Gaussians, joints first, then bone by bone from parent to child.
+    """Constants of one body: N = J + E*S Gaussians, joints first, then bone by bone.
+
+    Joints (columns of `blend`, `ends`) stand in drawing order, which a format's own order has no part in: Gaussians of
+    equal depth hide each other in the order of the list.
 
     Attributes:
         blend: (N, J) skinning weights, rows sum to 1; Gaussian n sits at sum_j blend[n, j] x_j (+ offset).
@@ -78,6 +82,7 @@ class Template:
         ends: (E, 2) joints of every bone.
         meeting: (J, D) bones that meet at a joint, padded with E.
         samples: S.
+        order: (J,) place of each joint in the format's own order, or None where that is kept (imported weights).
         offset: (N, 3) constant shift of the Gaussians in metres, or None. Only imported weights have one.
         radii: (N,) fixed radii in metres, or None for radii from bone lengths. Only imported weights have them.
     """
@@ -88,6 +93,7 @@ class Template:
     ends: Tensor
     meeting: Tensor
     samples: int
+    order: Tensor | None = None
     offset: Tensor | None = None
     radii: Tensor | None = None
 
@@ -95,6 +101,10 @@ class Template:
     def size(self) -> int:
         """N, Gaussians of one body."""
         return self.blend.shape[0]
+
+    def ordered(self, joints: Tensor) -> Tensor:
+        """(..., J, C) values of the joints, from the format's own order to the template's."""
+        return joints if self.order is None else joints.index_select(-2, self.order)
 
     def to(self, where: torch.device | torch.dtype) -> Template:
         """The same template on a device, or in a floating-point type (indices keep theirs); itself where it is so."""
@@ -106,9 +116,36 @@ class Template:
         return dataclasses.replace(self, **{name: value.to(where) for name, value in tensors.items()})
 
 
+@lru_cache(maxsize=256)
+def drawing_order(spec: SkeletonSpec) -> tuple[SkeletonSpec, tuple[int, ...]]:
+    """The topology with its joints and bones listed by what they mean, and the old place of each joint.
+
+    From front (hands) to back (torso), then by name; the two ends of a bone, and the bones, follow the joints. So a
+    file's order of joints changes nothing that is drawn, not even by rounding.
+    """
+
+    def rank(joint: int) -> tuple[int, str, int]:
+        limb = spec.limb[joint]
+        return _FRONT.index(limb) if limb in _FRONT else len(_FRONT), spec.joint_names[joint], joint
+
+    order = sorted(range(len(spec.joint_names)), key=rank)
+    place = {old: new for new, old in enumerate(order)}
+    bones = sorted(tuple(sorted((place[a], place[b]))) for a, b in spec.bones)
+    ordered = dataclasses.replace(
+        spec,
+        joint_names=tuple(spec.joint_names[j] for j in order),
+        bones=tuple((a, b) for a, b in bones),
+        side=tuple(spec.side[j] for j in order),
+        limb=tuple(spec.limb[j] for j in order),
+        order=tuple(spec.order[j] for j in order),
+    )
+    return ordered, tuple(order)
+
+
 @lru_cache(maxsize=64)
 def template_of(spec: SkeletonSpec, samples: int, device: torch.device) -> Template:
     """The template of a topology with `samples` Gaussians inside every bone, at fractions s/(S+1). Cached."""
+    spec, order = drawing_order(spec)
     joints, bones = len(spec.joint_names), len(spec.bones)
     ends = torch.tensor(spec.bones, dtype=torch.long).reshape(bones, 2)
     fraction = torch.arange(1, samples + 1, dtype=torch.float32) / (samples + 1)
@@ -126,6 +163,7 @@ def template_of(spec: SkeletonSpec, samples: int, device: torch.device) -> Templ
         ends=ends.to(device),
         meeting=_meeting(joints, spec.bones).to(device),
         samples=samples,
+        order=torch.tensor(order, dtype=torch.long, device=device),
     )
 
 
@@ -159,7 +197,7 @@ def radii_from_lengths(template: Template, positions: Tensor, cfg: RendererConfi
     there; both are clamped.
 
     Args:
-        positions: (B, F, P, J, 3) metres, NaN = missing.
+        positions: (B, F, P, J, 3) metres, joints in the template's order, NaN = missing.
 
     Returns:
         (B, N).
