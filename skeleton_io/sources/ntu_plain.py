@@ -1,7 +1,11 @@
-"""Bytes of a well-formed NTU `.skeleton` file -> the numbers of every body, all at once.
+"""Bytes of a well-formed NTU `.skeleton` file -> the numbers of every body, without a Python object per number.
 
 For files in which every line holds what it should; None for all others, which the reader of `ntu` takes line by line
 and says what is wrong. Both give the same numbers to the last bit. Makes no record.
+
+Only headers are looked at one by one. Of the joints' lines numpy finds all gaps at once, and Arrow converts the tokens
+where they stand: an array of strings needs only offsets into the bytes, in which every second entry (what lies
+between two wanted tokens) is null and skipped.
 """
 
 from __future__ import annotations
@@ -9,16 +13,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
-
-from skeleton_io.sources.number_text import Tokens, scan
 
 _HEADER, _JOINT = 10, 12  # tokens of a body's header and of a joint
 _JOINTS = 25
-_MOST_BODIES = 6
-_VALUES = 7
-_BLOCK = 64  # bodies converted in one go: arrays that malloc keeps instead of giving them back each time
-_WHERE, _TURN, _STATE = slice(0, 3), slice(7, 11), 11  # columns of a joint; the pixels between are not read
+_MOST_FRAMES = 1_000_000
+_BODIES = {f"{count}{end}": count for count in range(7) for end in ("", "\r")}  # a line with a number of bodies
+_COUNT = (f"{_JOINTS}", f"{_JOINTS}\r")
+_WANTED = np.array([0, 1, 2, 7, 8, 9, 10])  # x y z and w x y z of a joint; the pixels between are not read
+_BLOCK = 80  # bodies converted in one go: arrays that malloc keeps, instead of new pages from the kernel each time
 
 
 @dataclass(frozen=True)
@@ -42,76 +46,86 @@ class Bodies:
 
 def decode(data: bytes) -> Bodies | None:
     """The file's bodies, at least one; None if a line is not as it should be."""
-    tokens = scan(data)
-    layout = None if tokens is None else _layout(tokens)
-    if tokens is None or layout is None:
+    if not data.isascii():
         return None
-    bodies = len(layout.joints)
-    values = np.empty((bodies, _JOINTS, _VALUES))
-    states = np.empty((bodies, _JOINTS), np.uint8)
-    for block in (slice(start, start + _BLOCK) for start in range(0, bodies, _BLOCK)):
-        if not _fill(tokens, layout.joints[block], values[block], states[block]):
+    whole = data if data.endswith(b"\n") else data + b"\n"
+    found = _headers(whole)
+    if found is None or not found[1]:
+        return None
+    frames, ids, frame, blocks = found
+    values = np.empty((len(ids), _JOINTS, len(_WANTED)))
+    states = np.empty((len(ids), _JOINTS), np.uint8)
+    for start in range(0, len(ids), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        if not _fill(b"".join([whole[begin:end] for begin, end in blocks[part]]), values[part], states[part]):
             return None
-    ids = tuple(tokens.texts(layout.headers))
-    if len(set(zip(ids, layout.frame.tolist(), strict=True))) < len(ids):
+    return Bodies(frames=frames, ids=tuple(ids), frame=np.array(frame), values=values, states=states)
+
+
+def _headers(data: bytes) -> tuple[int, list[str], list[int], list[tuple[int, int]]] | None:
+    """Number of frames; of each body id, frame, and where its joints' lines begin and end."""
+    breaks, text = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")).tolist(), data.decode("ascii")
+    first = text[: breaks[0]].strip()
+    if not (first.isdigit() and len(first) < 8 and int(first) <= _MOST_FRAMES):
         return None
-    return Bodies(frames=layout.frames, ids=ids, frame=layout.frame, values=values, states=states)
+    frames, line, last = int(first), 0, len(breaks) - 1
+    ids, of_frame, blocks = list[str](), list[int](), list[tuple[int, int]]()
+    for frame in range(frames):
+        line += 1
+        bodies = _BODIES.get(text[breaks[line - 1] + 1 : breaks[line]]) if line <= last else None
+        if bodies is None or line + bodies * (_JOINTS + 2) > last:
+            return None
+        for _ in range(bodies):
+            end, counted = breaks[line + 1], breaks[line + 2]
+            header = text[breaks[line] + 1 : end].split()
+            if len(header) != _HEADER or text[end + 1 : counted] not in _COUNT:
+                return None
+            line += _JOINTS + 2
+            ids.append(header[0])
+            of_frame.append(frame)
+            blocks.append((counted + 1, breaks[line] + 1))
+        if bodies > 1 and len(set(ids[-bodies:])) < bodies:
+            return None
+    return frames, ids, of_frame, blocks
 
 
-def _fill(tokens: Tokens, joints: NDArray[np.int64], values: NDArray[np.float64], states: NDArray[np.uint8]) -> bool:
-    """Numbers of some bodies into their places; False where one is no number or no tracking state."""
-    first = joints[:, None] + np.arange(_JOINTS * _JOINT)
-    places = tokens.bounds[first].reshape(-1, _JOINTS, _JOINT)
-    state = tokens.digits(first[:, _STATE::_JOINT])
-    found = tokens.floats(np.concatenate([places[..., _WHERE], places[..., _TURN]], -1))
-    if state is None or (state > 2).any() or found is None:
+def _fill(text: bytes, values: NDArray[np.float64], states: NDArray[np.uint8]) -> bool:
+    """Numbers of joints' lines into (n, 25, 7) and (n, 25); False if a line is not twelve numbers and single gaps."""
+    letters, lines = np.frombuffer(text, np.uint8), len(values) * _JOINTS
+    returns = int(b"\r" in text)
+    gaps = np.flatnonzero(letters <= ord(" "))
+    if gaps.size != lines * (_JOINT + returns):
         return False
-    values[:], states[:] = found, state
+    # With these two counts and the places of the others, no gap is anything else.
+    spaces, breaks = (int(np.count_nonzero(letters == ord(letter))) for letter in " \n")
+    ends = gaps.reshape(lines, _JOINT + returns)
+    if (spaces, breaks) != (lines * (_JOINT - 1), lines) or (letters[ends[:, -1]] != ord("\n")).any():
+        return False
+    if returns and ((ends[:, -1] - ends[:, -2] != 1).any() or (letters[ends[:, -2]] != ord("\r")).any()):
+        return False
+    # (lines, 7, 2) where each wanted token begins and ends.
+    offsets = np.empty((lines, len(_WANTED), 2), np.int32)
+    offsets[..., 1] = ends[:, _WANTED]
+    offsets[0, 0, 0], offsets[1:, 0, 0] = 0, ends[:-1, -1] + 1
+    offsets[:, 1:, 0] = ends[:, _WANTED[1:] - 1] + 1
+    found = _floats(text, offsets)
+    last = ends[:, _JOINT - 1]
+    states[:] = (letters[last - 1] - ord("0")).reshape(states.shape)  # what is below "0" wraps around
+    if found is None or (last - ends[:, _JOINT - 2] != 2).any() or (states > 2).any():
+        return False
+    values[:] = found.reshape(values.shape)
     return True
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Of n bodies: frame, first token of the header, first token of the joints; and the number of frames."""
-
-    frame: NDArray[np.int64]
-    headers: NDArray[np.int64]
-    joints: NDArray[np.int64]
-    frames: int
-
-
-def _layout(tokens: Tokens) -> _Layout | None:
-    opens = np.flatnonzero(tokens.opens)
-    if tokens.lines != len(opens) - 1:  # a line without a token
+def _floats(text: bytes, tokens: NDArray[np.int32]) -> NDArray[np.float64] | None:
+    """Values of the tokens between pairs of offsets, correctly rounded; None where one is no finite number."""
+    size = tokens.size
+    offsets = np.append(tokens.reshape(-1), tokens.flat[-1])
+    valid = np.full((size + 7) // 8, 0b01010101, np.uint8)
+    buffers = [pa.py_buffer(valid), pa.py_buffer(offsets), pa.py_buffer(text)]
+    try:
+        cast = pa.Array.from_buffers(pa.string(), size, buffers).cast(pa.float64())
+    except pa.ArrowInvalid:
         return None
-    lengths = np.diff(opens, append=len(tokens.opens))
-    headers = np.flatnonzero(lengths == _HEADER)
-    single = lengths == 1
-    if not len(headers) or headers[-1] + 1 + _JOINTS >= len(opens):
-        return None
-    # Blocks cannot overlap: a header's line is none of a joint.
-    rows = lengths[headers[:, None] + 2 + np.arange(_JOINTS)] == _JOINT
-    if not (single[headers + 1].all() and rows.all() and _are_25(tokens, opens[headers + 1])):
-        return None
-    if np.count_nonzero(single) + len(headers) * (1 + _JOINTS) != len(opens):
-        return None
-    single[headers + 1] = False
-    counts = np.flatnonzero(single)  # the number of frames, then each frame's number of bodies
-    (first,) = tokens.texts(np.zeros(1, np.int64))
-    if counts[0] != 0 or not (len(first) <= 7 and first.isdigit() and int(first) == len(counts) - 1):
-        return None
-    bodies = tokens.digits(opens[counts[1:]])
-    found = np.diff(np.searchsorted(headers, np.append(counts[1:], len(opens))))
-    if bodies is None or (bodies > _MOST_BODIES).any() or not np.array_equal(bodies, found):
-        return None
-    frame = np.repeat(np.arange(len(bodies)), bodies)
-    return _Layout(frame=frame, headers=opens[headers], joints=opens[headers + 2], frames=len(bodies))
-
-
-def _are_25(tokens: Tokens, places: NDArray[np.int64]) -> bool:
-    """Whether every one of these tokens is the number of joints."""
-    offsets = tokens.offsets(places)
-    if (np.diff(offsets) != 2).any():
-        return False
-    digits = tokens.bytes[offsets[:, :1] + np.arange(2)]
-    return bool((digits == (ord("2"), ord("5"))).all())
+    values = np.frombuffer(cast.buffers()[1], np.float64)[:size:2]
+    return values if np.isfinite(values).all() else None
