@@ -102,12 +102,19 @@ def _bone_variation(
 ) -> float:
     if positions.shape[-1] != 3:
         return 0.0
-    found = []
-    for parent, child in bones:
-        known = present[:, :, parent] & present[:, :, child]
-        lengths = np.linalg.norm(positions[:, :, child] - positions[:, :, parent], axis=-1)
-        for person in range(positions.shape[1]):
-            values = lengths[known[:, person], person]
-            if len(values) > 1 and values.mean() > 0:
-                found.append(float(values.std() / values.mean()))
+    if not bones:
+        return 0.0
+    parents, children = np.array(bones).T
+    # (P, B, T), one bone's lengths side by side: a mean over the last axis adds in the order of a bone's own mean.
+    lengths = np.linalg.norm(positions[:, :, children] - positions[:, :, parents], axis=-1)
+    lengths = np.ascontiguousarray(lengths.transpose(1, 2, 0))
+    known = (present[:, :, parents] & present[:, :, children]).transpose(1, 2, 0)
+    whole = np.asarray(known.all(-1))
+    rows = [lengths[whole]] if len(positions) > 1 and whole.any() else []
+    for person, bone in np.argwhere(~whole & (known.sum(-1) > 1)):
+        rows.append(lengths[person, bone, known[person, bone]][None])
+    found: list[float] = []
+    for values in rows:
+        mean, deviation = values.mean(-1), values.std(-1)
+        found += (deviation[mean > 0] / mean[mean > 0]).tolist()
     return float(np.median(found)) if found else 0.0
