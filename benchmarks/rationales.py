@@ -1,16 +1,18 @@
 """The teacher stage against a local server that answers after 200 ms: throughput, cost of drawing, memory.
 
     python benchmarks/rationales.py speed  [--clips 4000] [--latency 0.2]
-    python benchmarks/rationales.py memory [--clips 100000]
+    python benchmarks/rationales.py memory [--clips 100000] [--until 1.0]
 
 speed: requests per second of a serial loop with the official client, then of one and of two actors, all with the same
 frames drawn beforehand (2 of 32 x 32 pixels, as PNG in the questions); drawing and encoding alone; the CPU time that
 client and server take for a request, which bounds it on one machine, since both share its cores.
-memory: resident memory of every process of the stage while that many clips wait to be asked (one frame each).
+memory: resident memory of every process of the stage while that many clips wait to be asked (one frame each);
+--until stops early, after that share of them.
 """
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import os
 import shutil
@@ -143,7 +145,7 @@ def speed(clips: int) -> None:
     shutil.rmtree(folder)
 
 
-def memory(clips: int) -> None:
+def memory(clips: int, until: float) -> None:
     """Resident memory while the stage runs, at tenths of its way."""
     folder = Path(tempfile.mkdtemp(prefix="skel-bench-"))
     uri = str(folder / "shards")
@@ -157,34 +159,39 @@ def memory(clips: int) -> None:
         def look() -> None:
             while not done.wait(1.0):
                 seen.append((at.control()["distinct"] / clips, resident()))
+                if until <= seen[-1][0] < 1:
+                    _thread.interrupt_main()
+                    return
 
         thread = threading.Thread(target=look)
         thread.start()
         start = time.perf_counter()
-        summary = ask_all(cfg, uri, str(folder / "out"), todo)
+        try:
+            ask_all(cfg, uri, str(folder / "out"), todo)
+        except KeyboardInterrupt:
+            print(f"stopped at {until:.0%}")
         took = time.perf_counter() - start
         done.set()
         thread.join()
-    print(f"{summary['answered']} of {clips} answered, {summary['accepted']} accepted, in {took:.0f} s\n")
-    print("| asked | driver MiB | askers MiB | drawers MiB | Ray's object store MiB |\n|---|---|---|---|---|")
-    for tenth in range(11):
-        # The highest of each tenth of the way.
-        mine = [now for share, now in seen if tenth / 10 <= share < (tenth + 1) / 10]
+        print(f"{at.control()['distinct']} of {clips} answered in {took:.0f} s\n")
+    print("| asked | driver MiB | askers MiB | drawers MiB |\n|---|---|---|---|")
+    for part in range(50):
+        # The highest of each fiftieth of the way.
+        mine = [now for share, now in seen if part / 50 < share <= (part + 1) / 50]
         if mine:
             highest = {name: max(now[name] for now in mine) for name in mine[0]}
-            print(f"| {10 * tenth} % | " + " | ".join(f"{highest[name]:.0f}" for name in highest) + " |")
+            print(f"| {2 * part + 2} % | " + " | ".join(f"{highest[name]:.0f}" for name in highest) + " |")
     shutil.rmtree(folder)
 
 
 def resident() -> dict[str, float]:
-    """MiB of this process and of Ray's workers by kind; shared memory is counted apart."""
+    """MiB of this process and of Ray's workers by kind, without what they share."""
     me = psutil.Process()
     out = {"driver": _private(me), "asker": 0.0, "drawer": 0.0}
     for child in me.children(recursive=True):
         for kind, word in (("asker", "Asker"), ("drawer", "Drawer")):
             if _is(child, word):
                 out[kind] += _private(child)
-    out["store"] = sum(f.stat().st_blocks * 512 for f in Path("/dev/shm").glob("plasma*")) / 2**20
     return out
 
 
@@ -201,6 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["speed", "memory"])
     parser.add_argument("--clips", type=int, default=0)
+    parser.add_argument("--until", type=float, default=1.0)
     parser.add_argument("--latency", type=float, default=0.2)
     args = parser.parse_args()
     global cfg_latency
@@ -209,7 +217,7 @@ def main() -> None:
     if args.what == "speed":
         speed(args.clips or 4000)
     else:
-        memory(args.clips or 100_000)
+        memory(args.clips or 100_000, args.until)
 
 
 if __name__ == "__main__":
