@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,13 @@ from pipelines.inspect_shards import Row, clip_facts, describe, draw, find_clip
 _SHOWN_QUARANTINE = 20
 _SHOWN_GROUPS = 80
 
+_PIPE_WIDTH = 140
+
+
+def _console() -> Console:
+    """As wide as the terminal; in a file or a pipe wide enough for the tables."""
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
 
 def show(uri: str, as_json: bool) -> None:
     """Prints `describe(uri)`, as tables or as JSON.
@@ -28,7 +36,7 @@ def show(uri: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return
-    console = Console()
+    console = _console()
     console.print(f"{escape(uri)}  (digest {found['digest']})", highlight=False)
     console.print(_counts_table(found["sets"]))
     console.print(_motion_table(found["sets"]))
@@ -153,7 +161,7 @@ def show_clip(uri: str, clip: str, out: str, as_json: bool) -> None:
     for name, value in facts.items():
         plain = value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
         table.add_row(name, escape(str(plain)))
-    console = Console()
+    console = _console()
     console.print(table)
     if out:
         console.print(f"drawn: {escape(out)}", highlight=False)
