@@ -8,11 +8,23 @@ import sys
 from pipelines import config as configuration
 from pipelines import full
 from pipelines.cluster import set_offline
-from pipelines.commands import demo_data, describe, export, formats, ingest, inspect, render, show_config, stages
+from pipelines.commands import (
+    demo_data,
+    describe,
+    export,
+    formats,
+    ingest,
+    inspect,
+    protocol,
+    protocols,
+    render,
+    show_config,
+    stages,
+)
 from pipelines.commands.base import Work
 from pipelines.config import FullConfig
 
-COMMANDS = (stages, demo_data, formats, describe, ingest, inspect, export, render, show_config)
+COMMANDS = (stages, demo_data, formats, describe, ingest, inspect, protocols, protocol, export, render, show_config)
 EPILOG = (
     "Any field of the configuration can be overridden by its name, for example --train.zero-stage 2 or "
     "--renderer.frames 16; `skel config --help` lists all fields with their meaning and default."

@@ -35,6 +35,7 @@ from pipelines.config_tree import (
     TuneConfig,
 )
 from pipelines.errors import UserError
+from skeleton_io.protocol_files import is_file
 
 __all__ = [
     "AcceptConfig",
@@ -99,9 +100,18 @@ def load(path: str) -> FullConfig:
         data = yaml.load(file.read_text(), Loader=_Loader)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    config = decode(data or {}, path)
+    config = _absolute_protocols(decode(data or {}, path))
     check(config, path)
     return config
+
+
+def _absolute_protocols(config: FullConfig) -> FullConfig:
+    """Paths in `data.protocols` made absolute: workers and jobs run in other folders."""
+    named = {
+        name: str(Path(value).resolve()) if is_file(value) and "://" not in value else value
+        for name, value in config.data.protocols.items()
+    }
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, protocols=named))
 
 
 def check(config: FullConfig, origin: str) -> None:
@@ -236,6 +246,6 @@ def override(config: FullConfig, arguments: list[str]) -> FullConfig:
         return config
     import tyro
 
-    changed = tyro.cli(FullConfig, default=config, args=arguments)
+    changed = _absolute_protocols(tyro.cli(FullConfig, default=config, args=arguments))
     check(changed, "command line")
     return changed

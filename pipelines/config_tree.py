@@ -32,7 +32,8 @@ class DataConfig:
     clips_per_shard: int = 256
     """Consecutive clips of the sorted ids in one shard."""
     protocols: dict[str, str] = field(default_factory=dict)
-    """Set name -> protocol; a set that is not named uses its default protocol."""
+    """Set name -> protocol: one of the set's own, a published zero-shot one (`skel protocols`), or the path of a YAML
+    or JSON file. A set that is not named uses its default protocol."""
     validation_share: float = 0.1
     """Share of the training clips held out for model selection and Tune, by hash of the clip's key."""
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models import prompts
-from pipelines import manifest
+from pipelines import leakage, manifest
 from pipelines.config import FullConfig, digest
 from pipelines.datasource import ClipStore
 from pipelines.errors import StageFailed, UserError
@@ -27,10 +27,9 @@ from pipelines.manifest import RunPaths
 from pipelines.metrics import ClipScore, Judge
 from pipelines.progress import Progress, say
 from pipelines.raydata import quiet
-from pipelines.selection import Selection, select
+from pipelines.selection import Selection, protocol_of, select
 from pipelines.train import finished_stages
 from skeleton_io import storage
-from skeleton_io.splits import protocol_named
 
 ROWS = pa.schema(
     [
@@ -272,17 +271,19 @@ def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Scores all test clips and writes metrics.json; does nothing where that is done for this model and data."""
     model_uri, model_key = trained_model(cfg, paths)
     store = ClipStore(paths.shards)
+    leakage.check_run(cfg, paths)
     selection = select(cfg, store)
     questions = held_out(cfg, store, selection)
     if not questions:
         raise UserError("nothing to evaluate: no set has test clips under its protocol")
+    candidates = {name: selection.candidates(name) for name in store.sets}
     settings = (cfg.evaluate.generate, cfg.evaluate.max_new_tokens, prompts.PROMPTS_VERSION)
-    rows_key = digest("rows", model_key, settings, store.digest, selection.labels, asked(questions))
+    rows_key = digest("rows", model_key, settings, store.digest, candidates, asked(questions))
     rows_folder = storage.join(paths.evaluate, f"rows-{rows_key}")
 
     def work() -> dict[str, Any]:
-        clips = score(model_uri, paths.shards, questions, selection.labels, rows_folder, cfg)
-        judge = Judge(selection.labels, cfg.evaluate.bootstrap, cfg.seed)
+        clips = score(model_uri, paths.shards, questions, candidates, rows_folder, cfg)
+        judge = Judge(candidates, cfg.evaluate.bootstrap, cfg.seed)
         summary = {
             **judge.assemble(clips, cfg.evaluate.floors),
             "seeds": {"seed": cfg.seed, "bootstrap": cfg.seed},
@@ -306,7 +307,7 @@ def protocols_used(cfg: FullConfig, store: ClipStore) -> dict[str, dict[str, str
     """Set -> name and content hash of the protocol that split it."""
     used = {}
     for name in store.sets:
-        protocol = protocol_named(store.protocols[name], cfg.data.protocols.get(name))
+        protocol = protocol_of(cfg, store, name)
         used[name] = {"name": protocol.name, "hash": protocol.hash}
     return used
 

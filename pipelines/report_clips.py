@@ -48,10 +48,11 @@ def choose(cfg: FullConfig, paths: RunPaths) -> list[Shown]:
         train = [k for k in selection.train[name] if k in rationales] or list(selection.train[name])
         tests = sample(selection.test[name], -(-cfg.report.clips_per_set // 2))
         trains = sample(train, cfg.report.clips_per_set // 2) if cfg.report.clips_per_set > 1 else []
+        asked = {"test": selection.candidates(name), "training": selection.labels[name]}
         for split, keys in (("test", tests), ("training", trains)):
             for key in keys:
                 text = rationales.get(key, "")
-                shown.append(Shown(key, name, split, labels[key], selection.labels[name], text))
+                shown.append(Shown(key, name, split, labels[key], asked[split], text))
     return shown
 
 

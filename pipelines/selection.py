@@ -13,7 +13,9 @@ from typing import Any
 from pipelines.config import FullConfig
 from pipelines.datasource import ClipStore
 from pipelines.errors import UserError
-from skeleton_io.splits import assign, protocol_named, validation_split
+from skeleton_io.errors import SkeletonFormatError
+from skeleton_io.protocol_files import chosen
+from skeleton_io.splits import Protocol, assign, validation_split
 
 VALIDATION_SEED = 0
 
@@ -27,12 +29,30 @@ class Selection:
         validation: set -> keys, cut from the training side.
         test: set -> keys.
         labels: set -> sorted labels seen on the training side (validation included).
+        unseen: set -> sorted labels that a zero-shot protocol keeps from training; empty where it hides none.
     """
 
     train: dict[str, tuple[str, ...]]
     validation: dict[str, tuple[str, ...]]
     test: dict[str, tuple[str, ...]]
     labels: dict[str, tuple[str, ...]]
+    unseen: dict[str, tuple[str, ...]]
+
+    def candidates(self, name: str) -> tuple[str, ...]:
+        """Closed set of answers for a set's test clips: the unseen labels of a zero-shot protocol, else the seen."""
+        return self.unseen[name] or self.labels[name]
+
+
+def protocol_of(cfg: FullConfig, store: ClipStore, name: str) -> Protocol:
+    """The protocol that splits a set.
+
+    Raises:
+        UserError: `data.protocols` names none that is known, or a file that holds none.
+    """
+    try:
+        return chosen(store.protocols[name], cfg.data.protocols.get(name))
+    except (ValueError, SkeletonFormatError) as error:
+        raise UserError(f"data.protocols {name}: {error}") from None
 
 
 def select(cfg: FullConfig, store: ClipStore) -> Selection:
@@ -52,25 +72,21 @@ def select(cfg: FullConfig, store: ClipStore) -> Selection:
     for row in store.meta().select(columns).to_pylist():
         if row["label"] is not None:
             rows[row["dataset"]].append(row)
-    selection = Selection({}, {}, {}, {})
+    selection = Selection({}, {}, {}, {}, {})
     for name in store.sets:
-        _split(name, rows[name], named.get(name), cfg, store, selection)
+        _split(name, rows[name], cfg, store, selection)
     return selection
 
 
 def _split(
     name: str,
     rows: list[dict[str, Any]],
-    wanted: str | None,
     cfg: FullConfig,
     store: ClipStore,
     selection: Selection,
 ) -> None:
     """Adds one set to the selection."""
-    try:
-        protocol = protocol_named(store.protocols[name], wanted)
-    except ValueError as error:
-        raise UserError(f"data.protocols {name}: {error}") from None
+    protocol = protocol_of(cfg, store, name)
     sides = assign(protocol, rows)
     train = [key for key, side in sides.items() if side == "train"]
     test = [key for key, side in sides.items() if side == "test"]
@@ -85,3 +101,4 @@ def _split(
     selection.test[name] = tuple(sorted(test))
     labels = store.labels()
     selection.labels[name] = tuple(sorted({labels[key] for key in train}))
+    selection.unseen[name] = protocol.hidden

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines import manifest
+from pipelines import leakage, manifest
 from pipelines.config import FullConfig, StageConfig, digest
 from pipelines.datasource import ClipStore
 from pipelines.errors import UserError
@@ -194,10 +194,11 @@ def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[
     """All stages of the table in order; each finished one is skipped.
 
     Raises:
-        UserError: the table is empty, or see `train_stage`.
+        UserError: the table is empty, training would see what the test asks, or see `train_stage`.
     """
     if not cfg.train.stages:
         raise UserError("nothing to train: train.stages is empty")
+    leakage.check_run(cfg, paths)
     start: str | None = None
     summaries = []
     for stage in cfg.train.stages:

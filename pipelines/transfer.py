@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any
 
 from models.prompts import PROMPTS_VERSION
-from pipelines import evaluate, manifest, train
+from pipelines import evaluate, leakage, manifest, train
 from pipelines.config import FullConfig, StageConfig, TransferConfig, digest
 from pipelines.datasource import ClipStore
 from pipelines.errors import UserError
 from pipelines.manifest import RunPaths
-from pipelines.selection import select
+from pipelines.selection import protocol_of, select
 from skeleton_io import storage
 
 
@@ -58,13 +58,16 @@ def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Every pair, each finished one skipped; `transfer.json` lists the results."""
     asked = cfg.evaluate
     scoring = (asked.max_clips, asked.generate, asked.max_new_tokens, asked.bootstrap, PROMPTS_VERSION)
+    store = ClipStore(paths.shards)
+    for pair in cfg.evaluate.transfer:
+        leakage.check_transfer(cfg, paths, pair.train, pair.test)
     results = []
     for pair in cfg.evaluate.transfer:
         out = storage.join(paths.transfer, f"{pair.train}-to-{pair.test}")
-        shared = shared_labels(cfg, ClipStore(paths.shards), pair)
+        shared = shared_labels(cfg, store, pair)
         model_key = train.stage_key(cfg, paths, stage_for(cfg, pair), None, (pair.train,))
         # The test set's protocol decides which of its clips take part at all.
-        protocol = cfg.data.protocols.get(pair.test)
+        protocol = protocol_of(cfg, store, pair.test).hash
         key = digest("transfer", pair, model_key, sorted(shared.items()), protocol, scoring)
         name = f"transfer {pair.train} -> {pair.test}"
         todo = partial(work, cfg, paths, pair, out, shared, model_key)

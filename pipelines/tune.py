@@ -13,7 +13,7 @@ import json
 import os
 from typing import Any
 
-from pipelines import manifest
+from pipelines import leakage, manifest
 from pipelines.cluster import require
 from pipelines.config import FullConfig, Range, StageConfig, digest, resolve, to_yaml, with_values
 from pipelines.errors import StageFailed, UserError
@@ -233,6 +233,7 @@ def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     train, what = cfg.train, f"tune ({settings.concurrent} trials at a time)"
     slots = settings.concurrent
     require(slots * (train.cpus_per_worker + 0.01), slots * train.gpus_per_worker, what)
+    leakage.check_run(cfg, paths)
     start, stage = start_of(cfg, paths), trial_stage(cfg)
     job = make_job(cfg, paths, stage, start, paths.tune, ())
     job = dataclasses.replace(job, max_clips=settings.max_clips)
