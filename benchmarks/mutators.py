@@ -218,7 +218,8 @@ def _zip(data: bytes, others: list[bytes], rng: random.Random) -> bytes:
     if kind < 0.1:
         del members[name]
     elif kind < 0.2:
-        members[rng.choice(list(members))] = members.pop(name)
+        other = rng.choice(list(members))
+        members[other] = members.pop(name)
     elif kind < 0.45:
         members[name] = _npy_header(members[name], rng)
     else:
