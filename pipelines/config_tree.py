@@ -34,6 +34,8 @@ class DataConfig:
     protocols: dict[str, str] = field(default_factory=dict)
     """Set name -> protocol: one of the set's own, a published zero-shot one (`skel protocols`), or the path of a YAML
     or JSON file. A set that is not named uses its default protocol."""
+    repeats: Literal["refuse", "report"] = "refuse"
+    """What becomes of a recording that trains and tests under two names: end the run, or only say so."""
     validation_share: float = 0.1
     """Share of the training clips held out for model selection and Tune, by hash of the clip's key."""
 

@@ -73,7 +73,7 @@ def chosen(own: Sequence[Protocol], name: str | None) -> Protocol:
 
     Args:
         own: the set's protocols in its shards, the default first.
-        name: one of them, a published zero-shot protocol, or the path of a file; None: the default.
+        name: one of them, a published protocol whose name no other set has, or the path of a file; None: the default.
 
     Raises:
         ValueError: no such protocol.
@@ -83,8 +83,10 @@ def chosen(own: Sequence[Protocol], name: str | None) -> Protocol:
         return protocol_named(own, name)
     if is_file(name):
         return read_protocol(name, own)
-    known = [rule for held in published().values() for rule in held.zero_shot]
-    found = next((rule for rule in known if rule.name == name), None)
+    known = [rule for held in published().values() for rule in (*held.zero_shot, *held.protocols)]
+    named = {rule.hash: rule for rule in known if rule.name == name}
+    # A name that several sets use says nothing here. Shards that are older than a rule still know it by its name.
+    found = next(iter(named.values())) if len(named) == 1 else None
     if found is None:
         here = ", ".join(rule.name for rule in own) or "none"
         raise ValueError(f"no protocol {name!r}; there is {here}, what `skel protocols` lists, or the path of a YAML")

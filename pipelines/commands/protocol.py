@@ -18,9 +18,7 @@ def register(add: Add) -> None:
     parser.add_argument("--set", default="", metavar="NAME", help="set of it; may be left out where there is one")
     parser.add_argument("--unseen", required=True, type=int, metavar="N", help="classes that only test")
     parser.add_argument("--seed", type=int, default=0, help="another seed draws other classes")
-    parser.add_argument(
-        "--within", default="", metavar="RULE", help="rule of the set that says who trains and tests"
-    )
+    parser.add_argument("--within", default="", metavar="RULE", help="rule of the set that says who trains and tests")
     parser.add_argument("--out", required=True, metavar="FILE", help="YAML to write, for data.protocols")
 
 

@@ -93,6 +93,15 @@ def test_the_same_recording_under_two_names_is_found(tmp_path: Path) -> None:
         leakage.check_run(cfg, paths)
 
 
+def test_known_repeats_can_be_told_instead(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = write(tmp_path, {"a": [*many(), clip("a", 90, SEEN[0], "2", content=0)]}, RULE)
+    cfg = replace(config(), data=replace(config().data, validation_share=0.0, repeats="report"))
+    leakage.check_run(cfg, paths)
+    assert "1 clips train and test under two names" in capsys.readouterr().out
+    with pytest.raises(UserError, match="place: x"):  # nothing else is let through
+        leakage.judge(cfg, [leakage.Finding("clip", "place", "x")])
+
+
 def test_a_recording_in_two_sets_is_found_only_where_both_take_part(tmp_path: Path) -> None:
     other = many("b", SEEN, first=100)
     twin = clip("b", 90, SEEN[0], "2", content=0)

@@ -93,6 +93,18 @@ def test_every_entry_of_the_package_carries_hash_and_source() -> None:
             assert entry["source"], (path.name, entry["name"])
 
 
+def test_clean_cross_view_leaves_out_what_trains_and_tests(shared_data: Path) -> None:
+    """Every clip that it leaves out holds the motion of a test clip; no other training clip does."""
+    rule = chosen((), "cross-view-clean")
+    motion = {}
+    for path in sorted((shared_data / "nw_ucla" / "all_sqe").glob("*.json")):
+        motion[path.stem] = json.dumps(json.loads(path.read_text())["skeletons"])
+    test = {text for name, text in motion.items() if name.endswith("v03")}
+    repeated = {name for name, text in motion.items() if not name.endswith("v03") and text in test}
+    assert set(rule.exclude) == repeated
+    assert len(repeated) == 95
+
+
 def test_zero_shot_crosses_the_base_rule() -> None:
     rule = ALL["ntu60-55-5"][1]
 
