@@ -11,6 +11,8 @@ import math
 import numpy as np
 
 from skeleton_io.kinematics_facts import MotionEvent, MotionFacts, PartActivity, WholeBody
+from skeleton_io.kinematics_hands import hand_facts, hand_tracks
+from skeleton_io.kinematics_pairs import pairs_of, pauses_of
 from skeleton_io.kinematics_relations import contacts_of, relations_of
 from skeleton_io.kinematics_strokes import Stroke, active_spans, strokes
 from skeleton_io.kinematics_tracks import PART_JOINTS, Array, PersonTracks, fixed_to_floor, person_tracks
@@ -42,20 +44,34 @@ def motion_facts(sequence: SkeletonSequence) -> MotionFacts:
             events += _moves(place, part, person, track, partner, sequence)
         events += _rotations(track, person, sequence.fps)
         events += _flights(track, person, sequence)
+    contacts = contacts_of(tracks, sequence.fps)
+    hands = _bare_hands(sequence, set(tracks))
+    for person, track in hands.items():
+        made = hand_facts(track, person, sequence)
+        events, activity, contacts = events + made[0], activity + made[1], (*contacts, *made[2])
     events.sort(key=lambda event: (event.start, event.person, event.part))
     onsets = sorted((a.spans[0][0], a.person, a.part) for a in activity if a.spans)
     return MotionFacts(
         duration=sequence.duration,
-        persons=tuple(tracks),
+        persons=(*tracks, *hands),
         metric=sequence.scale == "metric",
-        views=tuple(track.view for track in tracks.values()),
+        views=tuple(track.view for track in (*tracks.values(), *hands.values())),
         events=tuple(events),
         activity=tuple(activity),
         onsets=tuple((person, part, start) for start, person, part in onsets),
-        contacts=contacts_of(tracks, sequence.fps),
+        contacts=contacts,
         relations=relations_of(tracks),
         bodies=tuple(_whole(person, track, activity, events, sequence.fps) for person, track in tracks.items()),
+        hands=tuple(hands),
+        pairs=pairs_of(tracks, {(e.part, e.person) for e in events}, sequence.fps),
+        pauses=pauses_of(activity),
     )
+
+
+def _bare_hands(sequence: SkeletonSequence, seen: set[int]) -> dict[int, PersonTracks]:
+    """Persons of whom hands are seen but no body."""
+    rest = (person for person in range(sequence.persons) if person not in seen)
+    return {person: track for person in rest if (track := hand_tracks(sequence, person)) is not None}
 
 
 def _least(part: str) -> float:

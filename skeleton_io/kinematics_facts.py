@@ -1,7 +1,8 @@
 """The facts that `kinematics` finds about a motion, as plain dataclasses. Computes nothing.
 
 Distances are in torso lengths (about half a metre of an adult), times in seconds from the first frame, directions as
-the moving PERSON has them.
+the moving PERSON has them. Of a person of whom only hands are seen (`MotionFacts.hands`), a length is a palm's instead
+of a torso's.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Motion = Literal["moves", "swings", "rotates", "leaves the floor"]
-ContactKind = Literal["own hands", "hand and head", "hands of both", "hand and other"]
+Motion = Literal["moves", "swings", "rotates", "leaves the floor", "bends", "stretches"]
+ContactKind = Literal["own hands", "hand and head", "hands of both", "hand and other", "thumb and index"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,7 @@ class MotionEvent:
     """One movement of one part of one person."""
 
     part: str
-    """"left_hand" ... "right_leg", "torso", "head", or "body" for the whole body."""
+    """"left_hand" ... "right_leg", "torso", "head", "body" for the whole body; fingers of bare hands: "right_index"."""
     person: int
     start: float
     """Seconds from the first frame."""
@@ -28,13 +29,13 @@ class MotionEvent:
     """Strongest first, as the PERSON has it: up, down, left, right, forward, back; towards, away (another person);
     sideways where a picture does not tell more. Empty where unknown."""
     distance: float
-    """Length of one stroke in torso lengths; NaN for rotations."""
+    """Length of one stroke in torso lengths; NaN for rotations and bends."""
     metres: float
     """The same in metres; NaN where the clip is not metric."""
     degrees: float
-    """Angle of rotations; NaN otherwise."""
+    """Angle of rotations and of bends (summed along the finger); NaN otherwise."""
     peak_speed: float
-    """Torso lengths per second (rotations: degrees per second)."""
+    """Torso lengths per second (rotations, bends: degrees per second)."""
     repetitions: int
     """1, or how often a swing is repeated."""
 
@@ -83,6 +84,15 @@ class Relation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairMotion:
+    """How both hands, or both feet, of a person move with each other over the clip."""
+
+    person: int
+    limb: Literal["hand", "foot"]
+    kind: Literal["alike", "in turns"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class WholeBody:
     """Travel of one person as a whole, from the first frame to the last."""
 
@@ -121,6 +131,12 @@ class MotionFacts:
     contacts: tuple[Contact, ...]
     relations: tuple[Relation, ...]
     bodies: tuple[WholeBody, ...]
+    """None for persons of whom only hands are seen."""
+    hands: tuple[int, ...] = ()
+    """Persons of whom only hands are seen."""
+    pairs: tuple[PairMotion, ...] = ()
+    pauses: tuple[tuple[float, float], ...] = ()
+    """Intervals between two active phases in which nothing moves, seconds."""
 
     def part(self, name: str, person: int = 0) -> PartActivity | None:
         """Activity of one part; None where it is not seen."""

@@ -112,7 +112,7 @@ def smooth(values: Array, fps: float, seconds: float = _SMOOTH_SECONDS) -> Array
 
 def person_tracks(sequence: SkeletonSequence, person: int) -> PersonTracks | None:
     """Tracks of one person; None where too little of the body is seen."""
-    joints = _bridged(sequence, person)
+    joints = bridged(sequence, person)
     trunk = _trunk(joints)
     if trunk is None:
         return None
@@ -152,7 +152,7 @@ def _growth(joints: dict[str, Array], sequence: SkeletonSequence) -> Array:
     return growth if growth.max() / growth.min() > 1.15 else np.ones(sequence.frames)
 
 
-def _bridged(sequence: SkeletonSequence, person: int) -> dict[str, Array]:
+def bridged(sequence: SkeletonSequence, person: int) -> dict[str, Array]:
     """Joint -> (T, 3) with gaps interpolated; joints that are mostly missing are left out."""
     places = sequence.positions[:, person].astype(np.float64)
     frames, _, channels = places.shape
