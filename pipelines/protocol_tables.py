@@ -40,8 +40,11 @@ def shard_rows(uri: str) -> list[dict[str, Any]]:
     found = []
     for name in store.sets:
         labels = {row["label"] for row in rows[name]}
+        own = store.protocols[name]
         known = [rule for held in published().values() for rule in held.zero_shot if set(rule.unseen) <= labels]
-        for rule in (*store.protocols[name], *known):
+        if name in published():  # shards may be older than a rule
+            known += [rule for rule in published()[name].protocols if rule not in own]
+        for rule in (*own, *known):
             train, test = counted(rule, rows[name])
             if rule in known and not (train and test):
                 continue

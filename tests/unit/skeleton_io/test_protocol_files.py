@@ -97,7 +97,7 @@ def test_clean_cross_view_leaves_out_what_trains_and_tests(shared_data: Path) ->
     """Every clip that it leaves out holds the motion of a test clip; no other training clip does."""
     rule = chosen((), "cross-view-clean")
     motion = {}
-    for path in sorted((shared_data / "nw_ucla" / "all_sqe").glob("*.json")):
+    for path in sorted((shared_data / "data" / "nw_ucla" / "all_sqe").glob("*.json")):
         motion[path.stem] = json.dumps(json.loads(path.read_text())["skeletons"])
     test = {text for name, text in motion.items() if name.endswith("v03")}
     repeated = {name for name, text in motion.items() if not name.endswith("v03") and text in test}
