@@ -30,6 +30,9 @@ OFFLINE = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Ray Data prints a bar per operator, which a job's log turns into noise; the stages print their own progress.
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    # A worker that does not rotate its log asks for the log's size before each task, and the task fails where that file
+    # is not there (seen once in a hundred runs); rotating also bounds what a long run leaves on disk.
+    "RAY_ROTATION_MAX_BYTES": str(128 * 2**20),
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 

@@ -82,8 +82,12 @@ def _whole(text: bytes) -> Line | None:
 
 def write_lines(uri: str, name: str, lines: list[Line]) -> None:
     """A segment of its own, whole or not at all; written again under the same name it takes the old one's place."""
-    data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    storage.write_atomic(storage.join(uri, f"{name}.jsonl"), data)
+    storage.write_atomic(storage.join(uri, f"{name}.jsonl"), b"".join(_encoded(line) for line in lines))
+
+
+def _encoded(line: Line) -> bytes:
+    # A server may send half of a surrogate pair, which no file can hold: it becomes a question mark.
+    return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 class LedgerWriter:
@@ -107,7 +111,7 @@ class LedgerWriter:
             OSError: it could not be written.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((json.dumps(line, ensure_ascii=False).encode() + b"\n", future))
+        self._waiting.append((_encoded(line), future))
         if self._busy is None or self._busy.done():
             self._busy = asyncio.create_task(self._drain())
         await future
@@ -136,7 +140,13 @@ class LedgerWriter:
             folder = storage.local_path(self._uri)
             folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(folder / f"{self._name}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._file, view) :]
-        os.fsync(self._file)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._file, view) :]
+            os.fsync(self._file)
+        except OSError:
+            # Half a line may be there now, and the next line must not be glued to it: it goes to a segment of its own.
+            os.close(self._file)
+            self._file, self._name = None, uuid.uuid4().hex
+            raise

@@ -29,6 +29,11 @@ from pipelines.teachers.openai_api import chat_body
 from skeleton_io import storage
 
 Batch = dict[str, np.ndarray]
+_LEARNED: dict[str, Any] = {
+    name: getattr(RendererConfig(), name)
+    for name in ("kind", "learn_camera", "velocity_stride_s", "depth_mix", "depth_mix_init", "nfm", "nfm_width",
+                 "gru", "gru_width", "feature_dim", "heatmap_sigma")
+}  # fmt: skip
 CLIPS_PER_BATCH = 64
 BATCHES_AT_A_TIME = 8
 """Batches that one actor works on at once, so that the end of one leaves no gap."""
@@ -41,23 +46,37 @@ class Drawer:
         shards_uri: shard set.
         cfg: which renderer.
         drawn: how the frames are drawn.
+        account: handle of the actor with the shared `Limits`; once it says stop, nothing more is drawn.
     """
 
-    def __init__(self, shards_uri: str, cfg: RationalesConfig, drawn: RendererConfig) -> None:
+    def __init__(self, shards_uri: str, cfg: RationalesConfig, drawn: RendererConfig, account: Any = None) -> None:
         import torch
 
         torch.set_num_threads(1)
-        self._store = ClipStore(shards_uri)
+        self._store, self._account = ClipStore(shards_uri), account
         self._renderer, self._drawn = table.teacher_renderer(cfg.renderer, drawn)
 
     def __call__(self, batch: Batch) -> Batch:
         """Column `clip` -> with pictures."""
+        if self._stopped():
+            # Nobody will be asked: a hundred thousand clips left must not be drawn first.
+            nothing = np.empty(len(batch["clip"]), object)
+            nothing[:] = [[b""] for _ in nothing]
+            return {**batch, "images": nothing, "frames_sha": np.full(len(nothing), "", object)}
         frames = [self.draw(str(clip)) for clip in batch["clip"]]
         images, shas = np.empty(len(frames), object), np.empty(len(frames), object)
         for place, drawn in enumerate(frames):
             images[place] = [png(frame) for frame in drawn]
             shas[place] = storage.sha256(drawn.tobytes())
         return {**batch, "images": images, "frames_sha": shas}
+
+    def _stopped(self) -> bool:
+        if self._account is None:
+            return False
+        import ray
+
+        state: dict[str, Any] = ray.get(self._account.state.remote())
+        return bool(state["stop"])
 
     def draw(self, clip: str) -> np.ndarray:
         """(F, H, W, 3) uint8."""
@@ -207,13 +226,14 @@ class Asker:
         return await self._asking.ask(Question(facts=facts_of(row), request=request_of(row, self._store)))
 
 
-def drawn(cfg: FullConfig, shards_uri: str, todo: list[dict[str, Any]]) -> Any:
+def drawn(cfg: FullConfig, shards_uri: str, todo: list[dict[str, Any]], account: Any = None) -> Any:
     """Ray Data set of questions with pictures.
 
     Args:
         cfg: `rationales` and `renderer` are used.
         shards_uri: shard set.
         todo: questions.
+        account: handle of the actor with the shared `Limits`; None where nothing stops.
     """
     import ray
 
@@ -221,7 +241,7 @@ def drawn(cfg: FullConfig, shards_uri: str, todo: list[dict[str, Any]]) -> Any:
     blocks = -(-len(todo) // CLIPS_PER_BATCH)
     return ray.data.from_items(todo, override_num_blocks=blocks).map_batches(
         Drawer,
-        fn_constructor_args=(shards_uri, asked, drawing(cfg)),
+        fn_constructor_args=(shards_uri, asked, drawing(cfg), account),
         batch_size=None,
         batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(size=min(asked.actors, blocks)),
@@ -230,9 +250,12 @@ def drawn(cfg: FullConfig, shards_uri: str, todo: list[dict[str, Any]]) -> Any:
 
 
 def drawing(cfg: FullConfig) -> RendererConfig:
-    """How the teacher's frames are drawn."""
+    """How the teacher's frames are drawn. What only the learned renderer looks at is left at its default where another
+    one draws, so that changing it voids no paid answer.
+    """
     asked = cfg.rationales
-    return dataclasses.replace(cfg.renderer, frames=asked.frames, image_size=asked.image_size)
+    shown = dataclasses.replace(cfg.renderer, frames=asked.frames, image_size=asked.image_size)
+    return dataclasses.replace(shown, **_LEARNED) if asked.renderer == "stick" else shown
 
 
 def answered(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -156,7 +157,7 @@ def _reports(cfg: FullConfig, shards_uri: str, ledger: str, todo: list[Question]
 
     blocks = -(-len(todo) // CLIPS_PER_BATCH)
     free = account is None
-    rows = ray.data.from_items(todo, override_num_blocks=blocks) if free else drawn(cfg, shards_uri, todo)
+    rows = ray.data.from_items(todo, override_num_blocks=blocks) if free else drawn(cfg, shards_uri, todo, account)
     return answered(cfg, shards_uri, ledger, rows, blocks, secret, account).iter_rows()
 
 
@@ -217,8 +218,9 @@ def _example(line: Line) -> str:
 
 def _counts(names: list[str], most: int = 0) -> dict[str, int]:
     """How often each name occurs, the most frequent first."""
-    ordered = sorted(set(names), key=lambda name: (-names.count(name), name))
-    return {name: names.count(name) for name in ordered[: most or None]}
+    counts = Counter(names)
+    ordered = sorted(counts, key=lambda name: (-counts[name], name))
+    return {name: counts[name] for name in ordered[: most or None]}
 
 
 def _write_table(uri: str, rows: list[dict[str, Any]]) -> None:

@@ -99,7 +99,12 @@ class LearnedView(nn.Module):
 
         Returns:
             The same three of the changed cameras.
+
+        Raises:
+            ValueError: another number of views than was learned.
         """
+        if rotation.shape[1] != len(self.yaw):
+            raise ValueError(f"learned camera: expected {len(self.yaw)} views, found {rotation.shape[1]}")
         turns = (~planar).to(self.yaw.dtype)[:, None]
         yaw, pitch = self.yaw * turns, self.pitch * turns  # (B, V)
         zero, one = torch.zeros_like(yaw), torch.ones_like(yaw)

@@ -27,9 +27,6 @@ _HALF = (torch.float16, torch.bfloat16)
 class SceneRenderer(nn.Module):
     """Everything but the paint: subclasses say which colour and opacity each Gaussian has."""
 
-    turn: LearnedView | None = None
-    """Learned change of the cameras."""
-
     def __init__(self, cfg: RendererConfig) -> None:
         """Build.
 
@@ -39,6 +36,8 @@ class SceneRenderer(nn.Module):
         super().__init__()
         cfg.check()
         self.cfg = cfg
+        # Learned change of the cameras. No class attribute: it would hide the module that a subclass sets.
+        self.turn: LearnedView | None = None
         # Says which type to work in, also where there are no weights.
         self.register_buffer("unit", torch.ones(()), persistent=False)
 

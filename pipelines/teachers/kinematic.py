@@ -1,7 +1,7 @@
 """The built-in teacher: motion facts -> a short grounded rationale in plain English. No network, no model, no chance.
 
 Every number in the text comes from `skeleton_io.kinematics`; what the facts do not say is not written. The vocabulary
-is small on purpose (about sixty words, and numbers), since a tiny language model must learn to write it. Looks at
+is small on purpose (about seventy words, and numbers), since a tiny language model must learn to write it. Looks at
 positions only, never at frames.
 """
 
@@ -22,15 +22,19 @@ from pipelines.teachers.base import (
     rationale_text,
     sentence,
 )
+from pipelines.teachers.kinematic_evidence import evidence_of, person_words, still_parts
+from pipelines.teachers.kinematic_hands import hand_subject, joined_fingers, speed_word
 from pipelines.teachers.structured import to_json
 from skeleton_io.kinematics import motion_facts
-from skeleton_io.kinematics_facts import Contact, MotionEvent, MotionFacts, Relation
+from skeleton_io.kinematics_facts import MotionEvent, MotionFacts
 
 # How much a torso length of travel says, by part: small movements of the trunk matter more than of a hand.
 _WEIGHT = {"hand": 1.0, "foot": 1.1, "torso": 1.6, "head": 1.4, "body": 1.5}
 _FLIGHT_WEIGHT = 4.0
 _TOWARDS_WEIGHT = 1.5
 _DEGREES_PER_LENGTH = 50.0
+# A finger that closes (about 150 degrees) says as much as one and a half palm lengths of travel.
+_DEGREES_PER_BEND = 100.0
 # Events below this share of the strongest one are left out.
 _LEAST_SHARE = 0.2
 _TOGETHER = 0.4
@@ -38,7 +42,6 @@ _TOGETHER = 0.4
 _PAIR = 1.25
 # The way back from an earlier movement says less than the way out.
 _RETURN = 0.6
-_STILL_PATH = 0.35
 _PLURALS = {"hand": "hands", "foot": "feet", "arm": "arms", "leg": "legs", "body": "bodies", "torso": "torsos"}
 _PLURALS |= {"head": "heads"}
 _OPPOSITE = {"up": "down", "left": "right", "forward": "back", "towards": "away", "together": "apart"}
@@ -60,7 +63,7 @@ class KinematicTeacher:
     """Explains a clip from its own kinematics. Deterministic: the same clip and label give the same text."""
 
     name = "kinematic"
-    version = 1
+    version = 2
     wants_frames = False
 
     def __init__(self, max_steps: int = 4) -> None:
@@ -86,7 +89,7 @@ class KinematicTeacher:
         deeds = _chosen(facts, self.max_steps)
         steps = tuple(s for s in _steps(deeds, facts) if not leaks(sentence(s), label))
         summary = _unless_leaking(_summary(facts, deeds), label)
-        evidence = _unless_leaking(_evidence(facts), label)
+        evidence = _unless_leaking(evidence_of(facts), label)
         text = rationale_text(summary, steps, evidence, label)
         return Rationale(summary=summary, steps=steps, evidence=evidence, label=label, text=text)
 
@@ -112,19 +115,13 @@ def _unless_leaking(text: str, label: str) -> str:
     )
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.1f} s"
-
-
-def _person(person: int, facts: MotionFacts) -> str:
-    return f" of person {person + 1}" if len(facts.persons) > 1 else ""
-
-
 def _weight(event: MotionEvent) -> float:
     if event.motion == "leaves the floor":
         return _FLIGHT_WEIGHT * event.distance
     if event.motion == "rotates":
         return 3.0 if math.isnan(event.degrees) else event.degrees / _DEGREES_PER_LENGTH
+    if event.motion in ("bends", "stretches"):
+        return event.degrees / _DEGREES_PER_BEND * math.sqrt(event.repetitions)
     company = _TOWARDS_WEIGHT if event.direction[:1] == ("towards",) else 1.0
     return event.distance * math.sqrt(event.repetitions) * _WEIGHT[event.part.split("_")[-1]] * company
 
@@ -142,22 +139,35 @@ def _chosen(facts: MotionFacts, most: int) -> list[_Deed]:
             if outer not in stand_ins:
                 continue
         subject = "both feet" if event.motion == "leaves the floor" else f"the {event.part.replace('_', ' ')}"
+        if event.person in facts.hands:
+            subject = hand_subject(event.part, facts)
         weight = _weight(replace(event, part=event.part.replace("arm", "hand").replace("leg", "foot")))
         plural = event.motion == "leaves the floor"
         deeds.append(
             _Deed(
                 event=event,
-                subject=subject + _person(event.person, facts),
+                subject=subject + person_words(event.person, facts),
                 plural=plural,
                 direction=event.direction,
                 weight=weight,
             )
         )
-    deeds = _paired(_paired(deeds, _same_person), _both_persons)
+    deeds = _paired(_paired(_fingers(deeds, facts), _same_person), _both_persons)
     deeds = [replace(deed, weight=deed.weight * (_RETURN if _returns(deed, deeds) else 1.0)) for deed in deeds]
     deeds.sort(key=lambda deed: -deed.weight)
     kept = [deed for deed in deeds[:most] if deed.weight >= _LEAST_SHARE * deeds[0].weight]
     return sorted(kept, key=lambda deed: (deed.event.start, deed.subject))
+
+
+def _fingers(deeds: list[_Deed], facts: MotionFacts) -> list[_Deed]:
+    """Fingers of a hand that bend or stretch together become one deed."""
+    curls = [deed for deed in deeds if deed.event.motion in ("bends", "stretches")]
+    out = [deed for deed in deeds if deed not in curls]
+    for event, subject, count in joined_fingers([deed.event for deed in curls], facts):
+        weight = _weight(event) * (1 + (_PAIR - 1) * (count - 1))
+        person = person_words(event.person, facts)
+        out.append(_Deed(event=event, subject=subject + person, plural=count > 1, direction=(), weight=weight))
+    return out
 
 
 def _returns(deed: _Deed, deeds: Sequence[_Deed]) -> bool:
@@ -252,7 +262,7 @@ def _size(event: MotionEvent) -> str:
     return f"{event.distance:.1f} torso lengths"
 
 
-def _motion(deed: _Deed) -> str:
+def _motion(deed: _Deed, facts: MotionFacts) -> str:
     """What a deed does: verb, direction, size."""
     event = deed.event
     if event.motion == "leaves the floor":
@@ -261,13 +271,17 @@ def _motion(deed: _Deed) -> str:
         way = f" {deed.direction[0]}" if deed.direction else ""
         angle = "" if math.isnan(event.degrees) else f" by {event.degrees:.0f} degrees"
         return f"rotates{way}{angle}"
+    if event.motion in ("bends", "stretches"):
+        verb = event.motion if not deed.plural else {"bends": "bend", "stretches": "stretch"}[event.motion]
+        return verb if event.repetitions == 1 else f"{verb} {event.repetitions} times"
+    speed = speed_word(event, facts)
     if event.motion == "swings":
         way = deed.direction[0] if deed.direction else "sideways"
         back = f"{way} and {_OPPOSITE[way]}" if way in _OPPOSITE else way
-        return f"{'swing' if deed.plural else 'swings'} {back} {event.repetitions} times by {_size(event)}"
+        return f"{'swing' if deed.plural else 'swings'}{speed} {back} {event.repetitions} times by {_size(event)}"
     ways = ["towards the other" if way == "towards" else way for way in deed.direction]
     verb = ("go" if ways else "move") + ("" if deed.plural else "es" if ways else "s")
-    return " ".join([verb, " and ".join(ways), "by", _size(event)]).replace("  ", " ")
+    return " ".join([verb + speed, " and ".join(ways), "by", _size(event)]).replace("  ", " ")
 
 
 def _steps(deeds: Sequence[_Deed], facts: MotionFacts) -> list[Step]:
@@ -284,7 +298,9 @@ def _steps(deeds: Sequence[_Deed], facts: MotionFacts) -> list[Step]:
         else:
             cause = "Then"
         out.append(
-            Step(start=deed.event.start, end=deed.event.end, part=deed.subject, motion=_motion(deed), cause=cause)
+            Step(
+                start=deed.event.start, end=deed.event.end, part=deed.subject, motion=_motion(deed, facts), cause=cause
+            )
         )
     return out
 
@@ -305,78 +321,12 @@ def _summary(facts: MotionFacts, deeds: Sequence[_Deed]) -> str:
     if not facts.persons:
         return "Too little of the body is seen."
     if not deeds:
-        return "The body stays still."
+        return "The hand stays still." if facts.hands else "The body stays still."
     top = max(deeds, key=lambda deed: deed.weight)
     text = f"{top.subject[0].upper()}{top.subject[1:]} {'move' if top.plural else 'moves'} most"
-    still = [] if len(facts.persons) > 1 else _still(facts)
+    still = [] if len(facts.persons) > 1 else still_parts(facts)
     if not still:
         return text + "."
     names = " and ".join(still)
     plural = len(still) > 1 or still[0].startswith("both")
     return f"{text}; {names} {'stay' if plural else 'stays'} still."
-
-
-def _still(facts: MotionFacts) -> list[str]:
-    """Hands and feet of the first person that hardly move."""
-    out = []
-    for limb, both in (("hand", "both hands"), ("foot", "both feet")):
-        quiet = []
-        for side in ("left", "right"):
-            activity = facts.part(f"{side}_{limb}", facts.persons[0])
-            travelled = any(e.part == f"{side}_{limb}" and e.person == facts.persons[0] for e in facts.events)
-            if activity is not None and not travelled and activity.path < _STILL_PATH * max(1.0, facts.duration):
-                quiet.append(side)
-        if len(quiet) == 2:
-            out.append(both)
-        elif quiet:
-            out.append(f"the {quiet[0]} {limb}")
-    return out
-
-
-def _evidence(facts: MotionFacts) -> str:
-    """Contacts, then how two persons stand to each other, then where the body ends up."""
-    sentences = [_contact(contact, facts) for contact in _told(facts.contacts)]
-    sentences += [_relation(relation) for relation in facts.relations]
-    if len(facts.persons) == 1:
-        body = facts.bodies[0]
-        travelled = [e for e in facts.events if e.part == "body" and e.motion == "moves" and e.distance > 1.0]
-        if body.travel > 1.0 and travelled and body.direction:
-            unit = next((e.metres / e.distance for e in travelled), math.nan)
-            size = f"{body.travel:.1f} torso lengths" if math.isnan(unit) else f"{body.travel * unit:.1f} m"
-            sentences.append(f"The body ends {size} {' and '.join(body.direction)}.")
-        if not math.isnan(body.nearer) and abs(body.nearer) > 0.2:
-            sentences.append(f"The body comes {'closer' if body.nearer > 0 else 'less close'}.")
-    return " ".join([sentence for sentence in sentences if sentence][:3])
-
-
-def _told(contacts: Sequence[Contact]) -> list[Contact]:
-    """At most one contact of a kind: the longest."""
-    best: dict[str, Contact] = {}
-    for contact in contacts:
-        kept = best.get(contact.kind)
-        if kept is None or contact.end - contact.start > kept.end - kept.start:
-            best[contact.kind] = contact
-    return sorted(best.values(), key=lambda contact: contact.start)
-
-
-def _contact(contact: Contact, facts: MotionFacts) -> str:
-    times = "once" if contact.count == 1 else f"{contact.count} times"
-    when = f"from {contact.start:.1f} to {_seconds(contact.end)}"
-    person = _person(contact.persons[0], facts)
-    # A picture has no depth: parts that meet there need not touch.
-    flat = "" if facts.views[facts.persons.index(contact.persons[0])] == "space" else " in the picture"
-    if contact.kind == "own hands":
-        return f"Both hands{person} meet {times}{flat}."
-    if contact.kind == "hand and head":
-        return f"The {contact.side} hand{person} is at the head {when}{flat}."
-    if contact.kind == "hands of both":
-        return f"The hands of both persons meet {when}{flat}."
-    return f"The {contact.side} hand{person} meets person {contact.persons[1] + 1} {when}{flat}."
-
-
-def _relation(relation: Relation) -> str:
-    """Whether two persons face each other and whether they end closer or apart; empty where neither can be said."""
-    change = relation.end - relation.start
-    said = ["face each other"] if relation.facing else []
-    said += ["end apart" if change > 0 else "end closer"] if abs(change) > 0.3 else []
-    return f"Both persons {' and '.join(said)}." if said else ""

@@ -109,10 +109,13 @@ class Limits:
         if self.stop:
             return Grant(granted=False, stop=self.stop)
         over = self._over(tokens, usd)
-        if over:
+        if over and self._over(tokens, usd, held=False):
             # What is in flight is kept; a cheaper request would not be worth another round.
             self.stop = over
             return Grant(granted=False, stop=over)
+        if over:
+            # Reservations are upper bounds: what is in flight may leave room for this one.
+            return Grant(granted=False, wait_s=0.5)
         if now < max(self._closed_until, self._probe_until):
             return Grant(granted=False, wait_s=max(0.05, min(1.0, self._closed_until - now)))
         if self._failures >= self.cfg.breaker_failures > 0:
@@ -159,9 +162,11 @@ class Limits:
         money, count = self._held.get(holder, (0.0, 0))
         self._held[holder] = (money + usd, count + tokens)
 
-    def _over(self, tokens: int, usd: float) -> str:
+    def _over(self, tokens: int, usd: float, held: bool = True) -> str:
+        """Why one more request could cross the budget; `held` counts what is in flight as spent."""
         cfg = self.cfg
-        usd, tokens = usd + sum(h[0] for h in self._held.values()), tokens + sum(h[1] for h in self._held.values())
+        if held:
+            usd, tokens = usd + sum(h[0] for h in self._held.values()), tokens + sum(h[1] for h in self._held.values())
         # A hair's breadth for the rounding of sums.
         if cfg.budget_usd and self.usd + usd > cfg.budget_usd * (1 + 1e-9):
             return f"the budget of {cfg.budget_usd:g} USD is used up ({self.usd:.4f} spent)"

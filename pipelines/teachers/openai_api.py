@@ -31,11 +31,15 @@ def read_key(cfg: ApiTeacherConfig) -> SecretStr:
     """The key from the environment variable that the configuration names.
 
     Raises:
-        UserError: the variable is not set.
+        UserError: the variable is not set, or cannot be sent in a header.
     """
     value = os.environ.get(cfg.api_key_env, "").strip()
     if not value:
         raise UserError(f"rationales.api: set the environment variable {cfg.api_key_env} to the key of {cfg.base_url}")
+    if not (value.isascii() and value.isprintable()):
+        raise UserError(
+            f"rationales.api: {cfg.api_key_env} holds a character that no key has (a curly quote, a break?)"
+        )
     return SecretStr(value)
 
 
@@ -83,6 +87,9 @@ class OpenAITeacher:
             raise RetryLater(self._clean(f"{type(error).__name__}: {error.__cause__ or error}")) from None
         except (self._openai.APIResponseValidationError, ValueError) as error:
             raise RetryLater(self._clean(f"an answer that is no JSON: {error}")) from None
+        if not hasattr(reply, "model_dump"):
+            # The client hands on a page of HTML as text.
+            raise RetryLater(self._clean(f"an answer that is no JSON: {reply}"))
         try:
             return completion_answer(reply.model_dump(warnings=False))
         except TeacherError as error:
@@ -113,11 +120,15 @@ def completion_answer(reply: dict[str, Any]) -> Answer:
     """A chat completion as JSON -> its answer.
 
     Raises:
-        TeacherError: refused, truncated or empty.
+        TeacherError: refused, truncated, empty, or not of the protocol's form.
     """
-    usage = _usage(reply.get("usage") or {})
+    usage = _usage(reply.get("usage"))
     choices = reply.get("choices") or []
+    if not isinstance(choices, list) or (choices and not isinstance(choices[0], dict)):
+        raise TeacherError("malformed", "an answer whose choices are no list of objects", usage)
     message = (choices[0].get("message") or {}) if choices else {}
+    if not isinstance(message, dict):
+        raise TeacherError("malformed", f"a message that is {type(message).__name__}, not an object", usage)
     if not message:
         raise TeacherError("empty", "no choice in the answer", usage)
     finish, text = choices[0].get("finish_reason"), str(message.get("content") or "").strip()
@@ -180,13 +191,14 @@ def retry_after(headers: Any) -> float:
         return 0.0
 
 
-def _usage(found: dict[str, Any]) -> Usage:
-    details = found.get("prompt_tokens_details") or {}
-    return Usage(
-        input=found.get("prompt_tokens") or 0,
-        output=found.get("completion_tokens") or 0,
-        cached=details.get("cached_tokens") or 0,
-    )
+def _usage(found: Any) -> Usage:
+    """Whatever is no number counts as none."""
+    found = found if isinstance(found, dict) else {}
+    details = found.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    counts = (found.get("prompt_tokens"), found.get("completion_tokens"), cached)
+    known = [count if isinstance(count, int) and count > 0 else 0 for count in counts]
+    return Usage(input=known[0], output=known[1], cached=known[2])
 
 
 def _about_schema(error: Any) -> bool:

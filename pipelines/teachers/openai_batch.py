@@ -10,10 +10,10 @@ the next run finds the batch on the server and goes on waiting instead of paying
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -61,6 +61,9 @@ def ask(
     new = [row for row in todo if row["key"] not in waiting]
     stop = ""
     money, tokens = ledger.spent()
+    for state in states:
+        # Sent and not in the ledger yet: as good as spent.
+        tokens, money = tokens + Usage(**state["expected"]).total, money + price(api, Usage(**state["expected"]))
     try:
         for name, rows, size, expected in _files(cfg, shards_uri, folder, new):
             tokens, money = tokens + expected.total, money + price(api, expected)
@@ -68,7 +71,7 @@ def ask(
             if stop:
                 storage.remove(storage.join(folder, f"{name}.requests"))
                 break
-            state = {"name": name, "rows": rows, "batch": "", "bytes": size}
+            state = {"name": name, "rows": rows, "batch": "", "bytes": size, "expected": vars(expected)}
             _save(folder, state)
             states.append(state)
         for state in states:
@@ -114,7 +117,8 @@ def _files(
         num_cpus=0.25,
     )
     for rows, data in _portions(bodies.iter_rows(), api):
-        name = hashlib.sha256("".join(row["key"] for row in rows).encode()).hexdigest()[:16]
+        # Never the name of an earlier batch: its answers, or its failure, would be taken for those of this one.
+        name = uuid.uuid4().hex[:16]
         storage.write_atomic(storage.join(folder, f"{name}.requests"), data)
         # Pictures are counted by number, not by the length of their base64 text.
         images = cfg.rationales.frames * len(rows)
@@ -160,7 +164,8 @@ def _submit(client: Any, folder: str, state: dict[str, Any]) -> None:
     else:
         data = storage.read_bytes(storage.join(folder, f"{state['name']}.requests"))
         file = client.files.create(file=(f"{state['name']}.jsonl", data), purpose="batch")
-        batch = client.batches.create(
+        # Not sent twice by the client itself: a lost reply would leave a second batch, paid and unknown.
+        batch = client.with_options(max_retries=0).batches.create(
             input_file_id=file.id, endpoint=_ENDPOINT, completion_window="24h", metadata={_TAG: state["name"]}
         )
         state["batch"] = batch.id
@@ -187,10 +192,18 @@ def _wait(
             failed = sum(line["status"] == "failed" for line in lines)
             missing = len(state["rows"]) - len(lines)
             note = f"{batch.status}, {failed} failed" + (f", {missing} unanswered" if missing else "")
+            if why := _why(batch):
+                say(f"[rationales] batch {batch.id} {batch.status}: {why}")
             progress.add(len(lines), note)
         left = running
         if left:
             time.sleep(api.batch_poll_s)
+
+
+def _why(batch: Any) -> str:
+    """What the server says of a batch as a whole that went wrong."""
+    errors = getattr(batch.errors, "data", None) or []
+    return "; ".join(dict.fromkeys(str(error.message) for error in errors[:5]))[:300]
 
 
 def _lines(client: Any, api: ApiTeacherConfig, batch: Any, rows: dict[str, dict[str, Any]]) -> list[Line]:

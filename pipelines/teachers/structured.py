@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from typing import Any
 
 from pipelines.teachers.base import Rationale, Step, TeacherError, rationale_text
@@ -45,7 +46,7 @@ BLIND_SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_LABEL = re.compile(r"^\W*label\W*:\W*(\w.*?)\W*$", re.IGNORECASE | re.MULTILINE)
+_LABEL = re.compile(r"\W*label[^\w:]*:\W*(\w.*)?", re.IGNORECASE)
 _STEP_LINE = re.compile(
     r"^\s*(?:\d+[.)]|[-*])?\s*(?:(?P<cause>[^,\d]{0,40}),\s*)?(?:from\s+)?\(?(?P<start>\d+(?:\.\d+)?)\s*s?\s*"
     r"(?:-|–|to)\s*(?P<end>\d+(?:\.\d+)?)\s*s?(?:ec(?:onds)?)?\)?\s*[:,]?\s*(?P<what>.+)$",
@@ -86,8 +87,8 @@ def parse_label(raw: str) -> str:
     """
     data = _json_object(raw)
     found = _text(data, "label") if data is not None else ""
-    if not found and (lines := _LABEL.findall(raw)):
-        found = lines[-1].strip()
+    if not found and (lines := _labels(raw)):
+        found = lines[-1]
     if not found and data is None and len(raw.strip().splitlines()) == 1:
         found = raw.strip().strip(".\"'")
     if not found:
@@ -120,7 +121,26 @@ def _text(data: dict[str, Any], name: str) -> str:
     value = data.get(name, "")
     if isinstance(value, list):
         value = " ".join(str(item) for item in value)
-    return " ".join(str(value).split()) if isinstance(value, str | int | float) else ""
+    text = " ".join(str(value).split()) if isinstance(value, str | int | float) else ""
+    return text.encode("utf-8", "replace").decode()  # half of a surrogate pair fits no table
+
+
+def _labels(raw: str) -> list[str]:
+    """What stands after "Label:" in lines that begin with it, or in the next line; without punctuation around.
+
+    Line by line: a pattern over the whole text takes minutes for an answer of nothing but punctuation.
+    """
+    lines, found = [line for line in raw.splitlines() if re.search(r"\w", line)], []
+    for line, following in pairwise([*lines, ""]):
+        if match := _LABEL.match(line):
+            found.append(_trimmed(match[1] or following))
+    return [label for label in found if label]
+
+
+def _trimmed(text: str) -> str:
+    """From the first letter or digit to the last."""
+    inside = [place for place, letter in enumerate(text) if letter.isalnum()]
+    return text[inside[0] : inside[-1] + 1] if inside else ""
 
 
 def _step(value: Any, place: int, raw: str) -> Step:
@@ -146,7 +166,7 @@ def _seconds(value: dict[str, Any], names: tuple[str, ...]) -> float | None:
 
 
 def _from_text(raw: str) -> Rationale:
-    labels = _LABEL.findall(raw)
+    labels = _labels(raw)
     if not labels:
         raise TeacherError("malformed", "neither a JSON object nor a line 'Label: X'", raw=raw)
     summary: list[str] = []
@@ -166,5 +186,5 @@ def _from_text(raw: str) -> Rationale:
         else:
             (evidence if steps else summary).append(re.sub(r"^(summary|evidence)\s*:\s*", "", text, flags=re.I))
     made = tuple(steps[:MOST_STEPS])
-    parts = " ".join(summary), made, " ".join(evidence), labels[-1].strip()
+    parts = " ".join(summary), made, " ".join(evidence), labels[-1]
     return Rationale(summary=parts[0], steps=made, evidence=parts[2], label=parts[3], text=rationale_text(*parts))

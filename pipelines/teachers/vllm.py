@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from typing import Any
 
 from pipelines.config import FullConfig
@@ -118,6 +119,7 @@ def line_of(row: dict[str, Any]) -> Line:
 
 
 def _book(ledger: Ledger, lines: list[Line], progress: Progress) -> None:
-    write_lines(ledger.uri, f"vllm-{lines[0]['key']}", lines)
+    # A name of its own: under an earlier one, dead letters asked once more would take the place of whole portions.
+    write_lines(ledger.uri, f"vllm-{uuid.uuid4().hex}", lines)
     failed = sum(line["status"] == "failed" for line in lines)
     progress.add(len(lines), f"{failed} failed" if failed else "")

@@ -74,7 +74,7 @@ def video(file: SourceFile, content: Mapping[str, Any]) -> Video:
 
     size, fps, captions = given.get("image_size"), given.get("fps", FPS), given.get("captions", ())
     if size is not None and not (
-        isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(n, int) and 0 < n < 100_000 for n in size)
+        isinstance(size, list | tuple) and len(size) == 2 and all(type(n) is int and 0 < n < 100_000 for n in size)
     ):
         raise file.error("image_size", "[width, height] in pixels", repr(size)[:40])
     if not (isinstance(fps, int | float) and 0 < fps < 100_000):

@@ -111,7 +111,7 @@ def _clip_value(key: str, content: Any) -> Any:
     if key == "captions":
         return tuple(content) if isinstance(content, list) and all(isinstance(c, str) for c in content) else None
     if key == "image_size":
-        fine = isinstance(content, list) and len(content) == 2 and all(isinstance(c, int) and c > 0 for c in content)
+        fine = isinstance(content, list) and len(content) == 2 and all(type(c) is int and c > 0 for c in content)
         return tuple(content) if fine else None
     if key == "fps":
         return float(content) if isinstance(content, int | float) and content > 0 else None

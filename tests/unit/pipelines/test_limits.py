@@ -40,10 +40,24 @@ def test_tokens_per_minute() -> None:
 def test_the_budget_counts_what_is_in_flight() -> None:
     account = limits(budget_usd=1.0)
     assert [account.reserve("a", 1, 0.4).granted for _ in range(2)] == [True, True]
+    waits = account.reserve("a", 1, 0.4)
+    assert not waits.granted
+    assert not waits.stop, "what is in flight may turn out cheaper"
+    assert waits.wait_s > 0
+    for _ in range(2):
+        account.report("a", 1, 0.4, 1, 0.4, failed=False, after_s=0)
     refused = account.reserve("a", 1, 0.4)
     assert not refused.granted
     assert "budget of 1 USD" in refused.stop
     assert account.reserve("b", 1, 0.0).stop == refused.stop
+
+
+def test_cheap_answers_make_room_in_the_budget() -> None:
+    account = limits(budget_usd=1.0)
+    assert account.reserve("a", 1, 0.9).granted
+    assert not account.reserve("a", 1, 0.9).granted
+    account.report("a", 1, 0.05, 1, 0.9, failed=False, after_s=0)
+    assert account.reserve("a", 1, 0.9).granted
 
 
 def test_a_ledger_counts_towards_the_budget() -> None:

@@ -153,6 +153,13 @@ def test_mmpose_list_alone_and_score_zero():
         assert isinstance(read("coco17", bad), SkeletonFormatError)
 
 
+def test_a_truth_value_is_no_number_of_pixels():
+    keypoints = {"image_id": "0.jpg", "category_id": 1, "keypoints": body(10, 17), "score": 1.0}
+    found = read("coco17", {"image_size": [True, 480], "frames": [keypoints, keypoints]})
+    assert isinstance(found, SkeletonFormatError)
+    assert found.place == "image_size"
+
+
 def test_a_person_that_jumps_in_every_frame_ends_in_an_error_or_a_record():
     """Each frame makes a track of its own: the slots would take frames times tracks."""
     content = [{"image_id": n, "keypoints": coco(5000.0 * (n % 150)), "score": 1} for n in range(3000)]
