@@ -96,18 +96,18 @@ def _fill(text: bytes, values: NDArray[np.float64], states: NDArray[np.uint8]) -
     gaps = np.flatnonzero(letters <= ord(" "))
     if gaps.size != lines * (_JOINT + returns):
         return False
-    # With these two counts and the places of the others, no gap is anything else.
-    spaces, breaks = (int(np.count_nonzero(letters == ord(letter))) for letter in " \n")
+    # With this count and the places of the others, no gap is anything else.
+    spaces = int(np.count_nonzero(letters == ord(" ")))
     ends = gaps.reshape(lines, _JOINT + returns)
-    if (spaces, breaks) != (lines * (_JOINT - 1), lines) or (letters[ends[:, -1]] != ord("\n")).any():
+    if spaces != lines * (_JOINT - 1) or (letters[ends[:, -1]] != ord("\n")).any():
         return False
     if returns and ((ends[:, -1] - ends[:, -2] != 1).any() or (letters[ends[:, -2]] != ord("\r")).any()):
         return False
     # (lines, 7, 2) where each wanted token begins and ends.
     offsets = np.empty((lines, len(_WANTED), 2), np.int32)
-    offsets[..., 1] = ends[:, _WANTED]
+    offsets[..., 1] = np.take(ends, _WANTED, 1)
     offsets[0, 0, 0], offsets[1:, 0, 0] = 0, ends[:-1, -1] + 1
-    offsets[:, 1:, 0] = ends[:, _WANTED[1:] - 1] + 1
+    offsets[:, 1:, 0] = np.take(ends, _WANTED[1:] - 1, 1) + 1
     found = _floats(text, offsets)
     last = ends[:, _JOINT - 1]
     states[:] = (letters[last - 1] - ord("0")).reshape(states.shape)  # what is below "0" wraps around
