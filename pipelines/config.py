@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from pipelines.config_stages import Group, NegativesConfig, QuestionsConfig, StageConfig, Task
 from pipelines.config_tree import (
     AcceptConfig,
     ApiTeacherConfig,
@@ -24,17 +25,15 @@ from pipelines.config_tree import (
     DataConfig,
     EvaluateConfig,
     FullConfig,
-    Group,
     Range,
     RationalesConfig,
     ReportConfig,
-    StageConfig,
-    Task,
     TrainConfig,
     TransferConfig,
     TuneConfig,
 )
 from pipelines.errors import UserError
+from pipelines.stage_checks import check_stages
 from skeleton_io.protocol_files import is_file
 
 __all__ = [
@@ -45,6 +44,8 @@ __all__ = [
     "EvaluateConfig",
     "FullConfig",
     "Group",
+    "NegativesConfig",
+    "QuestionsConfig",
     "Range",
     "RationalesConfig",
     "ReportConfig",
@@ -100,18 +101,27 @@ def load(path: str) -> FullConfig:
         data = yaml.load(file.read_text(), Loader=_Loader)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    config = _absolute_protocols(decode(data or {}, path))
+    config = _absolute(decode(data or {}, path))
     check(config, path)
     return config
 
 
-def _absolute_protocols(config: FullConfig) -> FullConfig:
-    """Paths in `data.protocols` made absolute: workers and jobs run in other folders."""
-    named = {
-        name: str(Path(value).resolve()) if is_file(value) and "://" not in value else value
-        for name, value in config.data.protocols.items()
-    }
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, protocols=named))
+def _absolute(config: FullConfig) -> FullConfig:
+    """Paths in `data.protocols` and of the training's files and starts made absolute: workers run in other folders."""
+    named = {name: _path(value) if is_file(value) else value for name, value in config.data.protocols.items()}
+    train = config.train
+    stages = tuple(
+        dataclasses.replace(stage, start=_path(stage.start)) if "/" in stage.start else stage for stage in train.stages
+    )
+    negatives = dataclasses.replace(train.negatives, file=_path(train.negatives.file))
+    questions = dataclasses.replace(train.questions, file=_path(train.questions.file))
+    train = dataclasses.replace(train, stages=stages, negatives=negatives, questions=questions)
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, protocols=named), train=train)
+
+
+def _path(value: str) -> str:
+    """A path as an absolute one; a URI or nothing as it is."""
+    return str(Path(value).resolve()) if value and "://" not in value else value
 
 
 def check(config: FullConfig, origin: str) -> None:
@@ -139,27 +149,12 @@ def check(config: FullConfig, origin: str) -> None:
         config.renderer.check()
     except ValueError as error:
         raise UserError(f"{origin}: {error}") from None
-    _check_stages(config, origin)
+    check_stages(config, origin)
     _check_space(config, origin)
     names = {name.partition(":")[0] for name in data.inputs}
     for name in {name for pair in config.evaluate.transfer for name in (pair.train, pair.test)}:
         if names and name not in names:
             raise UserError(f"{origin}: evaluate.transfer names {name!r}; data.inputs has {', '.join(sorted(names))}")
-
-
-def _check_stages(config: FullConfig, origin: str) -> None:
-    """The stage table: one folder each, something to ask, a rate for all that is trained."""
-    names = [stage.name for stage in config.train.stages]
-    if len(set(names)) < len(names):
-        raise UserError(f"{origin}: train.stages must have names of their own, found {', '.join(names)}")
-    for stage in config.train.stages:
-        if not stage.tasks or min(stage.tasks.values()) <= 0:
-            raise UserError(f"{origin}: stage {stage.name} needs at least one task, each with a weight above 0")
-        missing = sorted(set(stage.trains) - set(stage.learning_rate))
-        if missing:
-            raise UserError(f"{origin}: stage {stage.name} trains {missing} but gives no learning_rate for them")
-        if config.renderer.kind != "draction" and list(stage.trains) == ["renderer"]:
-            raise UserError(f"{origin}: stage {stage.name} trains only the renderer, and renderer.kind is fixed")
 
 
 def _check_space(config: FullConfig, origin: str) -> None:
@@ -246,6 +241,6 @@ def override(config: FullConfig, arguments: list[str]) -> FullConfig:
         return config
     import tyro
 
-    changed = _absolute_protocols(tyro.cli(FullConfig, default=config, args=arguments))
+    changed = _absolute(tyro.cli(FullConfig, default=config, args=arguments))
     check(changed, "command line")
     return changed

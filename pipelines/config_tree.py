@@ -9,11 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from models.config import MLLMConfig, RendererConfig
+from pipelines.config_stages import STRICT, Group, NegativesConfig, QuestionsConfig, StageConfig
 from skeleton_io.demo import DemoConfig
-
-STRICT = {"extra": "forbid"}
-Group = Literal["renderer", "vision", "projector", "llm", "lora"]
-Task = Literal["mqa", "yesno", "rationale", "caption"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,33 +158,15 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageConfig:
-    """One row of the stage table: what is asked, what is trained, for how long."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    name: str
-    """Folder name of the stage's outputs."""
-    tasks: dict[Task, float]
-    """Task -> relative weight in the mix; each clip of each epoch draws one task."""
-    trains: tuple[Group, ...]
-    """Parameter groups that receive gradients; all others are frozen."""
-    learning_rate: dict[Group, float]
-    """Peak learning rate for each group in `trains`."""
-    epochs: float = 1.0
-    """Passes over the training clips; fractions are allowed."""
-    label_smoothing: float = 0.0
-    """Smoothing of the target tokens, in [0, 1)."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Ray Train + DeepSpeed: the stages in order and what they share."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     stages: tuple[StageConfig, ...] = ()
-    """The stage table; each starts from the one before."""
+    """The stage table; each starts from the one before, unless its `start` says otherwise."""
+    negatives: NegativesConfig = field(default_factory=NegativesConfig)
+    questions: QuestionsConfig = field(default_factory=QuestionsConfig)
     sets: tuple[str, ...] = ()
     """Sets to train on; empty: all."""
     global_batch: int = 16
@@ -206,6 +185,8 @@ class TrainConfig:
     """Largest gradient norm, of the renderer and of the MLLM each: the renderer is kept outside of DeepSpeed."""
     set_temperature: float = 1.0
     """Sets are drawn with probability ~ size^temperature: 1 by size, 0 evenly."""
+    class_temperature: float = 1.0
+    """Labels of a set are drawn with probability ~ clips^temperature: 1 as they are, 0 evenly (class-balanced)."""
     checkpoint_every: int = 50
     """Optimiser steps between checkpoints; the last step of a stage always writes one."""
     keep_checkpoints: int = 2
