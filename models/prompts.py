@@ -49,6 +49,19 @@ def caption_prompt() -> str:
     return "Describe the motion in one sentence."
 
 
+def qa_prompt(question: str, choices: Sequence[str] = ()) -> str:
+    """A question about the motion; where there are choices, the answer is one of them, verbatim.
+
+    Raises:
+        ValueError: no question, or a choice that spans lines.
+    """
+    if not question.strip() or any("\n" in choice for choice in choices):
+        raise ValueError("qa_prompt: expected a question, and choices that stand on one line each")
+    if not choices:
+        return f"{question.strip()}\nAnswer in a few words."
+    return f"{question.strip()}\n" + "\n".join(choices) + "\nAnswer with one of these only."
+
+
 def stated_label(answer: str) -> str | None:
     """The text after the last `Label:` of an answer, None where there is none."""
     found = _LABEL_LINE.findall(answer)

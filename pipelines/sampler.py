@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 Seed = int
+FALLBACK = "mqa"
+"""What a clip is asked that has no material for any task of the mix."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,14 @@ class Draw:
             augmentation and texts are drawn from (seed, visit, key).
         task: what is asked.
         positive: for yes/no questions, whether the right answer is yes.
+        wanted: the task that was drawn first, where the clip has no material for it; empty: `task` was.
     """
 
     key: str
     visit: int
     task: str
     positive: bool
+    wanted: str = ""
 
 
 def generator(seed: Seed, visit: int, *names: str) -> np.random.Generator:
@@ -48,13 +53,31 @@ def stage_seed(seed: int, stage: str) -> Seed:
 
 def quotas(sizes: Sequence[int], temperature: float) -> list[int]:
     """How many draws each set gets in an epoch of sum(sizes) draws: ~ size^temperature, largest remainders first."""
-    weights = np.array([float(size) ** temperature if size else 0.0 for size in sizes])
-    wanted = sum(sizes) * weights / weights.sum()
+    wanted = sum(sizes) * shares(sizes, temperature)
     counts = np.floor(wanted).astype(int)
     rest = sum(sizes) - int(counts.sum())
     for index in np.argsort(-(wanted - counts), kind="stable")[:rest]:
         counts[index] += 1
     return [int(count) for count in counts]
+
+
+def shares(sizes: Sequence[int], temperature: float) -> NDArray[np.float64]:
+    """(N,) share of each group, ~ size^temperature; an empty group gets nothing."""
+    weights = np.array([float(size) ** temperature if size else 0.0 for size in sizes])
+    return weights / weights.sum()
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Class-balanced drawing inside of a set.
+
+    Attributes:
+        labels: key -> label; clips without one keep the share that they have by number.
+        temperature: labels are drawn ~ clips^temperature; 1: as they are, 0: evenly.
+    """
+
+    labels: Mapping[str, str]
+    temperature: float
 
 
 class Sampler:
@@ -64,18 +87,41 @@ class Sampler:
         keys: set -> keys of its training clips.
         tasks: task -> relative weight.
         temperature: sets are drawn ~ size^temperature.
+        material: task -> keys of the clips that it can be asked about; a task that is not named: all. A clip whose task
+            has no material for it draws among the others of `tasks`; where none is left it is asked `FALLBACK`, and
+            left out where it has no material for that either.
+        classes: class-balanced drawing; None: clips of a set are drawn alike.
 
     Raises:
         ValueError: no clips, or no task with a weight.
     """
 
-    def __init__(self, keys: Mapping[str, Sequence[str]], tasks: Mapping[str, float], temperature: float) -> None:
-        self.sets = {name: tuple(sorted(found)) for name, found in sorted(keys.items()) if found}
+    def __init__(
+        self,
+        keys: Mapping[str, Sequence[str]],
+        tasks: Mapping[str, float],
+        temperature: float,
+        material: Mapping[str, Container[str]] | None = None,
+        classes: Classes | None = None,
+    ) -> None:
         self.tasks = {name: weight for name, weight in tasks.items() if weight > 0}
+        self.material = material or {}
+        fit = {name: tuple(sorted(k for k in found if self._usable(k))) for name, found in sorted(keys.items())}
+        self.left_out = sum(len(found) for found in keys.values()) - sum(len(found) for found in fit.values())
+        self.sets = {name: found for name, found in fit.items() if found}
         if not self.sets or not self.tasks:
             raise ValueError("sampler: expected at least one clip and one task with a weight above 0")
         self.quota = dict(zip(self.sets, quotas([len(k) for k in self.sets.values()], temperature), strict=True))
+        self.groups = {name: class_groups(found, classes) for name, found in self.sets.items()} if classes else {}
         self._epoch = lru_cache(maxsize=4)(self._draws)
+
+    def _has(self, task: str, key: str) -> bool:
+        """Whether a task can be asked about a clip."""
+        return task not in self.material or key in self.material[task]
+
+    def _usable(self, key: str) -> bool:
+        """Whether there is anything that this stage can ask about a clip."""
+        return any(self._has(task, key) for task in (*self.tasks, FALLBACK))
 
     def __len__(self) -> int:
         """Draws of one epoch: the number of clips."""
@@ -108,24 +154,62 @@ class Sampler:
         names = list(self.tasks)
         weights = np.array([self.tasks[name] for name in names])
         asked = rng.choice(len(names), size=len(visits), p=weights / weights.sum())
+        second = generator(seed, epoch, "without material").random(len(visits)) if self.material else asked
         draws, yes = [], epoch % 2 == 0
-        for (key, visit), number in zip(visits, asked, strict=True):
-            task = names[number]
+        for (key, visit), number, chance in zip(visits, asked, second, strict=True):
+            wanted = names[number]
+            task = self._task(key, wanted, float(chance))
             # In turn: yes and no are 1:1 over the epoch and in every stretch of it.
             yes = yes if task != "yesno" else not yes
-            draws.append(Draw(key, visit, task, yes))
+            draws.append(Draw(key, visit, task, yes, "" if task == wanted else wanted))
         return tuple(draws)
 
+    def _task(self, key: str, wanted: str, chance: float) -> str:
+        """The wanted task, or what the clip is asked instead; `chance` in [0, 1) chooses among the others."""
+        if self._has(wanted, key):
+            return wanted
+        others = [name for name in self.tasks if self._has(name, key)]
+        if not others:
+            return FALLBACK
+        ends = np.cumsum([self.tasks[name] for name in others])
+        return others[int(np.searchsorted(ends, chance * ends[-1], side="right"))]
+
     def _visits(self, seed: Seed, epoch: int, name: str) -> list[tuple[str, int]]:
-        """(key, visit) of one set in one epoch: the next stretch of an endless row of permutations."""
-        keys, quota = self.sets[name], self.quota[name]
+        """(key, visit) of one set in one epoch."""
+        if name not in self.groups:
+            return row_of(self.sets[name], seed, epoch * self.quota[name], self.quota[name], "set", name)
+        labels, wanted = zip(*((label, share * self.quota[name]) for label, _, share in self.groups[name]), strict=True)
+        # Systematic sampling: each label within one draw of its share, the sum exact, all of it fair over the epochs.
+        edges = np.floor(np.concatenate([[0.0], np.cumsum(wanted)]) + generator(seed, epoch, "class", name).random())
+        edges[-1] = edges[0] + self.quota[name]
         found: list[tuple[str, int]] = []
-        position = epoch * quota
-        while len(found) < quota:
-            visit, offset = divmod(position + len(found), len(keys))
-            order = generator(seed, visit, "set", name).permutation(len(keys))
-            found += [(keys[i], visit) for i in order[offset : offset + quota - len(found)]]
+        for place, (_, keys, _) in enumerate(self.groups[name]):
+            count, most = int(edges[place + 1] - edges[place]), int(np.ceil(wanted[place] - 1e-9))
+            found += row_of(keys, seed, epoch * most, count, "class", name, labels[place] or "")
         return found
+
+
+def class_groups(keys: Sequence[str], classes: Classes) -> list[tuple[str | None, tuple[str, ...], float]]:
+    """(label, its keys, its share of the set's draws) of one set; None: the clips without a label."""
+    by_label: dict[str, list[str]] = {}
+    free = [key for key in keys if key not in classes.labels]
+    for key in keys:
+        if key in classes.labels:
+            by_label.setdefault(classes.labels[key], []).append(key)
+    names, rest = sorted(by_label), 1 - len(free) / len(keys)
+    part = shares([len(by_label[name]) for name in names], classes.temperature) * rest if names else []
+    found = [(name, tuple(by_label[name]), float(value)) for name, value in zip(names, part, strict=True)]
+    return [*found, (None, tuple(free), 1 - rest)] if free else found
+
+
+def row_of(keys: Sequence[str], seed: Seed, start: int, count: int, *names: str) -> list[tuple[str, int]]:
+    """(key, visit) at `count` places from `start` on in an endless row of permutations of the keys."""
+    found: list[tuple[str, int]] = []
+    while len(found) < count:
+        visit, offset = divmod(start + len(found), len(keys))
+        order = generator(seed, visit, *names).permutation(len(keys))
+        found += [(keys[i], visit) for i in order[offset : offset + count - len(found)]]
+    return found
 
 
 def share(draws: Sequence[Draw], rank: int, world_size: int, micro_batch: int) -> list[Sequence[Draw]]:

@@ -69,6 +69,28 @@ def test_parts_are_disjoint_and_follow_the_protocol(tmp_path: Path) -> None:
     assert list(found.train["made_up"]) == sorted(train)
 
 
+def test_clips_without_a_label_are_kept_apart(tmp_path: Path) -> None:
+    found = select(config(), write(tmp_path))
+    assert found.unlabelled_test == {"made_up": ("made_up/c005",)}  # subject 3
+    assert found.unlabelled_train == found.unlabelled_validation == {"made_up": ()}
+
+
+def test_a_set_without_labels_needs_a_training_side_only(tmp_path: Path) -> None:
+    clips = [replace(clip(n), label=None, captions=("a person moves",)) for n in range(20)]
+    infos = [shards.write_shard(shards.shard_uri(str(tmp_path), "made_up", 0), [schema.to_row(c) for c in clips])]
+    shards.write_index(str(tmp_path), infos, [SBU15], {"made_up": (BY_SUBJECT, BY_VIEW)}, [], {"made_up": 20})
+    found = select(config(), ClipStore(str(tmp_path)))
+    assert found.train == found.test == found.labels == {"made_up": ()}
+    parts = [found.unlabelled_train, found.unlabelled_validation, found.unlabelled_test]
+    keys = [set(part["made_up"]) for part in parts]
+    assert [len(part) for part in keys] == [12, 1, 6]  # c011 is left out
+    assert len(set.union(*keys)) == 19
+    nowhere = Protocol(name="nowhere", field="view", train=("7",), test=("1",))
+    shards.write_index(str(tmp_path), infos, [SBU15], {"made_up": (nowhere,)}, [], {"made_up": 20})
+    with pytest.raises(UserError, match="none of 20 clips without labels is on the train side"):
+        select(config(), ClipStore(str(tmp_path)))
+
+
 def test_labels_are_those_of_the_training_side(tmp_path: Path) -> None:
     assert select(config(), write(tmp_path)).labels == {"made_up": ("sit down", "wave")}
 
