@@ -75,19 +75,27 @@ def _from_shards(uri: str, wanted: Sequence[str]) -> list[SkeletonSequence]:
 def _from_files(uri: str, format_name: str) -> Iterator[Found]:
     """Clips of a file, or of every file of a folder, and an error for each that cannot be read."""
     if not storage.is_local(uri) or storage.local_path(uri).is_file():
-        source, root, item = _locate(uri, format_name)
+        source, root, item = locate(uri, format_name)
         yield from source.stream(root, item, source.name)
         return
     source = _source_of_folder(uri, format_name)
-    items = [(uri, item) for item in source.list_items(uri)]
-    if isinstance(source, FileSource) and source.grouped and all(item.path == "." for _, item in items):
-        # The folder itself is the item: a clip as one file per frame, named after its folder.
-        parent, name = str(storage.local_path(uri).resolve().parent), storage.local_path(uri).resolve().name
-        items = [(parent, item) for item in source.list_items(parent) if item.path == name] or items
+    items = items_below(uri, source)
     if not items:
         raise UserError(f"{uri}: no file of the format {source.name} in this folder")
     for root, item in items:
         yield from source.stream(root, item, source.name)
+
+
+def items_below(uri: str, source: Source) -> list[tuple[str, Item]]:
+    """(folder of the set, item) of everything that a format reads below a folder."""
+    items = [(uri, item) for item in source.list_items(uri)]
+    if not storage.is_local(uri) or not isinstance(source, FileSource) or not source.grouped:
+        return items
+    if all(item.path == "." for _, item in items):
+        # The folder itself is the item: a clip as one file per frame, named after its folder.
+        parent, name = str(storage.local_path(uri).resolve().parent), storage.local_path(uri).resolve().name
+        items = [(parent, item) for item in source.list_items(parent) if item.path == name] or items
+    return items
 
 
 def _source_of_folder(uri: str, format_name: str) -> Source:
@@ -111,21 +119,32 @@ def _splits(uri: str) -> Iterator[tuple[str, str]]:
         root, relative = posixpath.dirname(root), f"{posixpath.basename(root)}/{relative}"
 
 
-def _locate(uri: str, format_name: str) -> tuple[Source, str, Item]:
+def locate(uri: str, format_name: str) -> tuple[Source, str, Item]:
     """(source, folder of the set, item) of a file.
 
-    A named format reads the file whatever it is called; then the id is the file's name.
+    Raises:
+        UserError: no format of the table fits.
+        OSError: it cannot be read.
     """
+    if format_name:
+        return locate_as(uri, SOURCES[format_name])
     head = storage.read_head(uri, HEAD_BYTES)
-    for source in [SOURCES[format_name]] if format_name else SOURCES.values():
+    for source in SOURCES.values():
         for root, relative in _splits(uri):
-            item = _item(source, root, relative, None if format_name else head)
+            item = _item(source, root, relative, head)
             if item is not None:
                 return source, root, item
-    if not format_name:
-        raise UserError(f"{uri}: no known format; name one with --format: {', '.join(SOURCES)}")
+    raise UserError(f"{uri}: no known format; name one with --format: {', '.join(SOURCES)}")
+
+
+def locate_as(uri: str, source: Source) -> tuple[Source, str, Item]:
+    """As `locate`, for a known format; it reads the file whatever it is called: then the id is the file's name."""
+    for root, relative in _splits(uri):
+        item = _item(source, root, relative, None)
+        if item is not None:
+            return source, root, item
     root, relative = next(_splits(uri))
-    return SOURCES[format_name], root, Item(id=relative.rsplit(".", 1)[0], path=relative)
+    return source, root, Item(id=relative.rsplit(".", 1)[0], path=relative)
 
 
 def _item(source: Source, root: str, relative: str, head: bytes | None) -> Item | None:

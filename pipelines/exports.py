@@ -1,0 +1,66 @@
+"""What a user names as a checkpoint -> the export folder to load: a run, one of its training stages, or an export.
+
+Looks for files only; loading is `model.load_model`'s.
+"""
+
+from __future__ import annotations
+
+from models.skeleton_llm import RENDERER_FILE
+from pipelines.config import digest
+from pipelines.errors import UserError
+from pipelines.manifest import RunPaths, read_manifest
+from pipelines.model import CONFIG_FILE, LABELS_FILE
+from skeleton_io import storage
+
+_FILES = (CONFIG_FILE, LABELS_FILE, RENDERER_FILE)
+
+
+def is_export(uri: str) -> bool:
+    """Whether a folder holds what `export_model` writes."""
+    return all(storage.exists(storage.join(uri, name)) for name in _FILES)
+
+
+def find_export(uri: str) -> str:
+    """The export that a checkpoint's name stands for.
+
+    Args:
+        uri: folder or URI of an export, of a training stage (its `export/`), or of a run (its last finished stage).
+
+    Raises:
+        UserError: nothing there, or no finished model in it.
+    """
+    if not storage.exists(uri):
+        raise UserError(f"--checkpoint {uri}: no such folder")
+    for place in (uri, storage.join(uri, "export")):
+        if is_export(place):
+            return place
+    train = RunPaths(uri).train
+    if storage.exists(train):
+        finished = [
+            (found["finished"], stage)
+            for stage in _stages(train)
+            if (found := read_manifest(storage.join(train, stage))) and is_export(storage.join(train, stage, "export"))
+        ]
+        if finished:
+            return storage.join(train, max(finished)[1], "export")
+        raise UserError(f"--checkpoint {uri}: no stage of this run is finished; run `skel train` to its end first")
+    raise UserError(
+        f"--checkpoint {uri}: neither a run (train/STAGE/export), nor a training stage, nor an export "
+        f"({', '.join(_FILES)}, mllm/)"
+    )
+
+
+def _stages(train: str) -> list[str]:
+    fs, path = storage.filesystem(train)
+    return sorted({storage.name(str(entry)) for entry in fs.ls(path, detail=False)})
+
+
+def identity(export_uri: str) -> str:
+    """Hash (16 hex digits) that tells one export from another: its small files whole, the LLM's files by name and size.
+
+    Weights of an LLM are gigabytes, so they are not read for this.
+    """
+    small = [storage.sha256(storage.read_bytes(storage.join(export_uri, name))) for name in _FILES]
+    fs, path = storage.filesystem(storage.join(export_uri, "mllm"))
+    sizes = sorted((storage.name(str(name)), int(entry["size"])) for name, entry in fs.find(path, detail=True).items())
+    return digest("export", small, sizes)
