@@ -17,19 +17,18 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from pipelines.config_evaluate import EvaluateConfig, TransferConfig
 from pipelines.config_stages import Group, NegativesConfig, QuestionsConfig, StageConfig, Task
 from pipelines.config_tree import (
     AcceptConfig,
     ApiTeacherConfig,
     AugmentConfig,
     DataConfig,
-    EvaluateConfig,
     FullConfig,
     Range,
     RationalesConfig,
     ReportConfig,
     TrainConfig,
-    TransferConfig,
     TuneConfig,
 )
 from pipelines.errors import UserError
@@ -116,7 +115,9 @@ def _absolute(config: FullConfig) -> FullConfig:
     negatives = dataclasses.replace(train.negatives, file=_path(train.negatives.file))
     questions = dataclasses.replace(train.questions, file=_path(train.questions.file))
     train = dataclasses.replace(train, stages=stages, negatives=negatives, questions=questions)
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, protocols=named), train=train)
+    scoring = dataclasses.replace(config.evaluate, synonyms=_path(config.evaluate.synonyms))
+    data = dataclasses.replace(config.data, protocols=named)
+    return dataclasses.replace(config, data=data, train=train, evaluate=scoring)
 
 
 def _path(value: str) -> str:
@@ -152,7 +153,7 @@ def check(config: FullConfig, origin: str) -> None:
     check_stages(config, origin)
     _check_space(config, origin)
     names = {name.partition(":")[0] for name in data.inputs}
-    for name in {name for pair in config.evaluate.transfer for name in (pair.train, pair.test)}:
+    for name in {name for pair in config.evaluate.transfer for name in (*pair.sources, pair.test)}:
         if names and name not in names:
             raise UserError(f"{origin}: evaluate.transfer names {name!r}; data.inputs has {', '.join(sorted(names))}")
 

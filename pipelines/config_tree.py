@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from models.config import MLLMConfig, RendererConfig
+from pipelines.config_evaluate import EvaluateConfig
 from pipelines.config_stages import STRICT, Group, NegativesConfig, QuestionsConfig, StageConfig
 from skeleton_io.demo import DemoConfig
 
@@ -244,46 +245,6 @@ class TuneConfig:
     """Rounds that ASHA leaves every trial."""
     learning_rate: dict[Group, float] = field(default_factory=lambda: {"renderer": 3e-3, "projector": 6e-4})
     """Learning rate per trained group during a trial."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransferConfig:
-    """Train on one set, test on another over the labels that both have."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    train: str
-    """Set to train on."""
-    test: str
-    """Set to test on; the model never saw it."""
-    epochs: float = 5.0
-    """Epochs of the training set."""
-    synonyms: dict[str, str] = field(default_factory=dict)
-    """Label of the test set -> label of the training set, where the wording differs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """Closed-set and generated-text accuracy on the test clips of each protocol."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    batch: int = 8
-    """Clips per forward pass."""
-    actors: int = 2
-    """Size of the actor pool."""
-    max_clips: int = 0
-    """Most test clips per set, chosen by hash; 0 scores all."""
-    max_new_tokens: int = 12
-    """Length of generated answers."""
-    generate: bool = True
-    """Also let the model write its answer."""
-    bootstrap: int = 2000
-    """Resamples for the 95 % interval."""
-    floors: dict[str, float] = field(default_factory=dict)
-    """Set -> published or measured accuracy to print beside ours, in [0, 1]."""
-    transfer: tuple[TransferConfig, ...] = ()
-    """Cross-format experiments."""
 
 
 @dataclass(frozen=True, kw_only=True)
