@@ -17,7 +17,8 @@ _STANDING = {
     "pelvis": (1.0, 0), "spine": (1.2, 0), "chest": (1.4, 0), "neck": (1.5, 0), "head": (1.65, 0), "nose": (1.62, 0),
     "eye": (1.66, 0.03), "ear": (1.65, 0.07), "shoulder": (1.4, 0.18), "elbow": (1.15, 0.22), "wrist": (0.9, 0.24),
     "hand": (0.82, 0.24), "hand_tip": (0.75, 0.24), "thumb": (0.8, 0.2), "hip": (0.95, 0.1), "knee": (0.5, 0.11),
-    "ankle": (0.08, 0.11), "foot": (0.03, 0.12),
+    "ankle": (0.08, 0.11), "foot": (0.03, 0.12), "head_top": (1.75, 0), "clavicle": (1.42, 0.06), "heel": (0.02, 0.1),
+    "toes": (0.02, 0.13), "big_toe": (0.02, 0.12), "small_toe": (0.02, 0.14),
 }  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def clip_of(topology: Topology, positions: np.ndarray, cfg: RendererConfig) -> C
     return ClipInput(spec, world[: cfg.frames], moved[: cfg.frames], fit_camera(world, spec, cfg))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def body():
     """The functions above, by name."""
 
