@@ -44,6 +44,11 @@ def rationale_target(rationale: str, label: str) -> str:
     return "\n".join([*lines, f"{LABEL_MARK} {label}"]).strip()
 
 
+def label_start(rationale: str) -> str:
+    """A rationale without label lines, up to where the label's name begins; candidates go on with " NAME"."""
+    return rationale_target(rationale, "").rstrip()
+
+
 def caption_prompt() -> str:
     """Asks for a free description of the motion."""
     return "Describe the motion in one sentence."

@@ -18,29 +18,10 @@ from torch.nn import functional
 from models.config import LoraConfig, MLLMConfig, MLLMFamily, SparsifyConfig
 from models.mllm import decode, lora, sparse_vision, sparsify
 from models.mllm.base import IGNORE, CandidateScores, LMOutput, TextBatch
-from models.mllm.patchify import VisionGeometry, replace_patch_convolutions
+from models.mllm.patchify import VisionGeometry, read_geometry, replace_patch_convolutions
 from models.mllm.text import PromptEncoder
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-def _side(value: int | Sequence[int]) -> int:
-    """InternVL writes sizes as [height, width]; only squares are supported."""
-    if isinstance(value, int):
-        return value
-    if len(set(value)) != 1:
-        raise ValueError(f"vision config: expected a square, found {tuple(value)}")
-    return value[0]
-
-
-def read_geometry(config: Any, image_processor: Any) -> VisionGeometry:
-    """Vision geometry from a checkpoint's model config and image processor."""
-    vision = config.vision_config
-    mean, std = tuple(image_processor.image_mean), tuple(image_processor.image_std)
-    if config.model_type == "internvl":
-        merge = round(1 / config.downsample_ratio)
-        return VisionGeometry(_side(vision.patch_size), merge, 1, _side(vision.image_size), mean, std)
-    return VisionGeometry(vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size, None, mean, std)
 
 
 def load_encoder(path: str | Path) -> tuple[Any, Any, PromptEncoder]:
@@ -57,7 +38,8 @@ def load_encoder(path: str | Path) -> tuple[Any, Any, PromptEncoder]:
         raise ValueError(f"{path}: expected a model of {', '.join(get_args(MLLMFamily))}, found {family!r}")
     processor = AutoImageProcessor.from_pretrained(path)
     tokenizer = AutoTokenizer.from_pretrained(path)
-    encoder = PromptEncoder(tokenizer, cast(MLLMFamily, family), read_geometry(config, processor))
+    geometry = read_geometry(config, processor.image_mean, processor.image_std)
+    encoder = PromptEncoder(tokenizer, cast(MLLMFamily, family), geometry)
     return config, processor, encoder
 
 
@@ -200,13 +182,25 @@ class HFMultimodal(nn.Module):
 
     @torch.no_grad()
     def score_candidates(
-        self, frames: Tensor, prompts: Sequence[str], candidates: Sequence[Sequence[str]]
+        self,
+        frames: Tensor,
+        prompts: Sequence[str],
+        candidates: Sequence[Sequence[str]],
+        begun: Sequence[str] | None = None,
     ) -> list[CandidateScores]:
-        """Log-probability of every candidate answer of every clip, images and prompt encoded once per clip."""
-        text = self.tokenize(prompts, None, frames.shape[1], frames.shape[-1]).to(frames.device)
-        ids = [[self.encoder.answer_ids(c) for c in clip] for clip in candidates]
+        """Log-probability of every candidate answer of every clip, images and prompt encoded once per clip.
+
+        begun: what each clip's answer already says; candidates go on from there, and only they are counted.
+        """
+        if begun is None:
+            text = self.tokenize(prompts, None, frames.shape[1], frames.shape[-1])
+            ids = [[self.encoder.answer_ids(c) for c in clip] for clip in candidates]
+        else:
+            split = [self.encoder.continuations(b, clip) for b, clip in zip(begun, candidates, strict=True)]
+            starts, ids = [shared for shared, _ in split], [rest for _, rest in split]
+            text = self.encoder.begun_rows(prompts, starts, frames.shape[1], frames.shape[-1])
         with decode.evaluating(self):
-            return decode.score(self, frames, text, ids)
+            return decode.score(self, frames, text.to(frames.device), ids)
 
     def add_lora(self, cfg: LoraConfig, seed: int = 0) -> None:
         """Put trainable adapters on the language model's attention projections, in place."""

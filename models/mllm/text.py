@@ -106,6 +106,21 @@ class PromptEncoder:
         """The answer's ids with the end-of-turn token."""
         return [*self.ids(answer), self.eos_id]
 
+    def continuations(self, begun: str, candidates: Sequence[str]) -> tuple[list[int], list[list[int]]]:
+        """Ids of a begun answer, and of what each candidate adds to it with the end-of-turn token.
+
+        The whole text is tokenised, since a token may reach over the border: what all candidates share of the begun
+        ids is the first part, the rest of each belongs to the second.
+        """
+        whole = [self.answer_ids(begun + candidate) for candidate in candidates]
+        shared = self.ids(begun)
+        for ids in whole:
+            same = 0
+            while same < min(len(shared), len(ids) - 1) and shared[same] == ids[same]:
+                same += 1
+            shared = shared[:same]
+        return shared, [ids[len(shared) :] for ids in whole]
+
     def __call__(
         self, prompts: Sequence[str], answers: Sequence[str] | None, frames: int, image_size: int
     ) -> TextBatch:
@@ -114,6 +129,16 @@ class PromptEncoder:
         tails = [self.answer_ids(a) for a in answers] if answers is not None else [[] for _ in heads]
         if len(tails) != len(heads):
             raise ValueError(f"answers: expected {len(heads)}, one for each prompt, found {len(tails)}")
+        return self._rows(heads, tails, answers is not None, image_size)
+
+    def begun_rows(self, prompts: Sequence[str], begun: Sequence[list[int]], frames: int, image_size: int) -> TextBatch:
+        """B prompts, each with the ids of an answer that has begun: prefixes to be continued."""
+        heads = [self.prompt_ids(p, frames, image_size) for p in prompts]
+        return self._rows(heads, begun, False, image_size)
+
+    def _rows(
+        self, heads: Sequence[list[int]], tails: Sequence[list[int]], labelled: bool, image_size: int
+    ) -> TextBatch:
         rows = [h + t for h, t in zip(heads, tails, strict=True)]
         length = max(map(len, rows))
         ids = torch.tensor([r + [self.pad_id] * (length - len(r)) for r in rows], dtype=torch.int64)
@@ -121,7 +146,7 @@ class PromptEncoder:
         place = torch.arange(length)[None, :]
         mask = (place < lengths).long()
         labels = None
-        if answers is not None:
+        if labelled:
             starts = torch.tensor([len(h) for h in heads])[:, None]
             labels = ids.masked_fill((place < starts) | (place >= lengths), IGNORE)
         if self.family == "internvl":

@@ -25,6 +25,25 @@ def test_scores_equal_the_naive_forward(tiny_mllm, tiny_frames, uneven_prompts):
             torch.testing.assert_close(scores[b].log_prob[c], total, atol=1e-5, rtol=1e-5)
 
 
+def test_scores_of_a_begun_answer_are_those_of_its_last_tokens(tiny_mllm, tiny_frames, uneven_prompts):
+    frames, begun = tiny_frames(3), ["The arm rises.\nLabel:", "Label:", "Both knees bend.\nLabel:"]
+    candidates = [[f" {c}" for c in clip] for clip in CANDIDATES]
+    scores = tiny_mllm.score_candidates(frames, uneven_prompts, candidates, begun)
+    assert torch.cat([s.log_prob for s in scores]).std() > 0.1
+    for b, clip in enumerate(candidates):
+        for c, candidate in enumerate(clip):
+            text = tiny_mllm.tokenize([uneven_prompts[b]], [begun[b] + candidate], 3, 32)
+            last = tiny_mllm(frames[b : b + 1], text).token_loss[-int(scores[b].tokens[c]) :]
+            torch.testing.assert_close(scores[b].log_prob[c], -last.sum(), atol=1e-5, rtol=1e-5)
+
+
+def test_candidates_share_no_more_than_the_begun_text(tiny_mllm):
+    shared, rest = tiny_mllm.encoder.continuations("Label:", [" wave", " wave and jump"])
+    assert shared == tiny_mllm.encoder.ids("Label:")
+    whole = [tiny_mllm.encoder.answer_ids(f"Label: {name}") for name in ("wave", "wave and jump")]
+    assert [shared + ids for ids in rest] == whole
+
+
 def test_eager_attention_scores_the_same(tiny_folders, family, tiny_frames, uneven_prompts):
     frames = tiny_frames(3)
     scores = [
