@@ -15,6 +15,7 @@ from pipelines.commands import (
     formats,
     ingest,
     inspect,
+    predict,
     protocol,
     protocols,
     render,
@@ -24,7 +25,20 @@ from pipelines.commands import (
 from pipelines.commands.base import Work
 from pipelines.config import FullConfig
 
-COMMANDS = (stages, demo_data, formats, describe, ingest, inspect, protocols, protocol, export, render, show_config)
+COMMANDS = (
+    stages,
+    demo_data,
+    formats,
+    describe,
+    ingest,
+    inspect,
+    protocols,
+    protocol,
+    export,
+    render,
+    predict,
+    show_config,
+)
 EPILOG = (
     "Any field of the configuration can be overridden by its name, for example --train.zero-stage 2 or "
     "--renderer.frames 16; `skel config --help` lists all fields with their meaning and default."
