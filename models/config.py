@@ -113,7 +113,7 @@ class RendererConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LoraConfig:
-    """Low-rank adapters on the LLM's attention projections (arXiv 2106.09685; peft)."""
+    """Low-rank adapters on the LLM's projections (arXiv 2106.09685; peft)."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = Strict
 
@@ -123,6 +123,8 @@ class LoraConfig:
     """Scale numerator: the update is weighted alpha / r."""
     dropout: float = 0.05
     """Dropout before the adapter, in [0, 1)."""
+    targets: Literal["attention", "all"] = "attention"
+    """attention: query, key, value and output projections. all: the three of the feed-forward part too."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Low-rank adapters on the language model's attention (arXiv 2106.09685, through peft): add in place, merge on export.
+"""Low-rank adapters on the LLM's projections (arXiv 2106.09685, through peft): add in place, merge on export.
 
 The adapters are injected into the model, so that parameter names keep their place: `...q_proj.base_layer.weight`,
 `...q_proj.lora_A.default.weight`. Does not choose what is trained; see models/trainable.py.
@@ -13,7 +13,11 @@ from torch import Tensor, nn
 
 from models.config import LoraConfig
 
-TARGETS = r".*language_model.*\.(q|k|v|o)_proj"
+# The vision encoders have projections of the same names; only those of the language model are meant.
+TARGETS = {
+    "attention": r".*language_model.*\.(q|k|v|o)_proj",
+    "all": r".*language_model.*\.(q|k|v|o|gate|up|down)_proj",
+}
 _ADAPTER = "default"
 
 
@@ -28,7 +32,11 @@ def add_lora(model: nn.Module, cfg: LoraConfig, seed: int = 0) -> None:
     if has_lora(model):
         raise ValueError("add_lora: the model has adapters already")
     peft_cfg = peft.LoraConfig(
-        r=cfg.rank, lora_alpha=cfg.alpha, lora_dropout=cfg.dropout, target_modules=TARGETS, bias="none"
+        r=cfg.rank,
+        lora_alpha=cfg.alpha,
+        lora_dropout=cfg.dropout,
+        target_modules=TARGETS[cfg.targets],
+        bias="none",
     )
     with torch.random.fork_rng():  # every rank must draw the same A, whatever it drew before
         torch.manual_seed(seed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +99,16 @@ class VisionGeometry:
         self.check(image_size, image_size)
         return (image_size // (self.patch * self.merge)) ** 2
 
+    def video_steps(self, frames: int) -> int:
+        """Steps in time of a video of this many frames; the last frame is repeated where they do not divide.
+
+        Raises:
+            ValueError: the family reads single images only.
+        """
+        if self.temporal == 1:
+            raise ValueError("mllm.frames_as: InternVL reads a video as single images; expected image, found video")
+        return -(-frames // self.temporal)
+
     def pixel_inputs(self, images: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) float in [0, 1] -> keyword arguments of the Hugging Face model's forward."""
         self.check(*images.shape[-2:])
@@ -106,3 +117,21 @@ class VisionGeometry:
             return {"pixel_values": x}
         rows, grid = qwen_patches(x, self.patch, self.merge, self.temporal)
         return {"pixel_values": rows, "image_grid_thw": grid}
+
+
+def _side(value: int | Sequence[int]) -> int:
+    """InternVL writes sizes as [height, width]; only squares are supported."""
+    if isinstance(value, int):
+        return value
+    if len(set(value)) != 1:
+        raise ValueError(f"vision config: expected a square, found {tuple(value)}")
+    return value[0]
+
+
+def read_geometry(config: Any, mean: Sequence[float], std: Sequence[float]) -> VisionGeometry:
+    """Vision geometry from a checkpoint's model config and its image processor's statistics."""
+    vision, mean, std = config.vision_config, tuple(mean), tuple(std)
+    if config.model_type == "internvl":
+        merge = round(1 / config.downsample_ratio)
+        return VisionGeometry(_side(vision.patch_size), merge, 1, _side(vision.image_size), mean, std)
+    return VisionGeometry(vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size, None, mean, std)
