@@ -12,6 +12,7 @@ from pipelines.commands import (
     demo_data,
     describe,
     export,
+    export_model,
     formats,
     ingest,
     inspect,
@@ -37,6 +38,7 @@ COMMANDS = (
     export,
     render,
     predict,
+    export_model,
     show_config,
 )
 EPILOG = (

@@ -112,12 +112,12 @@ class Linker:
 
     Args:
         own: packages and modules whose definitions are taken; everything else is imported.
-        instead: definition -> source text that stands in for it, in the words of its module.
+        instead: definition -> another one that is taken wherever it is named.
         without: class -> methods that are left out.
     """
 
     def __init__(
-        self, own: Set[str], instead: Mapping[Name, str] | None = None, without: Mapping[Name, Set[str]] | None = None
+        self, own: Set[str], instead: Mapping[Name, Name] | None = None, without: Mapping[Name, Set[str]] | None = None
     ) -> None:
         self.own, self.instead, self.without = own, instead or {}, without or {}
         self.modules: dict[str, Module] = {}
@@ -128,18 +128,14 @@ class Linker:
         if name not in self.modules:
             file = path_of(name)
             assert file is not None
-            source = file.read_text(encoding="utf-8")
-            for (module, defined), text in self.instead.items():
-                if module == name:
-                    source = replaced(source, defined, text)
-            self.modules[name] = Module(name, source, self.own)
+            self.modules[name] = Module(name, file.read_text(encoding="utf-8"), self.own)
         return self.modules[name]
 
     def resolve(self, module: str, name: str) -> Name | Import | None:
         """What a name at the top of a module stands for: a definition of ours, an import of others', a builtin."""
         here = self.module(module)
         if name in here.pieces:
-            return module, name
+            return self.instead.get((module, name), (module, name))
         found = here.imports.get(name)
         return None if found is None else self.target(found)
 
@@ -199,16 +195,6 @@ class Linker:
                 parts.append(f"# --- {module} {'-' * max(3, 113 - len(module))}")
                 parts += [rewritten(piece, self.module(module).lines, given) for piece in mine]
         return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
-
-
-def replaced(source: str, defined: str, text: str) -> str:
-    """A module's source with another text for one function or class."""
-    for node in ast.parse(source).body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == defined:
-            lines = source.splitlines(keepends=True)
-            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-            return "".join([*lines[: first - 1], text.strip("\n") + "\n", *lines[node.end_lineno :]])
-    raise ValueError(f"no function or class {defined} to be replaced")
 
 
 def final_names(taken: Mapping[Name, Piece], foreign: Sequence[Import]) -> dict[Name, str]:

@@ -104,7 +104,7 @@ def skeleton_of(clip: Mapping[str, Any]) -> Topology:
     Raises:
         ValueError: neither.
     """
-    named = clip["topology"] if "topology" in clip else None
+    named = clip.get("topology")
     if isinstance(named, Topology):
         return named
     described: Mapping[str, Any] = named if isinstance(named, Mapping) else clip
@@ -119,7 +119,7 @@ def skeleton_of(clip: Mapping[str, Any]) -> Topology:
 
 
 def renderer_input(clip: Clip, cfg: RendererConfig) -> ClipInput:
-    """What the renderer draws: the middle frame of each segment, velocity on the original frames, the framing camera."""
+    """What is drawn: the middle frame of each segment, velocity from all frames, through the framing camera."""
     meanings = clip.topology.meanings
     spec = SkeletonSpec(
         name=clip.topology.name,
@@ -227,7 +227,7 @@ class SkeletonLLM:
         scores = scoring.closed_set(found.log_prob.cpu().numpy(), found.tokens.cpu().numpy())
         shares = np.exp(scoring.log_posterior(cast(Any, scores)))
         best = np.argsort(-shares, kind="stable")
-        return {labels[i]: float(shares[i]) for i in best}
+        return {str(labels[int(i)]): float(shares[i]) for i in best}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

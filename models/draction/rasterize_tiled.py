@@ -81,6 +81,19 @@ def rasterize_tiled(
     return image[:, :, : raster.height, : raster.width]
 
 
+def rasterize_forward(
+    means_cam: Tensor, radius: Tensor, opacity: Tensor, colour: Tensor, image_index: Tensor, raster: Raster
+) -> Tensor:
+    """`rasterize_tiled` with the PyTorch core and without a way back: what an exported model draws with."""
+    splats = project(means_cam, radius, image_index, raster)
+    tiles = bin_gaussians(splats, means_cam.detach()[:, 2], opacity.detach(), image_index, raster)
+    image = colour.new_zeros(raster.images, 3, tiles.down * TILE, tiles.across * TILE)
+    if tiles.gaussian.numel():
+        shape = torch.cat([splats.conic, opacity.clamp_min(1e-30).log()[:, None]], dim=1)
+        _composite(_polynomial(shape, tiles), colour.index_select(0, tiles.gaussian), tiles, image)
+    return image[:, :, : raster.height, : raster.width]
+
+
 def core_for(like: Tensor) -> Core:
     """The fastest core for a tensor's device and type: Triton on CUDA, C++ on the CPU where it can be built."""
     if like.dtype != torch.float32:
