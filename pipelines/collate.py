@@ -120,12 +120,14 @@ class Batch:
     Attributes:
         keys: of the clips.
         tasks: name of each row's task.
+        wanted: name of the task that each row's draw wanted first.
         clips: renderer inputs.
         text: token rows with answers.
     """
 
     keys: tuple[str, ...]
     tasks: tuple[str, ...]
+    wanted: tuple[str, ...]
     clips: list[ClipInput]
     text: TextBatch
 
@@ -174,4 +176,5 @@ class Collator:
         clips, examples = zip(*(self.example(draw) for draw in draws), strict=True)
         prompts, answers = [e.prompt for e in examples], [e.answer for e in examples]
         text = self.tokenize(prompts, answers, self.cfg.frames, self.cfg.image_size)
-        return Batch(tuple(d.key for d in draws), tuple(e.task for e in examples), list(clips), text)
+        wanted = tuple(d.wanted or d.task for d in draws)
+        return Batch(tuple(d.key for d in draws), tuple(e.task for e in examples), wanted, list(clips), text)

@@ -9,6 +9,7 @@ that differ in a single bit (another reader, another frame rate).
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,13 +21,14 @@ import numpy as np
 
 from models import prompts
 from models.scoring import normalise
+from pipelines import starts
 from pipelines.config import FullConfig
 from pipelines.datasource import ClipStore
 from pipelines.errors import UserError
 from pipelines.manifest import RunPaths
+from pipelines.negatives import Table, build
 from pipelines.progress import say
 from pipelines.selection import Selection, select
-from pipelines.tasks import Negative, similar_negative
 from pipelines.teachers.kinematic import leaks
 from skeleton_io import storage
 
@@ -121,13 +123,14 @@ def findings_of(cfg: FullConfig, paths: RunPaths) -> list[Finding]:
         found += label_findings(selection, sets, labels, hidden)
         found += prompt_findings(pools, hidden)
         if any("yesno" in stage.tasks for stage in cfg.train.stages):
-            found += negative_findings(pools, hidden)
+            found += negative_findings(_negatives(cfg, selection, labels, sets), hidden)
         if any("rationale" in stage.tasks for stage in cfg.train.stages):
             learnt = {key for name in sets for key in selection.train[name]}
             texts = {key: text for key, text in _rationales(paths.rationales).items() if key in learnt}
             found += rationale_findings(texts, pools, hidden)
-        if cfg.mllm.path:
-            found += model_findings(cfg.mllm.path, hidden)
+        outside = [stage for stage in cfg.train.stages if "/" in stage.start]
+        for uri in [cfg.mllm.path] * bool(cfg.mllm.path) + [starts.outside(stage) for stage in outside]:
+            found += model_findings(uri, hidden)
     return sorted(found)
 
 
@@ -138,9 +141,14 @@ def hidden_labels(selection: Selection, sets: Iterable[str]) -> dict[str, str]:
 
 def clip_findings(selection: Selection, sets: Sequence[str], contents: Mapping[str, str]) -> list[Finding]:
     """Clips on two sides: training, validation (what Tune and model selection look at) and test, over all sets."""
-    train = {f"training clips of {name}": selection.train[name] for name in sets}
-    validation = {f"validation clips of {name} (model selection, Tune)": selection.validation[name] for name in sets}
-    test = {f"test clips of {name}": selection.test[name] for name in sets}
+    free = [selection.unlabelled_train, selection.unlabelled_validation, selection.unlabelled_test]
+    train, validation, test = (
+        {name: (*labelled[name], *others.get(name, ())) for name in sets}
+        for labelled, others in zip((selection.train, selection.validation, selection.test), free, strict=True)
+    )
+    train = {f"training clips of {name}": keys for name, keys in train.items()}
+    validation = {f"validation clips of {name} (model selection, Tune)": keys for name, keys in validation.items()}
+    test = {f"test clips of {name}": keys for name, keys in test.items()}
     return [
         *shared_clips(train, test, contents),
         *shared_clips(validation, test, contents),
@@ -197,21 +205,16 @@ def prompt_findings(pools: Mapping[str, Sequence[str]], hidden: Mapping[str, str
     ]
 
 
-def negative_findings(
-    pools: Mapping[str, Sequence[str]], hidden: Mapping[str, str], negatives: Negative = similar_negative
-) -> list[Finding]:
-    """Unseen labels that yes/no questions can ask about: those in the pool, and those that `negatives` draws.
+def negative_findings(tables: Mapping[str, Table], hidden: Mapping[str, str]) -> list[Finding]:
+    """Unseen labels that yes/no questions ask about, as right or as wrong ones.
 
     Args:
-        pools: set -> labels that negatives are drawn from.
+        tables: set -> label -> its negatives, as training draws them.
         hidden: from `hidden_labels`.
-        negatives: what training draws with; drawn from a few times per label, since it may know labels of its own.
     """
     found = set()
-    for name, pool in pools.items():
-        rng = np.random.default_rng(0)
-        drawn = {negatives(label, pool, rng) for label in pool for _ in range(3)} if len(pool) > 1 else set()
-        for label in sorted({*pool, *drawn}):
+    for name, table in tables.items():
+        for label in sorted({*table, *(other for row in table.values() for other in row)}):
             if normalise(label) in hidden:
                 found.add(Finding("negative", f"yes/no negatives of {name}", f"ask about {hidden[normalise(label)]}"))
     return sorted(found)
@@ -283,6 +286,15 @@ def store_contents(uri: str, digest: str) -> dict[str, str]:
             shape = f"{row['T']} {row['P']} {row['J']} {row['C']} ".encode()
             found[f"{row['dataset']}/{row['id']}"] = hashlib.blake2b(shape + part.tobytes(), digest_size=16).hexdigest()
     return found
+
+
+def _negatives(
+    cfg: FullConfig, selection: Selection, labels: Mapping[str, str], sets: Sequence[str]
+) -> Mapping[str, Table]:
+    """What yes/no questions may ask about; the model's confusions change chances, not which labels there are."""
+    seen = {name: selection.labels[name] for name in sets}
+    asked = dataclasses.replace(cfg.train.negatives, hardest=0)
+    return build(asked, {name: selection.train[name] for name in sets}, labels, seen).tables
 
 
 def _rationales(uri: str) -> dict[str, str]:

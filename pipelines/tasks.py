@@ -1,23 +1,28 @@
 """A draw -> question and answer. Candidates and negatives come from the labels seen in training, per set.
 
-The question never holds the answer, except as one of the candidates. Owns no wording: `models.prompts` does.
+The question never holds the answer, except as one of the candidates. Owns no wording: `models.prompts` does. Says which
+clips have material for which task; which task a clip is asked is drawn by `sampler`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models import prompts
-from models.scoring import normalise
+from pipelines.config_stages import NegativesConfig
+from pipelines.negatives import Negatives, build
 from pipelines.sampler import Draw
 from skeleton_io.sequence import SkeletonSequence
 
-Negative = Callable[[str, Sequence[str], np.random.Generator], str]
-_SHARPNESS = 4.0
+if TYPE_CHECKING:
+    from skeleton_io.questions import Question
+
+Ask = Callable[[SkeletonSequence], "Sequence[Question]"]
+"""A clip -> the questions that the task `qa` may ask about it."""
 
 
 @dataclass(frozen=True)
@@ -29,87 +34,112 @@ class Example:
     answer: str
 
 
-def random_negative(label: str, labels: Sequence[str], rng: np.random.Generator) -> str:
-    """Another label, each as likely as any other.
-
-    Raises:
-        ValueError: there is no other label.
-    """
-    others = [other for other in labels if other != label]
-    if not others:
-        raise ValueError(f"yes/no questions need a second label beside {label!r}")
-    return others[int(rng.integers(len(others)))]
-
-
-@lru_cache(maxsize=4096)
-def _likeness(label: str, others: tuple[str, ...]) -> np.ndarray:
-    """Chance of each other label: Jaccard index of words and character trigrams, sharpened."""
-
-    def parts(text: str) -> set[str]:
-        plain = normalise(text)
-        return set(plain.split()) | {plain[i : i + 3] for i in range(len(plain) - 2)}
-
-    own = parts(label)
-    score = np.array([len(own & parts(o)) / max(1, len(own | parts(o))) for o in others])
-    chance = np.exp(_SHARPNESS * score)
-    return chance / chance.sum()
-
-
-def similar_negative(label: str, labels: Sequence[str], rng: np.random.Generator) -> str:
-    """Another label, likelier where its wording is alike: a hard negative that needs no model (paper, section 3.3).
-
-    No label is ever without negatives.
-
-    Raises:
-        ValueError: there is no other label.
-    """
-    others = tuple(other for other in labels if other != label)
-    if not others:
-        raise ValueError(f"yes/no questions need a second label beside {label!r}")
-    return others[int(rng.choice(len(others), p=_likeness(label, others)))]
-
-
 class TaskBook:
     """Writes the questions of one stage.
 
     Args:
-        labels: set -> labels seen in training; candidates and negatives are drawn from them.
-        rationales: key -> teacher's text; a clip without one is asked multiple choice instead.
-        negatives: chooses the wrong label of a yes/no question.
+        labels: set -> labels seen in training; candidates are drawn from them.
+        rationales: key -> teacher's text.
+        negatives: the wrong labels of yes/no questions; None: by the wording of the labels.
+        questions: of the task qa; None: there are none.
     """
 
     def __init__(
         self,
         labels: Mapping[str, Sequence[str]],
         rationales: Mapping[str, str],
-        negatives: Negative = similar_negative,
+        negatives: Negatives | None = None,
+        questions: Ask | None = None,
     ) -> None:
-        self.labels, self.rationales, self.negatives = labels, rationales, negatives
+        self.labels, self.rationales, self.questions = labels, rationales, questions
+        self.negatives = negatives or build(NegativesConfig(), dict.fromkeys(labels, ()), {}, labels)
 
     def example(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example:
-        """Question and answer of one draw.
+        """Question and answer of one draw; multiple choice, or a caption, where the task has no material for the clip.
 
         Args:
             draw: names task and, for yes/no, the right answer.
             seq: the clip.
-            rng: draws the order of candidates, negatives and captions.
+            rng: draws the order of candidates, negatives, captions and questions.
 
         Raises:
-            ValueError: the clip has no label, or the task is unknown.
+            ValueError: there is nothing to ask about the clip, or the task is unknown.
         """
-        if seq.label is None:
-            raise ValueError(f"{seq.key}: training clips need a label")
-        label, seen = seq.label, self.labels[seq.dataset]
-        if draw.task == "yesno":
-            asked = label if draw.positive else self.negatives(label, seen, rng)
-            return Example("yesno", prompts.yesno_prompt(asked), prompts.YES if draw.positive else prompts.NO)
-        if draw.task == "rationale" and draw.key in self.rationales:
-            answer = prompts.rationale_target(self.rationales[draw.key], label)
-            return Example("rationale", prompts.rationale_prompt(), answer)
-        if draw.task == "caption" and seq.captions:
-            caption = seq.captions[int(rng.integers(len(seq.captions)))]
-            return Example("caption", prompts.caption_prompt(), caption)
-        if draw.task not in ("mqa", "rationale", "caption"):
+        if draw.task not in WRITERS:
             raise ValueError(f"unknown task {draw.task!r}")
+        for task in (draw.task, "mqa", "caption"):
+            found = WRITERS[task](self, draw, seq, rng)
+            if found is not None:
+                return found
+        raise ValueError(f"{seq.key}: no label, no caption and no question to ask in a training clip")
+
+    def _mqa(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example | None:
+        if seq.label is None:
+            return None
+        seen = self.labels[seq.dataset]
         order = [seen[int(i)] for i in rng.permutation(len(seen))]
-        return Example("mqa", prompts.mqa_prompt(order), label)
+        return Example("mqa", prompts.mqa_prompt(order), seq.label)
+
+    def _yesno(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example | None:
+        if seq.label is None or not self.negatives.has(seq.dataset, seq.label):
+            return None
+        asked = seq.label if draw.positive else self.negatives.draw(seq.dataset, seq.label, rng)
+        return Example("yesno", prompts.yesno_prompt(asked), prompts.YES if draw.positive else prompts.NO)
+
+    def _rationale(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example | None:
+        if seq.label is None or draw.key not in self.rationales:
+            return None
+        answer = prompts.rationale_target(self.rationales[draw.key], seq.label)
+        return Example("rationale", prompts.rationale_prompt(), answer)
+
+    def _caption(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example | None:
+        if not seq.captions:
+            return None
+        return Example("caption", prompts.caption_prompt(), seq.captions[int(rng.integers(len(seq.captions)))])
+
+    def _qa(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example | None:
+        found = self.questions(seq) if self.questions is not None else ()
+        if not found:
+            return None
+        chosen = found[int(rng.integers(len(found)))]
+        choices = [chosen.choices[int(i)] for i in rng.permutation(len(chosen.choices))]
+        return Example("qa", prompts.qa_prompt(chosen.question, choices), chosen.answer)
+
+
+WRITERS: dict[str, Callable[[TaskBook, Draw, SkeletonSequence, np.random.Generator], Example | None]] = {
+    "mqa": TaskBook._mqa,
+    "yesno": TaskBook._yesno,
+    "rationale": TaskBook._rationale,
+    "caption": TaskBook._caption,
+    "qa": TaskBook._qa,
+}
+
+
+def material(
+    tasks: Iterable[str],
+    keys: Mapping[str, Sequence[str]],
+    labels: Mapping[str, str],
+    captioned: Collection[str],
+    book: TaskBook,
+    questioned: Collection[str] | None,
+) -> dict[str, frozenset[str]]:
+    """Task -> keys of the clips that it can be asked about, for the tasks of a mix and multiple choice.
+
+    Args:
+        tasks: of the mix.
+        keys: set -> keys of the training clips.
+        labels: key -> label.
+        captioned: keys of the clips with a caption.
+        book: has the rationales and negatives.
+        questioned: keys of the clips with questions of their own; None: each clip has some.
+    """
+    every = [(name, key) for name, found in keys.items() for key in found]
+    labelled = frozenset(key for _, key in every if key in labels)
+    known: dict[str, Callable[[], Iterable[str]]] = {
+        "mqa": lambda: labelled,
+        "yesno": lambda: (key for name, key in every if key in labelled and book.negatives.has(name, labels[key])),
+        "rationale": lambda: (key for key in labelled if key in book.rationales),
+        "caption": lambda: (key for _, key in every if key in captioned),
+        "qa": lambda: (key for _, key in every if questioned is None or key in questioned),
+    }
+    return {task: frozenset(known[task]()) for task in {*tasks, "mqa"}}

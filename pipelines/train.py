@@ -1,4 +1,4 @@
-"""Stage: trains the stages of the table, each from the export of the one before: one Ray Train run per stage.
+"""Stage: trains the stages of the table, each from the model that its row names: one Ray Train run per stage.
 
 Shards, rationales and a multimodal LLM -> train/<stage>/ with metrics, checkpoints and export/. A finished stage is
 skipped; one that was stopped, with its workers or with this driver, goes on from its newest checkpoint.
@@ -14,12 +14,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines import leakage, manifest
-from pipelines.config import FullConfig, StageConfig, digest
+from models.prompts import PROMPTS_VERSION
+from pipelines import leakage, manifest, negatives, starts
+from pipelines.config import FullConfig, NegativesConfig, QuestionsConfig, StageConfig, digest
 from pipelines.datasource import ClipStore
 from pipelines.errors import UserError
+from pipelines.exports import identity
 from pipelines.manifest import RunPaths
+from pipelines.progress import say
 from pipelines.selection import select
+from pipelines.stage_data import LABEL_FREE, labelled_keys
+from pipelines.starts import export_of
 from pipelines.train_loop import StageJob, StageLoop
 from skeleton_io import storage
 
@@ -42,10 +47,15 @@ def checked_sets(cfg: FullConfig, store: ClipStore, sets: tuple[str, ...]) -> tu
 
 
 def shared_settings(cfg: FullConfig) -> Any:
-    """What all stages share and what decides their result; saving, retries, validation, a worker's share do not."""
+    """What all stages share and what decides their result; saving, retries, validation, a worker's share do not.
+
+    What only some tasks need is in `task_inputs`.
+    """
     return dataclasses.replace(
         cfg.train,
         stages=(),
+        negatives=NegativesConfig(),
+        questions=QuestionsConfig(),
         checkpoint_every=1,
         keep_checkpoints=1,
         max_failures=0,
@@ -71,7 +81,7 @@ def start_key(cfg: FullConfig, paths: RunPaths, start: str | None) -> object:
     """What identifies the model that a stage starts from."""
     if start is not None:
         found = manifest.read_manifest(start.rstrip("/").rsplit("/", 1)[0])
-        return found["key"] if found else start
+        return found["key"] if found else identity(start)
     if cfg.mllm.path:
         return checkpoint_key(cfg.mllm.path)
     found = manifest.read_manifest(paths.mllm)
@@ -86,21 +96,29 @@ def stage_key(cfg: FullConfig, paths: RunPaths, stage: StageConfig, start: str |
     chosen = checked_sets(cfg, store, sets)
     selection = select(cfg, store)
     clips = {name: (selection.train[name], selection.validation[name]) for name in chosen}
-    texts = None
+    if any(task in stage.tasks for task in LABEL_FREE):
+        clips |= {f"{name} unlabelled": (selection.unlabelled_train[name], ()) for name in chosen}
+    row = dataclasses.replace(stage, start="")  # what it leads to is in the key, wherever it lies
+    shared, inputs, before = shared_settings(cfg), task_inputs(cfg, paths, stage), start_key(cfg, paths, start)
+    return digest("train", 2, cfg.seed, row, shared, cfg.renderer, cfg.mllm, clips, store.digest, inputs, before)
+
+
+def task_inputs(cfg: FullConfig, paths: RunPaths, stage: StageConfig) -> dict[str, object]:
+    """What the tasks of a stage read beside the clips: settings, the bytes of the user's files, the rationales' key.
+
+    Raises:
+        UserError: there are no rationales.
+    """
+    found: dict[str, object] = {}
     if "rationale" in stage.tasks:
-        found = manifest.read_manifest(paths.rationales)
-        if found is None:
+        made = manifest.read_manifest(paths.rationales)
+        if made is None:
             raise UserError(f"stage {stage.name} needs rationales, none in {paths.rationales}; run `skel rationales`")
-        texts = found["key"]
-    before = start_key(cfg, paths, start)
-    return digest(
-        "train", 1, cfg.seed, stage, shared_settings(cfg), cfg.renderer, cfg.mllm, clips, store.digest, texts, before
-    )
-
-
-def export_of(paths: RunPaths, stage: StageConfig) -> str:
-    """Where a stage of the table leaves its model."""
-    return storage.join(paths.train, stage.name, "export")
+        found["rationale"] = made["key"]
+    for task, settings in (("yesno", cfg.train.negatives), ("qa", cfg.train.questions)):
+        if task in stage.tasks:
+            found[task] = (dataclasses.replace(settings, file=""), negatives.file_sha(settings.file))
+    return found
 
 
 def finished_stages(cfg: FullConfig, paths: RunPaths) -> list[tuple[str, str]]:
@@ -108,14 +126,13 @@ def finished_stages(cfg: FullConfig, paths: RunPaths) -> list[tuple[str, str]]:
 
     The list ends before the first stage that is missing or was trained with another configuration.
     """
-    start: str | None = None
     finished: list[tuple[str, str]] = []
-    for stage in cfg.train.stages:
+    for number, stage in enumerate(cfg.train.stages):
         found = manifest.read_manifest(storage.join(paths.train, stage.name))
+        start = starts.start_of(cfg, paths, number)
         if found is None or found["key"] != stage_key(cfg, paths, stage, start, ()):
             break
-        start = export_of(paths, stage)
-        finished.append((start, found["key"]))
+        finished.append((export_of(paths, stage), found["key"]))
     return finished
 
 
@@ -132,6 +149,7 @@ def make_job(
         start=start,
         out=out,
         sets=checked_sets(cfg, ClipStore(paths.shards), sets),
+        negatives=storage.join(out, negatives.NEGATIVES_FILE) if "yesno" in stage.tasks else "",
     )
 
 
@@ -169,7 +187,34 @@ def train_stage(
         # Other keys are other results: their checkpoints must not be taken up by a later change back.
         for name in {file.split("/", 1)[0] for file in storage.list_files(runs)} - {key}:
             storage.remove(storage.join(runs, name))
+    if job.negatives:
+        mine_negatives(job, key, local=runner is run_local)
     return (runner or run_ray)(job, key)
+
+
+def mine_negatives(job: StageJob, key: str, local: bool) -> None:
+    """Writes the wrong labels of the stage's yes/no questions; leaves those of a run with the same key.
+
+    A resumed stage thus asks what it asked before, whatever the machine.
+    """
+    found = negatives.load(job.negatives)
+    if found is not None and found.provenance["stage_key"] == key:
+        return
+    store, settings = ClipStore(job.shards), job.cfg.train.negatives
+    selection, labels = select(job.cfg, store), store.labels()
+    keys = labelled_keys(job, selection)
+    confused, told = None, {}
+    if settings.miner == "confusions" and job.start is None:
+        say(f"[train {job.stage.name}] no model to ask for confusions yet; negatives go by the wording of the labels")
+    elif settings.miner == "confusions":
+        from pipelines import confusions
+
+        rows = storage.join(job.out, f"confusions-{key}")
+        confused, clips = confusions.mined(job, keys, labels, rows, local)
+        told = {"model": job.start, "clips": clips, "prompts": PROMPTS_VERSION}
+    made = negatives.build(settings, keys, labels, {name: selection.labels[name] for name in keys}, confused)
+    told |= {"stage_key": key, "shards": store.digest, **manifest.provenance(), **made.provenance}
+    negatives.Negatives(made.tables, told).save(job.negatives)
 
 
 def run_ray(job: StageJob, key: str) -> dict[str, Any]:
@@ -198,11 +243,11 @@ def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[
     """
     if not cfg.train.stages:
         raise UserError("nothing to train: train.stages is empty")
+    starts.check(cfg)
     leakage.check_run(cfg, paths)
-    start: str | None = None
     summaries = []
-    for stage in cfg.train.stages:
-        out = storage.join(paths.train, stage.name)
+    for number, stage in enumerate(cfg.train.stages):
+        out, start = storage.join(paths.train, stage.name), starts.start_of(cfg, paths, number)
         key = stage_key(cfg, paths, stage, start, ())
 
         def work(stage: StageConfig = stage, start: str | None = start, out: str = out) -> dict[str, Any]:
@@ -210,8 +255,8 @@ def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[
 
         summary = manifest.run_stage(f"train {stage.name}", out, key, work)
         summaries.append(summary)
-        start = export_of(paths, stage)  # the summary's own URI is out of date where a run was moved
-    return {"stages": summaries, "export": start}
+    # The summary's own URI is out of date where a run was moved.
+    return {"stages": summaries, "export": export_of(paths, cfg.train.stages[-1])}
 
 
 def train_local(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:

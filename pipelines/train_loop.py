@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.objectives import lm_objective
+from models.objectives import lm_objective, task_weights
 from models.skeleton_llm import SkeletonLLM
 from models.trainable import set_trainable
 from pipelines import checkpoint, schedule, train_log, validate
@@ -29,9 +29,11 @@ from pipelines.errors import StageFailed
 from pipelines.model import build_model, continue_model, export_model
 from pipelines.prefetch import Prefetcher
 from pipelines.progress import say
-from pipelines.sampler import Sampler, share, stage_seed
-from pipelines.selection import Selection, select
-from pipelines.tasks import TaskBook
+from pipelines.sampler import share, stage_seed
+from pipelines.selection import select
+from pipelines.stage_data import chosen_sets, stage_data, told
+from pipelines.starts import labels_of
+from pipelines.tally import Tally, fallbacks
 from pipelines.train_log import TrainLog
 from skeleton_io import storage
 
@@ -51,6 +53,7 @@ class StageJob:
         sets: sets to train on; empty: those of `train.sets`, or all.
         max_clips: training clips used, chosen by hash; 0 uses all.
         deepspeed: whether the engine is DeepSpeed's.
+        negatives: file with the wrong labels of yes/no questions; where there is none they are made from the labels.
     """
 
     cfg: FullConfig
@@ -63,20 +66,7 @@ class StageJob:
     sets: tuple[str, ...] = ()
     max_clips: int = 0
     deepspeed: bool = True
-
-
-def chosen_sets(job: StageJob, selection: Selection) -> list[str]:
-    """Names of the sets that the stage trains on, sorted."""
-    return sorted(job.sets or job.cfg.train.sets or selection.train)
-
-
-def training_keys(job: StageJob, selection: Selection) -> dict[str, tuple[str, ...]]:
-    """Set -> keys of the clips that the stage trains on."""
-    keys = {name: selection.train[name] for name in chosen_sets(job, selection)}
-    if job.max_clips:
-        kept = set(validate.sample(keys, job.max_clips))
-        keys = {name: tuple(k for k in found if k in kept) for name, found in keys.items()}
-    return keys
+    negatives: str = ""
 
 
 def start_model(job: StageJob) -> SkeletonLLM:
@@ -109,32 +99,26 @@ class StageLoop:
         store = ClipStore(job.shards)
         self.clip, self.selection = store.clip, select(job.cfg, store)
         self.labels = {name: self.selection.labels[name] for name in chosen_sets(job, self.selection)}
-        tasks = {str(task): weight for task, weight in job.stage.tasks.items()}
-        self.sampler = Sampler(training_keys(job, self.selection), tasks, self.train.set_temperature)
+        book, self.sampler = stage_data(job, store, self.selection)
         self.seed = stage_seed(job.cfg.seed, job.stage.name)
-        self.steps = self.sampler.steps(job.stage.epochs, self.train.global_batch)
+        self.steps = job.stage.steps or self.sampler.steps(job.stage.epochs, self.train.global_batch)
         self.model = start_model(job)
         self.before = snapshot(self.model)
+        factors = {str(task): factor for task, factor in job.stage.loss_weights.items()}
+        self.loss_weights = {task: factors.get(task, 1.0) for task in Tally(job.stage.tasks).asked}
         self.collator = Collator(
-            store.clip, self._book(), self.model.mllm.tokenize, job.cfg.renderer, self.train.augment, self.seed
+            store.clip, book, self.model.mllm.tokenize, job.cfg.renderer, self.train.augment, self.seed
         )
         self.engine = self._engine()
         place = checkpoint.restore(self.engine, ctx)
         self.done = 0 if place is None else self.sampler.first_step(place[0], self.train.global_batch) + place[1]
         self.log: TrainLog | None = None
         if logged and ctx.rank == 0:
+            if line := told(job, self.sampler):
+                say(line)
             if self.done:
                 say(f"[train {job.stage.name}] goes on after step {self.done} of {self.steps}")
             self.log = TrainLog(job.out, job.stage.name, self.steps, self.train.global_batch, self.done)
-
-    def _book(self) -> TaskBook:
-        """Questions and answers; the teacher's texts are read only where they are asked for."""
-        texts: dict[str, str] = {}
-        if "rationale" in self.job.stage.tasks:
-            from pipelines.rationales import load_rationales
-
-            texts = load_rationales(self.job.rationales)
-        return TaskBook(self.labels, texts)
 
     def _engine(self) -> Engine:
         """DeepSpeed or plain torch around the model, on this rank's device."""
@@ -181,33 +165,28 @@ class StageLoop:
     def _step(self, batches: Sequence[Batch]) -> dict[str, Any]:
         """One optimiser step; returns its numbers, summed over the ranks.
 
-        Each clip weighs 1 / global batch, however the batch is cut: the mean over a micro batch's clips is weighted by
-        its size, and the engine averages over micro batches and ranks.
+        Each clip weighs its task's loss weight / global batch, however the batch is cut: the mean over a micro batch's
+        clips is weighted by the sum of their weights, and the engine averages over micro batches and ranks.
         """
         # Dropout must not depend on what was drawn before a restart.
         torch.manual_seed((self.seed + 7919 * self.done + self.ctx.rank) & 0x7FFFFFFF)
-        names = list(self.job.stage.tasks) + (["mqa"] if "mqa" not in self.job.stage.tasks else [])
-        sums, clips, tokens, objective = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0), 0, 0.0
+        tally = Tally(self.job.stage.tasks)
         weight = len(batches) * self.ctx.world_size / self.train.global_batch
         for batch in batches:
             ready = batch.to(self.ctx.device)
             out = self.engine.forward(ready.clips, ready.text)
-            loss = lm_objective(out, self.job.stage.label_smoothing, reduction="example")
-            self.engine.backward(loss * (weight * len(batch.keys)))
-            objective += float(loss.detach()) * len(batch.keys)
-            tokens += int(batch.text.attention_mask.sum())
-            for task, value in zip(batch.tasks, out.example_loss.detach().tolist(), strict=True):
-                sums[task] += value
-                clips[task] += 1
-        total = self.ctx.sum([objective, tokens, *sums.values(), *clips.values()])
+            rows = task_weights(batch.tasks, self.loss_weights)
+            loss = lm_objective(out, self.job.stage.label_smoothing, rows, reduction="example")
+            summed = float(rows.sum())
+            self.engine.backward(loss * (weight * summed))
+            losses, tokens = out.example_loss.detach().tolist(), int(batch.text.attention_mask.sum())
+            tally.add(batch.wanted, batch.tasks, losses, float(loss.detach()) * summed, tokens)
+        total = self.ctx.sum(tally.vector())
         if not math.isfinite(total[0]):
             self._not_a_number()
         factor = schedule.factor(self.done, self.steps, self.train.warmup_share)
         norm = self.engine.step(factor)
-        by_task = dict(zip(names, zip(total[2 : 2 + len(names)], total[2 + len(names) :], strict=True), strict=True))
-        row: dict[str, Any] = {"loss": sum(s for s, _ in by_task.values()) / self.train.global_batch}
-        row |= {f"loss/{task}": s / n for task, (s, n) in by_task.items() if n}
-        row |= {"objective": total[0] / self.train.global_batch, "tokens": int(total[1]), "grad_norm": norm}
+        row = tally.row(total, self.train.global_batch) | {"grad_norm": norm}
         return row | {f"lr/{name}": self.job.stage.learning_rate[name] * factor for name in self.job.stage.trains}
 
     def _record(self, row: dict[str, Any], seconds: float, waited: float) -> None:
@@ -265,13 +244,18 @@ class StageLoop:
         with self.engine.gathered():
             if self.ctx.rank == 0:
                 after = snapshot(self.model)
-                export_model(self.model, self.job.cfg, self.labels, export)
+                export_model(self.model, self.job.cfg, self._labels_seen(), export)
                 summary = self._summary(after) | {"export": export}
         self.ctx.barrier()
         if summary and self.log is not None:
             summary |= {"validation_accuracy": accuracy, "validation_clips": clips}
             self.log.close()
         return summary
+
+    def _labels_seen(self) -> dict[str, tuple[str, ...]]:
+        """Set -> labels that this model was trained on, in this stage or before."""
+        earlier = {name: tuple(found) for name, found in labels_of(self.job.start).items()}
+        return earlier | {n: tuple(sorted({*found, *earlier.get(n, ())})) for n, found in self.labels.items()}
 
     def _summary(self, after: dict[str, Tensor]) -> dict[str, Any]:
         """Numbers of the stage; the renderer's change is the norm of the difference to where the stage started."""
@@ -285,6 +269,8 @@ class StageLoop:
             "trains": list(self.job.stage.trains),
             "epochs": self.job.stage.epochs,
             "training_clips": len(self.sampler),
+            "left_out": self.sampler.left_out,
+            "fallbacks": fallbacks(self.log.rows) if self.log is not None else {},
             "workers": self.ctx.world_size,
             **numbers,
             "renderer_change": moved,

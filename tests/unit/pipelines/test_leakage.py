@@ -158,15 +158,32 @@ def test_an_unseen_candidate_in_a_prompt_is_found() -> None:
 
 
 def test_an_unseen_negative_is_found() -> None:
-    assert leakage.negative_findings({"a": SEEN}, HIDDEN) == []
-    (found,) = leakage.negative_findings({"a": (*SEEN, "throw")}, HIDDEN)
+    clean = {label: {other: 0.5 for other in SEEN if other != label} for label in SEEN}
+    assert leakage.negative_findings({"a": clean}, HIDDEN) == []
+    (found,) = leakage.negative_findings({"a": clean | {"throw": {SEEN[0]: 1.0}}}, HIDDEN)
     assert (found.place, found.what) == ("yes/no negatives of a", "ask about 'throw', unseen in a")
-
-    def own_list(label: str, labels: Sequence[str], rng: np.random.Generator) -> str:
-        return "Sit down" if label == SEEN[1] else labels[0]
-
-    (found,) = leakage.negative_findings({"a": SEEN}, HIDDEN, own_list)
+    (found,) = leakage.negative_findings({"a": clean | {SEEN[1]: {"Sit down": 1.0}}}, HIDDEN)
     assert "'sit down'" in found.what
+
+
+def test_a_stage_that_starts_from_a_model_that_saw_the_class_is_found(tmp_path: Path) -> None:
+    rule, export = tmp_path / "rule.json", tmp_path / "other/train/1/export"
+    rule.write_text(json.dumps(ZERO.to_json()))
+    export.mkdir(parents=True)
+    for name in ("config.yaml", "renderer.safetensors"):
+        (export / name).write_text("")
+    (export / "labels.json").write_text(json.dumps({"z": ["throw"]}))
+    paths, cfg = write(tmp_path / "run", {"a": many()}, RULE), config(str(rule), mqa=1)
+    stages = tuple(replace(stage, start=str(export.parent)) for stage in cfg.train.stages)
+    (found,) = leakage.findings_of(replace(cfg, train=replace(cfg.train, stages=stages)), paths)
+    assert (found.kind, found.what) == ("model", "was trained on 'throw', unseen in a")
+
+
+def test_a_test_recording_among_the_clips_without_a_label_is_found(tmp_path: Path) -> None:
+    free = [replace(clip("b", n, "", "1", 200 + n), label=None) for n in range(4)]
+    twin = replace(clip("b", 9, "", "1", content=1), label=None)  # content 1 is a test recording of a
+    paths = write(tmp_path, {"a": many(), "b": [*free, twin]}, RULE)
+    assert kinds(leakage.findings_of(config(), paths)) == {"recording"}
 
 
 def test_rationales_that_name_an_unseen_class_are_found() -> None:

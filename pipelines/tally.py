@@ -1,0 +1,68 @@
+"""Losses and tasks of one step's clips -> sums that ranks can add up, and from the total the numbers of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+FALLBACKS = ("mqa", "caption")
+"""What a clip may be asked instead of the tasks of the mix."""
+FALLBACK_PREFIX = "fallback/"
+"""Of the numbers that say, per wanted task, how many clips were asked something else."""
+
+
+class Tally:
+    """Sums over the clips of one step on one rank.
+
+    Args:
+        tasks: of the stage's mix.
+    """
+
+    def __init__(self, tasks: Iterable[str]) -> None:
+        self.wanted = list(tasks)
+        self.asked = [*self.wanted, *(task for task in FALLBACKS if task not in self.wanted)]
+        self.loss, self.clips = dict.fromkeys(self.asked, 0.0), dict.fromkeys(self.asked, 0)
+        self.moved = dict.fromkeys(self.wanted, 0)
+        self.objective, self.tokens = 0.0, 0
+
+    def add(
+        self, wanted: Sequence[str], asked: Sequence[str], losses: Sequence[float], objective: float, tokens: int
+    ) -> None:
+        """One micro batch of B clips.
+
+        Args:
+            wanted: (B,) tasks that were drawn.
+            asked: (B,) tasks that were asked.
+            losses: (B,) mean loss of each answer's tokens, without smoothing and weights.
+            objective: sum over the clips of what is minimised.
+            tokens: in the batch.
+        """
+        self.objective += objective
+        self.tokens += tokens
+        for want, task, loss in zip(wanted, asked, losses, strict=True):
+            self.loss[task] += loss
+            self.clips[task] += 1
+            self.moved[want] += want != task
+
+    def vector(self) -> list[float]:
+        """The sums in one row, the same places on every rank."""
+        return [self.objective, self.tokens, *self.loss.values(), *self.clips.values(), *self.moved.values()]
+
+    def row(self, total: Sequence[float], global_batch: int) -> dict[str, Any]:
+        """Numbers of the step from `vector` summed over the ranks; tasks and moves that did not occur are left out."""
+        count = len(self.asked)
+        losses, clips, moved = total[2 : 2 + count], total[2 + count : 2 + 2 * count], total[2 + 2 * count :]
+        row: dict[str, Any] = {"loss": sum(losses) / global_batch}
+        row |= {f"loss/{task}": s / n for task, s, n in zip(self.asked, losses, clips, strict=True) if n}
+        row |= {f"{FALLBACK_PREFIX}{task}": int(n) for task, n in zip(self.wanted, moved, strict=True) if n}
+        return row | {"objective": total[0] / global_batch, "tokens": int(total[1])}
+
+
+def fallbacks(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Wanted task -> clips that were asked something else, summed over the lines of a stage's metrics."""
+    found: dict[str, int] = {}
+    for row in rows:
+        for key in (key for key in row if key.startswith(FALLBACK_PREFIX)):
+            task = key.removeprefix(FALLBACK_PREFIX)
+            found[task] = found.get(task, 0) + int(row[key])
+    return found
