@@ -1,0 +1,73 @@
+"""Notices a rank that hangs: where nothing beats for a set time, all stacks are written and the process ends.
+
+The timer is faulthandler's own thread, which needs no interpreter lock: it also fires while the rank waits in a
+collective or in native code. The end of one rank is what Ray Train answers by starting all of them again. Does not find
+out which rank was first; the stacks tell (the others wait in a collective). A process that is frozen as a whole
+(SIGSTOP) cannot end itself: then the others' timers fire.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import hashlib
+import tempfile
+from pathlib import Path
+
+from skeleton_io import storage
+
+FOLDER = "faults"
+"""Of a stage, for stacks and the clips of steps that failed."""
+
+
+def dump_folder(out: str) -> Path:
+    """Where this machine's ranks write their stacks: the stage's own folder, or a temporary one where that is remote.
+
+    A dying process cannot upload; `collect` does at the next start.
+    """
+    if storage.is_local(out):
+        return storage.local_path(out) / FOLDER
+    return Path(tempfile.gettempdir()) / f"skel-{FOLDER}-{hashlib.sha256(out.encode()).hexdigest()[:16]}"
+
+
+def collect(out: str) -> list[str]:
+    """Uploads stacks that lie on this machine to a remote stage folder; returns the names of all that are there."""
+    folder = dump_folder(out)
+    found = sorted(file for file in folder.glob("hang-*.txt") if file.stat().st_size) if folder.is_dir() else []
+    if not storage.is_local(out):
+        for file in found:
+            storage.write_atomic(storage.join(out, FOLDER, file.name), file.read_bytes())
+            file.unlink()
+    return [file.name for file in found]
+
+
+class Watchdog:
+    """Ends this process where `beat` is not called for `seconds`; 0 does nothing. One per process.
+
+    Args:
+        seconds: of patience.
+        out: URI of the stage.
+        rank: named in the file of the stacks.
+    """
+
+    def __init__(self, seconds: float, out: str, rank: int) -> None:
+        self.seconds = seconds
+        self.file = None
+        if seconds:
+            folder = dump_folder(out)
+            folder.mkdir(parents=True, exist_ok=True)
+            number = len(list(folder.glob(f"hang-rank{rank}-*.txt")))
+            # Open from the start: a full disk or lost rights must not matter when it is needed.
+            self.file = (folder / f"hang-rank{rank}-{number}.txt").open("w")
+
+    def beat(self) -> None:
+        """Something was done: the time starts anew."""
+        if self.file is not None:
+            faulthandler.dump_traceback_later(self.seconds, exit=True, file=self.file)
+
+    def close(self) -> None:
+        """Stops watching; removes the file, which is empty."""
+        if self.file is not None:
+            faulthandler.cancel_dump_traceback_later()
+            self.file.close()
+            Path(self.file.name).unlink(missing_ok=True)
+            self.file = None
