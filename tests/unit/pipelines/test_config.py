@@ -19,7 +19,9 @@ def write(folder: Path, text: str) -> str:
 
 
 def test_every_preset_loads_and_their_number_is_known() -> None:
-    assert [p.name for p in PRESETS] == ["full_demo.yaml", "full_pretrained.yaml", "full_real.yaml"]
+    paper = [f"train_paper_ntu60_{split}" for split in ("30_30", "40_20", "48_12", "55_5")]
+    names = ["full_demo", "full_pretrained", "full_real", "train_joint_captioning", *paper]
+    assert [p.stem for p in PRESETS] == names
     for preset in PRESETS:
         cfg = config.load(str(preset))
         assert len(cfg.train.stages) == 4
@@ -55,6 +57,10 @@ def test_exponents_are_numbers(tmp_path: Path) -> None:
         ("tune: {space: {renderer.frames: {uniform: [4.5, 8]}}}", "renderer.frames"),
         ("tune: {space: {renderer.blur_px: {uniform: [1, 0]}}}", "range must rise"),
         ("train: {stages: [{name: a, tasks: {}, trains: [], learning_rate: {}}]}", "at least one task"),
+        ("train: {class_temperature: 2}", "train.class_temperature must be in"),
+        ("train: {negatives: {miner: list}}", "miner list needs train.negatives.file"),
+        ("train: {negatives: {miner: guess}}", "train.negatives.miner"),
+        ("train: {questions: {source: both}}", "source both needs train.questions.file"),
         (
             "{data: {inputs: {sbu: x}}, evaluate: {transfer: [{train: sbu, test: msr}]}}",
             "evaluate.transfer names 'msr'",
@@ -72,6 +78,43 @@ def test_stage_without_learning_rate(tmp_path: Path) -> None:
     text = "train: {stages: [{name: a, tasks: {mqa: 1}, trains: [renderer], learning_rate: {}}]}"
     with pytest.raises(UserError, match="gives no learning_rate"):
         config.load(write(tmp_path, text))
+
+
+ROW = {"name": "a", "tasks": {"mqa": 1}, "trains": ["llm"], "learning_rate": {"llm": 1e-3}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trains": []}, "trains nothing"),
+        ({"name": "a/b"}, "a stage's name is a folder's"),
+        ({"name": "fresh"}, "and not 'fresh'"),
+        ({"steps": -1}, "steps at least 0"),
+        ({"epochs": 0}, "epochs must be above 0"),
+        ({"steps": 5, "epochs": 2}, "gives both epochs and steps"),
+        ({"loss_weights": {"mqa": 0}}, "loss_weights must be above 0"),
+        ({"loss_weights": {"caption": 1}}, "loss_weights name caption, which the stage does not ask"),
+        ({"start": "b"}, "start 'b' is no earlier stage; give one of fresh, or the path or URI"),
+        ({"start": "zzz"}, "start 'zzz' is no stage of the table"),
+        ({"tasks": {"riddle": 1}}, "riddle"),
+    ],
+)
+def test_mistakes_in_a_row_of_the_stage_table(changes: dict, message: str) -> None:
+    data = {"train": {"stages": [ROW | changes, ROW | {"name": "b"}]}}
+    with pytest.raises(UserError, match=message):
+        config.check(config.decode(data, "test"), "test")
+
+
+def test_stages_may_be_left_out_and_start_elsewhere(tmp_path: Path) -> None:
+    rows = [ROW | {"steps": 7, "loss_weights": {"mqa": 2}}, ROW | {"name": "4", "start": "a"}]
+    rows += [ROW | {"name": "5", "start": "other/train/1"}, ROW | {"name": "6", "start": "s3://b/run/train/1"}]
+    cfg = config.load(write(tmp_path, config.yaml.safe_dump({"train": {"stages": rows}})))
+    assert [stage.start for stage in cfg.train.stages] == [
+        "",
+        "a",
+        str(Path("other/train/1").resolve()),
+        rows[3]["start"],
+    ]
 
 
 def test_missing_file() -> None:
