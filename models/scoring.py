@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +38,26 @@ def exact_match(answer: str, candidates: Sequence[str]) -> int | None:
         if name and f" {name} " in text:
             return c
     return None
+
+
+def nearest_match(answer: str, candidates: Sequence[str]) -> int | None:
+    """Index of the candidate an answer comes nearest to; None for an answer that has nothing in common with any.
+
+    `exact_match` where it names one. Else the highest Dice coefficient of character trigrams (words padded with a space
+    on both sides), the first in order where several are as near.
+    """
+    named = exact_match(answer, candidates)
+    if named is not None:
+        return named
+    stated = stated_label(answer)
+    own = _trigrams(answer if stated is None else stated)
+    scores = [2 * len(own & other) / max(1, len(own) + len(other)) for other in map(_trigrams, candidates)]
+    best = max(range(len(scores)), key=lambda c: scores[c])
+    return best if scores[best] > 0 else None
+
+
+def _trigrams(text: str) -> set[str]:
+    return {f" {word} "[i : i + 3] for word in normalise(text).split() for i in range(len(word))}
 
 
 def substring_match(answer: str, label: str) -> bool:
@@ -91,38 +110,50 @@ def calibration_error(log_probs: Floats, truth: Ints, bins: int = 15) -> float:
     """Expected calibration error with equal-width bins (arXiv 1706.04599, equation 3), in [0, 1]."""
     confidence = np.exp(log_probs.max(-1))
     correct = log_probs.argmax(-1) == np.asarray(truth)
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    place = confidence_bin(confidence, bins)
     gaps = [abs(correct[place == b].sum() - confidence[place == b].sum()) for b in range(bins)]
     return float(sum(gaps) / len(confidence))
+
+
+def reliability(log_probs: Floats, truth: Ints, bins: int = 15) -> list[tuple[int, float, float]]:
+    """(clips, mean confidence, accuracy) of each equal-width bin of confidence, what a calibration plot shows.
+
+    NaN for the two shares of an empty bin. The bins are those of `calibration_error`.
+    """
+    confidence = np.exp(log_probs.max(-1))
+    correct = log_probs.argmax(-1) == np.asarray(truth)
+    place = confidence_bin(confidence, bins)
+    table = []
+    for b in range(bins):
+        inside = place == b
+        count = int(inside.sum())
+        shares = (float(confidence[inside].mean()), float(correct[inside].mean())) if count else (np.nan, np.nan)
+        table.append((count, *shares))
+    return table
+
+
+def confidence_bin(confidence: Floats, bins: int) -> Ints:
+    """(N,) number of the equal-width bin of each confidence in [0, 1]; 1 belongs to the last."""
+    return np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
+
+
+def risk_coverage(confidence: Floats, correct: Floats | NDArray[np.bool_]) -> Floats:
+    """(N,) accuracy when only the k + 1 most confident clips are answered, k = 0 to N - 1 (arXiv 1705.08500).
+
+    Clips of equal confidence are answered together: each of them gets the accuracy at the end of its group, so the
+    result does not depend on their order.
+    """
+    confidence, correct = np.asarray(confidence), np.asarray(correct, dtype=np.float64)
+    order = np.argsort(-confidence, kind="stable")
+    ordered = confidence[order]
+    running = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
+    last = np.searchsorted(-ordered, -ordered, side="right") - 1
+    return running[last]
 
 
 def harmonic_mean(seen: float, unseen: float) -> float:
     """Generalised zero-shot score 2 s u / (s + u); 0 where both are 0."""
     return 0.0 if seen + unseen == 0 else 2 * seen * unseen / (seen + unseen)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its 95 % bootstrap interval and what is needed to judge it."""
-
-    mean: float
-    low: float
-    high: float
-    clips: int
-
-
-def bootstrap(values: Floats | NDArray[np.bool_], seed: int, resamples: int = 2000) -> Interval:
-    """95 % percentile interval of the mean of per-clip values, resampling clips.
-
-    Raises:
-        ValueError: no clips.
-    """
-    x = np.asarray(values, dtype=np.float64)
-    if x.ndim != 1 or not len(x):
-        raise ValueError(f"bootstrap: expected one value for each of at least one clip, found shape {x.shape}")
-    draws = np.random.default_rng(seed).integers(0, len(x), (resamples, len(x)))
-    low, high = np.percentile(x[draws].mean(1), [2.5, 97.5])
-    return Interval(float(x.mean()), float(low), float(high), len(x))
 
 
 def per_class_accuracy(predicted: Ints, truth: Ints, classes: int) -> Floats:

@@ -76,20 +76,6 @@ def test_certain_and_right_is_calibrated():
     assert scoring.calibration_error(scoring.log_posterior(np.array([[1e3, 0.0]])), np.array([0])) == 0
 
 
-def test_bootstrap_interval():
-    values = np.array([1.0] * 30 + [0.0] * 70)
-    result = scoring.bootstrap(values, seed=0)
-    assert result == scoring.bootstrap(values, seed=0)
-    assert (result.mean, result.clips) == (0.3, 100)
-    half = 1.96 * np.sqrt(0.3 * 0.7 / 100)
-    assert result.low == pytest.approx(0.3 - half, abs=0.02)
-    assert result.high == pytest.approx(0.3 + half, abs=0.02)
-    sure = scoring.bootstrap(np.ones(5, dtype=bool), seed=1)
-    assert (sure.low, sure.high) == (1, 1)
-    with pytest.raises(ValueError, match="at least one clip"):
-        scoring.bootstrap(np.array([]), seed=0)
-
-
 def test_per_class_and_confusion():
     truth, predicted = np.array([0, 0, 1, 1]), np.array([0, 1, -1, 1])
     np.testing.assert_array_equal(scoring.per_class_accuracy(predicted, truth, 3), [0.5, 0.5, np.nan])

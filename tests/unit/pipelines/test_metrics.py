@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -64,7 +65,10 @@ def test_confusion_rows_are_truth_and_sum_to_the_clips():
     found = judge().assemble(clips, floors={})["sets"]["a"]
     assert found["labels"] == list(NAMES)
     assert found["confusion"] == [[1, 0, 1], [0, 0, 0], [0, 0, 1]]
-    assert found["per_class"] == [
+    told = [{name: row[name] for name in ("label", "n", "value")} for row in found["per_class"]]
+    assert found["per_class"][0]["ci95"] == [0.0, 1.0]
+    assert found["per_class"][1]["ci95"] == [None, None]
+    assert told == [
         {"label": "bow", "n": 2, "value": 0.5},
         {"label": "clap", "n": 0, "value": None},
         {"label": "wave", "n": 1, "value": 1.0},
@@ -104,3 +108,42 @@ def test_empty_sets_are_left_out_and_the_result_is_json():
 def test_order_of_rows_does_not_matter():
     clips = [clip(f"a/{i}", "wave", NAMES[i % 3]) for i in range(7)]
     assert judge().assemble(clips, {}) == judge().assemble(clips[::-1], {})
+
+
+def test_nearest_candidate_takes_answers_that_name_none():
+    clips = [clip("a/1", "clap", "clap", "Clapping hands"), clip("a/2", "bow", "bow", "xyz")]
+    found = judge().generated(clips)
+    assert found["exact"]["value"] == 0
+    assert found["nearest"]["value"] == 0.5
+    assert found["no_label_named"] == 1
+
+
+def test_abstention_answers_the_sure_clips_first():
+    # Three sure clips that are right, one unsure clip that is wrong.
+    sure = [replace(clip(f"a/{i}", "wave", "wave"), log_prob=(-9.0, -9.0, -0.1)) for i in range(3)]
+    unsure = replace(clip("a/9", "wave", "bow"), log_prob=(-1.0, -1.1, -1.2))
+    found = judge().summary([*sure, unsure])["abstention"]
+    assert found["coverage"][-1] == 1
+    assert found["accuracy"][-1] == 0.75
+    assert found["accuracy"][found["coverage"].index(0.75)] == 1
+    assert found["aurc"] == pytest.approx(0.25 / 4, abs=1e-4)
+    assert found["aurc_ci95"][0] == 0
+
+
+def test_classes_weigh_the_same_in_the_class_mean():
+    clips = [*(clip(f"a/{i}", "wave", "wave") for i in range(9)), clip("a/9", "bow", "wave")]
+    found = judge().summary(clips)
+    assert found["accuracy"]["value"] == 0.9
+    assert found["mean_class"]["value"] == 0.5
+
+
+def test_harmonic_mean_of_seen_and_unseen_classes():
+    clips = [clip(f"a/{i}", "wave", "wave" if i < 3 else "bow") for i in range(4)]
+    clips += [clip(f"a/{i}", "clap", "clap" if i < 5 else "bow") for i in range(4, 8)]
+    found = judge().harmonic(clips, unseen=["clap"])
+    assert (found["seen"]["value"], found["unseen"]["value"]) == (0.75, 0.25)
+    assert found["harmonic"]["value"] == pytest.approx(2 * 0.75 * 0.25, abs=1e-4)
+    low, high = found["harmonic"]["ci95"]
+    assert low < 0.375 < high
+    with pytest.raises(ValueError, match="seen and of unseen"):
+        judge().harmonic(clips, unseen=[])
