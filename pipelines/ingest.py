@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pipelines import manifest
@@ -125,7 +125,7 @@ def _chunks(inputs: list[Input], spool: str) -> list[Job]:
     return jobs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Clip:
     """Where one clip lies in the spool. Ordered by set and id, then by file and place in it."""
 
@@ -143,14 +143,16 @@ class _Clip:
 
 def _unique(reports: Iterable[Job]) -> tuple[list[_Clip], list[Quarantined]]:
     """Clips sorted by set and id; of several with one id the first stays, the others are quarantined."""
+    # Lists are given up as they are read: a million clips must not be held twice.
     clips = [
         _Clip(report["dataset"], name, path, report["number"], row, sha256)
         for report in reports
-        for row, (name, path, sha256) in enumerate(report["clips"])
+        for row, (name, path, sha256) in enumerate(report.pop("clips"))
     ]
     kept: list[_Clip] = []
     left: list[Quarantined] = []
-    for clip in sorted(clips, key=lambda c: c.order):
+    clips.sort(key=lambda c: c.order)
+    for clip in clips:
         first = kept[-1] if kept else None
         if first is not None and (first.dataset, first.id) == (clip.dataset, clip.id):
             reason = f"expected an id of its own, found {clip.id!r} as in {first.path}"
@@ -180,12 +182,14 @@ def _read(inputs: list[Input], spool: str, workers: int) -> list[Job]:
     files = sum(len(part.items) for part in inputs)
     say(f"[ingest] {files} files of {len(inputs)} sets: " + ", ".join(f"{i.name} {len(i.items)}" for i in inputs))
     progress = Progress("ingest: read", files, "files")
-    reports, bad = [], 0
-    for report in spread(read_chunk, _chunks(inputs, spool), workers):
+    reports, bad, jobs = [], 0, _chunks(inputs, spool)
+    number, found = len(jobs), spread(read_chunk, jobs, workers)
+    del jobs
+    for report in found:
         reports.append(report)
         bad += len(report["quarantine"])
         progress.add(report["files"], f"{bad} quarantined")
-    if len({report["number"] for report in reports}) != len(_chunks(inputs, spool)):
+    if len({report["number"] for report in reports}) != number:
         raise StageFailed("ingest: some files were not read; what was read is kept, start again")
     return sorted(reports, key=lambda report: report["number"])
 
@@ -261,6 +265,7 @@ def ingest(
     if twice:
         raise UserError(f"inputs name the set {twice[0]} twice")
     key = _key(opened, format, clips_per_shard)
+    opened = [replace(part, stamps=()) for part in opened]  # only the key needs them, and a large set has many
     _drop_spools(out, keep=key)
     work = lambda: _work(opened, out, key, format, clips_per_shard, workers)  # noqa: E731
     summary = manifest.run_stage("ingest", out, key, work)

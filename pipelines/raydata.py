@@ -54,6 +54,7 @@ def spread(work: Callable[[Job], Job], jobs: Sequence[Job], workers: int = 0) ->
             return {"result": "", "failed": f"{type(error).__name__}: {error}"}
 
     rows = ray.data.from_items([{"job": json.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
+    del jobs  # they may name every file of a large set
     for row in rows.map(run, concurrency=workers or None).iter_rows():
         if row["failed"]:
             raise StageFailed(f"the storage failed: {row['failed']}; what is finished is kept, start again")

@@ -31,7 +31,7 @@ Found = SkeletonSequence | SkeletonFormatError
 """A clip, or why one clip could not be read."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
     """What is read at once. `id` is unique in the set; its clips are named after it."""
 
