@@ -134,7 +134,7 @@ def locate(uri: str, format_name: str) -> tuple[Source, str, Item]:
             item = _item(source, root, relative, head)
             if item is not None:
                 return source, root, item
-    raise UserError(f"{uri}: no known format; name one with --format: {', '.join(SOURCES)}")
+    raise UserError(f"{uri}: no known format; name one with --format (skel formats lists them)")
 
 
 def locate_as(uri: str, source: Source) -> tuple[Source, str, Item]:

@@ -119,7 +119,7 @@ def run(inputs: Sequence[str], options: Options) -> dict[str, Any]:
     from pipelines.exports import find_export
 
     check(options)
-    units = list_units([absolute(uri) if storage.exists(uri) else uri for uri in inputs], options.format)
+    units = list_units(inputs, options.format)
     export_uri = find_export(absolute(options.checkpoint))
     for uri in dict.fromkeys(unit.input for unit in units):
         if note := left_out(uri, units):

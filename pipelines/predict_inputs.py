@@ -7,16 +7,17 @@ process can work on it. Inputs that lead nowhere become units too: each of them 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipelines import clip_inputs
 from pipelines.errors import UserError
+from pipelines.full import absolute
 from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.shards import ShardSet
 from skeleton_io.sources.base import SOURCES, Source, candidates, open_source, reference, resolve
-from skeleton_io.sources.detection import Candidate, choose, named_files
+from skeleton_io.sources.detection import choose, named_files, what_is_there
 from skeleton_io.sources.files import HEAD_BYTES, FileSource, Found, Item
 
 CLIPS_PER_UNIT = 32
@@ -80,15 +81,16 @@ def list_units(inputs: Sequence[str], format_name: str) -> list[Unit]:
     roots: dict[str, list[str]] = {}
     for uri in inputs:
         try:
-            found = list(_units_of(uri, named))
+            found = [replace(unit, input=uri) for unit in _units_of(absolute(uri), named)]
         except (UserError, SkeletonFormatError, OSError) as error:
-            found = [Unit(input=uri, problem=" ".join(str(error).split()) or type(error).__name__)]
+            text = " ".join(str(error).split()) or type(error).__name__
+            found = [Unit(input=uri, problem=text.removeprefix(f"{absolute(uri)}: "))]
         for unit in found:
             seen = roots.setdefault(unit.dataset, [])
             if unit.root not in seen:
                 seen.append(unit.root)
             place = seen.index(unit.root)
-            units.append(Unit(**{**asdict(unit), "parts": unit.parts, "tag": f"-{place + 1}" if place else ""}))
+            units.append(replace(unit, tag=f"-{place + 1}" if place else ""))
     return units
 
 
@@ -137,45 +139,49 @@ def _named_items(uri: str, dataset: str, source: Source) -> list[Unit]:
 
 
 def _detected_items(uri: str) -> list[Unit]:
-    """Items below a folder: all files of its format or, where several formats lie there, each file under its own."""
+    """Items below a folder: all files of its likeliest format, and the others under the format that they begin as.
+
+    Where no format is clearly the likeliest, each file must begin as its format asks; files that only look right by
+    their names come last, to be refused by their reader.
+    """
     found = [c for c in candidates(uri) if c.source.name != "texts"]  # words have no motion
     best, rivals = choose(found)
     if best is None:
         # What a folder itself stands for, such as a clip with one file per frame, is found with its parent in view.
         source = next((s for s in SOURCES.values() if s.detect(uri) and s.name != "texts"), None)
         return _named_items(uri, source.name, source) if source else []
-    if not rivals:
-        return _named_items(uri, best.source.name, best.source)
-    units, taken = [], set()
-    for sniffed in (True, False):  # files that only look right by name come last, to be refused by their reader
-        for candidate in found:
-            for item in _untaken(uri, candidate, taken, sniffed):
+    passes = [(c, True) for c in found] + [(c, False) for c in found] if rivals else [(best, False)]
+    passes += [] if rivals else [(c, True) for c in found if c is not best]
+    units, taken = [], set(best.source.list_companions(uri))
+    for candidate, sniffed in passes:
+        for root, item in clip_inputs.items_below(uri, candidate.source):
+            if _begins(root, candidate.source, item, taken, sniffed):
                 taken.update(item.parts or (item.path,))
-                units.append(_unit(uri, uri, candidate.source.name, candidate.source, item))
+                units.append(_unit(uri, root, candidate.source.name, candidate.source, item))
     return sorted(units, key=lambda unit: unit.path)
 
 
-def _untaken(uri: str, candidate: Candidate, taken: set[str], sniffed: bool) -> Iterator[Item]:
-    """Items of a format whose files no other format has read; `sniffed`: only those that begin as it asks."""
-    source: FileSource = candidate.source
-    for item in source.list_items(uri):
-        files = item.parts or (item.path,)
-        if taken.isdisjoint(files):
-            head = storage.read_head(storage.join(uri, files[0]), HEAD_BYTES) if sniffed else b""
-            if not sniffed or source.sniff(files[0], head):
-                yield item
+def _begins(root: str, source: FileSource, item: Item, taken: set[str], sniffed: bool) -> bool:
+    """Whether no other format has taken the item's files; `sniffed`: and they begin as this one asks."""
+    files = item.parts or (item.path,)
+    if not taken.isdisjoint(files):
+        return False
+    return not sniffed or source.sniff(files[0], storage.read_head(storage.join(root, files[0]), HEAD_BYTES))
 
 
 def left_out(uri: str, units: Sequence[Unit]) -> str:
     """What a folder holds beside the units, in words; empty: nothing, or no folder."""
     mine = [unit for unit in units if unit.input == uri and unit.source]
-    if not mine or not _is_folder(uri):
+    root = absolute(uri)
+    if not mine or not _is_folder(root):
         return ""
     taken = {path for unit in mine for path in (unit.parts or (unit.path,))}
-    sources = {unit.source for unit in mine}
-    beside = {path for text in sources for path in open_source(text).list_companions(uri)}
-    others = [path for path in storage.list_files(uri) if path not in taken | beside]
-    return f"{len(others)} files of no known format ({named_files(others)})" if others else ""
+    sources = [open_source(text) for text in sorted({unit.source for unit in mine})]
+    taken |= {path for source in sources for path in source.list_companions(root)}
+    read_too = [source for source in sources if isinstance(source, FileSource)]
+    files = [path for path in storage.list_files(root) if path not in taken]
+    others = [path for path in files if not any(source.fits(path) for source in read_too)]
+    return f"{what_is_there(others)} of no known format ({named_files(others)})" if others else ""
 
 
 def read(unit: Unit) -> Iterator[Found | str]:

@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         ("probability", pa.float64()),
         ("candidates", pa.string()),
         ("truth", pa.string()),
+        ("truth_is_candidate", pa.bool_()),
         ("top", pa.list_(_TOP)),
         ("question", pa.string()),
         ("answer", pa.string()),

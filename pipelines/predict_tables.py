@@ -81,7 +81,7 @@ def _others(row: dict[str, Any]) -> str:
 
 
 def _against(row: dict[str, Any]) -> str:
-    """The label in the file, with a mark."""
-    if row["truth"] is None:
-        return ""
+    """The label in the file; with a mark where it is among the candidates."""
+    if not row["truth_is_candidate"]:
+        return row["truth"] or ""
     return f"{row['truth']} {'✓' if row['truth'] == row['label'] else '✗'}"

@@ -64,7 +64,7 @@ def error_row(unit: Unit, text: str) -> Row:
     row: Row = dict.fromkeys(
         ("key", "format", "frames", "seconds", "persons", "label", "probability", "candidates", "truth")
     )
-    row |= {"question": None, "answer": None, "picture": None, "top": []}
+    row |= {"truth_is_candidate": None, "top": [], "question": None, "answer": None, "picture": None}
     file = unit.path or None
     return {"input": unit.input, "file": file, **row, "error": text}
 
@@ -160,6 +160,7 @@ class Predictor:
             log_prob = scores[i].log_prob.double().cpu().numpy()
             top = ranked(named[i][1], log_prob, scores[i].tokens.cpu().numpy(), self.asked.top)
             said = {"candidates": named[i][0], "question": question or None, "answer": answers[i]}
+            said["truth_is_candidate"] = clip.label in named[i][1] if clip.label is not None else None
             picture = self._picture(unit, clip, frames[i]) if self.asked.pictures else None
             rows.append(clip_row(unit, clip, top) | said | {"picture": picture})
         return rows
