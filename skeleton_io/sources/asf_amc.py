@@ -83,7 +83,7 @@ class _Asf:
         except ValueError:
             found = np.empty(0)
         if len(found) != count or not np.isfinite(found).all() or np.abs(found).max(initial=0) > 1e9:
-            raise self.error(place, f"{count} finite numbers", " ".join(words))
+            raise self.error(place, f"{count} finite numbers", " ".join(words) or "nothing")
         return found
 
     def frame(self, place: int, angles: NDArray[np.float64], order: str) -> NDArray[np.float64]:
@@ -124,7 +124,7 @@ def _root(asf: _Asf, radians: float) -> tuple[Bone, NDArray[np.float64]]:
         if words[0] == "order":
             root.dofs = tuple(word.upper() for word in words[1:])
             if not set(root.dofs) <= _ROOT_DOFS:
-                raise asf.error(place, "TX TY TZ RX RY RZ", " ".join(words))
+                raise asf.error(place, "TX TY TZ RX RY RZ", " ".join(words) or "nothing")
         elif words[0] == "axis":
             order, at = "".join(words[1:]).upper(), place
         elif words[0] == "position":
@@ -152,7 +152,9 @@ def _bones(asf: _Asf, radians: float) -> Iterator[Bone]:
         elif word == "dof":
             bone.dofs = tuple(dof.lower() for dof in rest)
             if not set(bone.dofs) <= set(_DOFS):
-                raise asf.error(place, "rx, ry, rz (bones that stretch or slide are not read)", " ".join(rest))
+                raise asf.error(
+                    place, "rx, ry, rz (bones that stretch or slide are not read)", " ".join(rest) or "nothing"
+                )
         elif word == "end":
             # Directions are written with few digits; their length is meant to be 1.
             norm = np.linalg.norm(direction)

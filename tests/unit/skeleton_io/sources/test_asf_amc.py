@@ -75,6 +75,7 @@ def test_record_of_the_toy():
         (AMC, ASF.replace(b"lclavicle lhumerus", b"lhumerus lclavicle\nlclavicle lhumerus"), "a tree of bones"),
         (AMC, ASF.replace(b"dof rx\n", b"dof rx l\n"), "stretch"),
         (AMC, ASF.replace(b"length 0.5", b"length 0"), "a unit above 0"),
+        (AMC, ASF.replace(b"length 0.5", b"length"), "found nothing"),
         (AMC, b"", "a section :units"),
     ],
 )
