@@ -7,7 +7,6 @@ already written are not computed again. Trains nothing and filters nothing: `neg
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -94,7 +93,8 @@ def _here(
     threads = torch.get_num_threads()
     scorer = evaluate.Scorer(job.start, job.shards, dict(candidates), cfg)
     rows = []
-    for part in itertools.batched(questions, cfg.evaluate.batch, strict=False):
+    size = cfg.evaluate.batch
+    for part in (questions[start : start + size] for start in range(0, len(questions), size)):
         columns = {name: np.array([getattr(q, name) for q in part]) for name in ("key", "set", "label")}
         rows += scorer(columns).to_pylist()
     torch.set_num_threads(threads)  # the actor's constructor takes one

@@ -198,7 +198,9 @@ def class_groups(keys: Sequence[str], classes: Classes) -> list[tuple[str | None
             by_label.setdefault(classes.labels[key], []).append(key)
     names, rest = sorted(by_label), 1 - len(free) / len(keys)
     part = shares([len(by_label[name]) for name in names], classes.temperature) * rest if names else []
-    found = [(name, tuple(by_label[name]), float(value)) for name, value in zip(names, part, strict=True)]
+    found: list[tuple[str | None, tuple[str, ...], float]] = [
+        (name, tuple(by_label[name]), float(value)) for name, value in zip(names, part, strict=True)
+    ]
     return [*found, (None, tuple(free), 1 - rest)] if free else found
 
 
@@ -208,7 +210,7 @@ def row_of(keys: Sequence[str], seed: Seed, start: int, count: int, *names: str)
     while len(found) < count:
         visit, offset = divmod(start + len(found), len(keys))
         order = generator(seed, visit, *names).permutation(len(keys))
-        found += [(keys[i], visit) for i in order[offset : offset + count - len(found)]]
+        found += [(keys[int(i)], visit) for i in order[offset : offset + count - len(found)]]
     return found
 
 

@@ -1,11 +1,13 @@
 """Stage: writes the tiny checkpoint of a real architecture, with a tokenizer trained on this run's own texts.
 
-Labels, prompts and rationales only -> folder that `from_pretrained` loads. Trains nothing else.
+Labels, prompts, and of the training clips rationales, captions and questions -> folder that `from_pretrained` loads.
+Trains nothing else.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,36 @@ from pipelines.datasource import ClipStore
 from pipelines.manifest import RunPaths
 from pipelines.rationales import load_rationales
 from pipelines.selection import Selection, select
+from pipelines.validate import sample
 from skeleton_io import storage
 
+MOST_QUESTIONS = 128
+"""Clips whose questions the tokenizer sees: they are worded alike, and each costs a look at the motion."""
 
-def corpus(selection: Selection, rationales: dict[str, str]) -> list[str]:
+
+def corpus(selection: Selection, rationales: dict[str, str], more: Sequence[str] = ()) -> list[str]:
     """The texts that the model will read and write; test clips contribute nothing."""
     texts = [text for labels in selection.labels.values() for text in prompts.prompt_corpus(labels)]
     texts += [rationales[key] for key in sorted(rationales)]
+    return [*texts, *more]
+
+
+def free_texts(cfg: FullConfig, store: ClipStore, selection: Selection) -> list[str]:
+    """Captions and questions of the training clips, where a stage asks them."""
+    asked = {task for stage in cfg.train.stages for task in stage.tasks}
+    parts = (selection.train, selection.unlabelled_train)
+    keys = {key for part in parts for found in part.values() for key in found}
+    texts: list[str] = []
+    if "caption" in asked:
+        rows = store.meta().select(["dataset", "id", "captions"]).to_pylist()
+        texts += [text for row in rows if f"{row['dataset']}/{row['id']}" in keys for text in row["captions"]]
+    if "qa" in asked:
+        from pipelines.question_sources import QuestionSource
+
+        source = QuestionSource(cfg.train.questions)
+        for key in sample({"": sorted(keys)}, MOST_QUESTIONS):
+            for question in source(store.clip(key)):
+                texts += [prompts.qa_prompt(question.question, question.choices), question.answer]
     return texts
 
 
@@ -56,7 +81,8 @@ def write(
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Writes the checkpoint into the run; does nothing where it is already there."""
     store = ClipStore(paths.shards)
-    texts = corpus(select(cfg, store), load_rationales(paths.rationales))
+    selection = select(cfg, store)
+    texts = corpus(selection, load_rationales(paths.rationales), free_texts(cfg, store, selection))
     key = digest("tiny-mllm", cfg.mllm, cfg.renderer.image_size, cfg.seed, texts)
     return manifest.run_stage(
         "tiny-mllm",
