@@ -83,19 +83,20 @@ def smooth(y: Sequence[float], window: int) -> list[float]:
     return ((sums[at + reach + 1] - sums[at - reach]) / (2 * reach + 1)).tolist()
 
 
-def _svg(height: float, body: str, title: str, width: float = WIDTH, least: float = 0) -> Markup:
-    """`least`: narrowest the chart may be drawn, units; below that its box scrolls."""
+def svg(height: float, body: str, title: str, width: float = WIDTH, least: float = 0) -> Markup:
+    """A chart; `least`: narrowest it may be drawn, units, below that its box scrolls; `title` is read aloud."""
     return Markup(
         f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}" '
         f'style="max-width:{width * 1.25:g}px;min-width:{least:g}px">{body}</svg>'
     )
 
 
-def _path(xs: Sequence[float], ys: Sequence[float]) -> str:
+def path_of(xs: Sequence[float], ys: Sequence[float]) -> str:
+    """Points as the `d` of a path."""
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(xs, ys, strict=True))
 
 
-def _grid(marks: Sequence[float], top: float, place: float, left: float, right: float) -> str:
+def grid(marks: Sequence[float], top: float, place: float, left: float, right: float) -> str:
     """Horizontal grid lines with numbers; `place` and `top` turn a value v into y = place - v * top."""
     lines = []
     for mark in marks:
@@ -121,9 +122,9 @@ def line_chart(lines: Sequence[Line], x_label: str, title: str) -> Markup:
     scale = (bottom - top) / (y_high * 1.04)
 
     def place(xs: Sequence[float], ys: Sequence[float]) -> str:
-        return _path([left + (x - x_low) / x_span * (right - left) for x in xs], [bottom - y * scale for y in ys])
+        return path_of([left + (x - x_low) / x_span * (right - left) for x in xs], [bottom - y * scale for y in ys])
 
-    body = [_grid(ticks(0, y_high), scale, bottom, left, right)]
+    body = [grid(ticks(0, y_high), scale, bottom, left, right)]
     for mark in ticks(x_low, x_high):
         at = left + (mark - x_low) / x_span * (right - left)
         body.append(f'<text class="tick" text-anchor="middle" x="{at:.1f}" y="{bottom + 15}">{number(mark, 5)}</text>')
@@ -137,7 +138,7 @@ def line_chart(lines: Sequence[Line], x_label: str, title: str) -> Markup:
                 f'<circle class="dot f{line.colour}" cx="{left:.1f}" cy="{bottom - y[0] * scale:.1f}" r="2.5"/>'
             )
         body.append(f'<path class="line s{line.colour}" d="{place(x, y)}"><title>{escape(line.name)}</title></path>')
-    return _svg(200, "".join(body), title)
+    return svg(200, "".join(body), title)
 
 
 def interval_chart(rows: Sequence[Estimate], title: str) -> Markup:
@@ -168,7 +169,7 @@ def interval_chart(rows: Sequence[Estimate], title: str) -> Markup:
             x = at(row.floor)
             body.append(f'<path class="floor" d="M{x:.1f} {base - 6}l5 6l-5 6l-5 -6z"/>')
         body.append(f'<circle class="dot f1" cx="{at(row.value):.1f}" cy="{base}" r="4.5"/>')
-    return _svg(bottom + 20, "".join(body), title)
+    return svg(bottom + 20, "".join(body), title)
 
 
 def confusion_chart(labels: Sequence[str], counts: Sequence[Sequence[int]], title: str) -> Markup:
@@ -200,7 +201,7 @@ def confusion_chart(labels: Sequence[str], counts: Sequence[Sequence[int]], titl
                     f'<rect class="{kind}" x="{gutter + j * cell + 0.5:.1f}" y="{y + 0.5:.1f}" width="{side:.1f}" '
                     f'height="{side:.1f}" fill-opacity="{shade:.2f}"><title>{note}</title></rect>'
                 )
-    return _svg(16 + n * cell + 2, "".join(body), title, width=gutter + n * cell + 2, least=440 if n > 20 else 0)
+    return svg(16 + n * cell + 2, "".join(body), title, width=gutter + n * cell + 2, least=440 if n > 20 else 0)
 
 
 def scatter(x: Sequence[float | str], y: Sequence[float], best: int, log: bool, title: str) -> Markup:
@@ -225,7 +226,7 @@ def scatter(x: Sequence[float | str], y: Sequence[float], best: int, log: bool, 
 
     y_high = max(max(y), 1e-9) * 1.08
     scale = (bottom - top) / y_high
-    body = [_grid(ticks(0, y_high, 3), scale, bottom, left, right)]
+    body = [grid(ticks(0, y_high, 3), scale, bottom, left, right)]
     body += [
         f'<text class="tick" text-anchor="middle" x="{at(p):.1f}" y="{bottom + 15}">{escape(t)}</text>'
         for p, t in names
@@ -237,7 +238,7 @@ def scatter(x: Sequence[float | str], y: Sequence[float], best: int, log: bool, 
             f'<circle class="{kind}" cx="{at(place):.1f}" cy="{bottom - score * scale:.1f}" r="4.5">'
             f"<title>{note}</title></circle>"
         )
-    return _svg(148, "".join(body), title)
+    return svg(148, "".join(body), title)
 
 
 def filmstrips(frames: NDArray[np.floating], side: int) -> list[str]:
