@@ -174,6 +174,12 @@ class MLLMConfig:
     """Folder or hub id for from_pretrained. Empty: `skel tiny-mllm` writes one into the run and it is used."""
     family: MLLMFamily = "internvl"
     """Architecture of the tiny checkpoint that is written when `path` is empty."""
+    frames_as: Literal["image", "video"] = "image"
+    """image: each frame is an image with a label before it. video: the frames are one video, of which two frames share
+    their visual tokens (Qwen2.5-VL and Qwen3-VL; InternVL reads videos as images)."""
+    video_fps: float = 2.0
+    """Frames per second that the model is told with `frames_as: video`, whatever the clip's length; 2 is what Qwen's
+    processors sample at."""
     precision: Precision = "fp32"
     """Type of the MLLM's weights and activations; the renderer stays in float32."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"

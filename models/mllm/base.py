@@ -21,9 +21,9 @@ class TextBatch:
     """Token rows of B clips, right padded to L. Built by `PromptEncoder` without touching any weights.
 
     input_ids, attention_mask (B, L) int64; labels (B, L) int64 with IGNORE everywhere but on answer tokens, None for
-    prompts without answers; mm_token_type_ids (B, L) int64 (1 = image token) and position_ids (3, B, L) int64
-    (time, row, column; arXiv 2409.12191) for families with multimodal rotary positions. For other families
-    position_ids are None, or (B, L) where positions have gaps because tokens were dropped.
+    prompts without answers; mm_token_type_ids (B, L) int64 (1 = image token, 2 = video token) and position_ids
+    (3, B, L) int64 (time, row, column; arXiv 2409.12191) for families with multimodal rotary positions. For other
+    families position_ids are None, or (B, L) where positions have gaps because tokens were dropped.
     """
 
     input_ids: Tensor

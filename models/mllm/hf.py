@@ -19,16 +19,16 @@ from models.config import LoraConfig, MLLMConfig, MLLMFamily, SparsifyConfig
 from models.mllm import decode, lora, sparse_vision, sparsify
 from models.mllm.base import IGNORE, CandidateScores, LMOutput, TextBatch
 from models.mllm.patchify import VisionGeometry, read_geometry, replace_patch_convolutions
-from models.mllm.text import PromptEncoder
+from models.mllm.text import PromptEncoder, VideoTiming
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def load_encoder(path: str | Path) -> tuple[Any, Any, PromptEncoder]:
+def load_encoder(path: str | Path, cfg: MLLMConfig) -> tuple[Any, Any, PromptEncoder]:
     """(model config, image processor, prompt encoder) of a checkpoint, without its weights.
 
     Raises:
-        ValueError: the checkpoint is of another family.
+        ValueError: the checkpoint is of another family, or of one that does not read `cfg.frames_as`.
     """
     from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
 
@@ -39,7 +39,10 @@ def load_encoder(path: str | Path) -> tuple[Any, Any, PromptEncoder]:
     processor = AutoImageProcessor.from_pretrained(path)
     tokenizer = AutoTokenizer.from_pretrained(path)
     geometry = read_geometry(config, processor.image_mean, processor.image_std)
-    encoder = PromptEncoder(tokenizer, cast(MLLMFamily, family), geometry)
+    video = None
+    if cfg.frames_as == "video":
+        video = VideoTiming(cfg.video_fps, getattr(config.vision_config, "tokens_per_second", 1.0))
+    encoder = PromptEncoder(tokenizer, cast(MLLMFamily, family), geometry, video)
     return config, processor, encoder
 
 
@@ -65,7 +68,7 @@ class HFMultimodal(nn.Module):
         """
         from transformers import AutoModelForImageTextToText
 
-        _, processor, encoder = load_encoder(path)
+        _, processor, encoder = load_encoder(path, cfg)
         model = AutoModelForImageTextToText.from_pretrained(
             path, dtype=DTYPES[cfg.precision], attn_implementation=cfg.attention
         )
@@ -94,24 +97,30 @@ class HFMultimodal(nn.Module):
     def choose(self, frames: Tensor, text: TextBatch) -> tuple[Tensor | None, TextBatch]:
         """Which blocks of the frames are read, and the token rows that go with them: both arguments of `read`.
 
-        Without sparsification (None, text as it is); with it kept blocks (B, F, h, w) bool and pruned rows.
+        Without sparsification (None, text as it is); with it kept blocks (B, F, h, w) bool and pruned rows. As
+        a video, the steps in time stand in place of F.
         """
         if not self.sparse.enabled:
             return None, text
         self.geometry.check(*frames.shape[-2:])
         unit = self.geometry.patch * self.geometry.merge
-        keep = sparsify.foreground(frames, unit, self.sparse.threshold, self.sparse.dilation)
+        together = 1 if self.encoder.video is None else self.geometry.temporal
+        keep = sparsify.foreground(frames, unit, self.sparse.threshold, self.sparse.dilation, together)
         return keep, sparsify.prune_text(text, keep, self.encoder.image_id, self.encoder.pad_id)
 
     def see(self, frames: Tensor, keep: Tensor | None) -> dict[str, Any]:
         """Pixels of frames (B, F, 3, H, W) as arguments of the backbone: whole images, or visual tokens of `keep`."""
-        inputs = self.geometry.pixel_inputs(frames.flatten(0, 1))
+        video = self.encoder.video is not None
+        inputs = self.geometry.video_inputs(frames) if video else self.geometry.pixel_inputs(frames.flatten(0, 1))
         if keep is None:
             return inputs
         backbone, blocks = self.model.model, keep.flatten(0, 1)
         if self.family != "internvl":
-            seen = sparse_vision.encode_qwen(backbone.visual, inputs["pixel_values"], inputs["image_grid_thw"], blocks)
-            return {"mm_encoder_outputs": {"image": seen}}
+            rows, grid = inputs.values()
+            # The encoder's attention does not cross the steps of a video: to it, each is an image.
+            grid = grid.new_tensor([[1, *grid[0, 1:].tolist()]]).expand(len(blocks), 3)
+            seen = sparse_vision.encode_qwen(backbone.visual, rows, grid, blocks)
+            return {"mm_encoder_outputs": {"video" if video else "image": seen}}
         from transformers.modeling_outputs import BaseModelOutputWithPooling
 
         tokens = sparse_vision.encode_internvl(backbone, inputs["pixel_values"], blocks, self.geometry.merge)
@@ -203,7 +212,7 @@ class HFMultimodal(nn.Module):
             return decode.score(self, frames, text.to(frames.device), ids)
 
     def add_lora(self, cfg: LoraConfig, seed: int = 0) -> None:
-        """Put trainable adapters on the language model's attention projections, in place."""
+        """Put trainable adapters on the language model's projections, in place."""
         lora.add_lora(self.model, cfg, seed)
 
     def save_pretrained(self, folder: str | Path) -> None:

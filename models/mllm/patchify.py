@@ -37,6 +37,24 @@ def qwen_patches(images: Tensor, patch: int, merge: int, temporal: int) -> tuple
     return x.reshape(n * gh * gw, c * temporal * patch * patch), grid
 
 
+def qwen_video_patches(videos: Tensor, patch: int, merge: int, temporal: int) -> tuple[Tensor, Tensor]:
+    """Cut videos into Qwen-VL rows: `temporal` frames that follow each other share a row, the last one repeated.
+
+    (N, T, C, H, W) -> rows (N * gt * gh * gw, C * temporal * patch * patch) and the grid (N, 3) int64 of (gt, gh, gw),
+    with gt = ceil(T / temporal) (arXiv 2409.12191, section 2.1).
+    """
+    missing = -videos.shape[1] % temporal
+    if missing:
+        videos = torch.cat([videos, videos[:, -1:].expand(-1, missing, -1, -1, -1)], 1)
+    n, t, c, h, w = videos.shape
+    gt, gh, gw = t // temporal, h // patch, w // patch
+    x = videos.reshape(n, gt, temporal, c, gh // merge, merge, patch, gw // merge, merge, patch)
+    # video, step, block row, block column, row, column, channel, frame of the step, y, x
+    x = x.permute(0, 1, 4, 7, 5, 8, 3, 2, 6, 9)
+    grid = torch.tensor([[gt, gh, gw]], dtype=torch.int64, device=videos.device).expand(n, 3).contiguous()
+    return x.reshape(n * gt * gh * gw, c * temporal * patch * patch), grid
+
+
 class PatchEmbedding(nn.Module):
     """A convolution whose stride is its kernel, as one matrix product; same parameters, same names.
 
@@ -117,6 +135,14 @@ class VisionGeometry:
             return {"pixel_values": x}
         rows, grid = qwen_patches(x, self.patch, self.merge, self.temporal)
         return {"pixel_values": rows, "image_grid_thw": grid}
+
+    def video_inputs(self, videos: Tensor) -> dict[str, Tensor]:
+        """(N, T, 3, H, W) float in [0, 1] -> arguments of the Hugging Face model's forward, one video each."""
+        self.video_steps(videos.shape[1])
+        self.check(*videos.shape[-2:])
+        x = normalise(videos.flatten(0, 1), self.mean, self.std).unflatten(0, videos.shape[:2])
+        rows, grid = qwen_video_patches(x, self.patch, self.merge, self.temporal)
+        return {"pixel_values_videos": rows, "video_grid_thw": grid}
 
 
 def _side(value: int | Sequence[int]) -> int:

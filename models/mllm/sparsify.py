@@ -16,7 +16,7 @@ from torch.nn import functional
 from models.mllm.base import IGNORE, TextBatch
 
 
-def foreground(frames: Tensor, unit: int, threshold: float, dilation: int) -> Tensor:
+def foreground(frames: Tensor, unit: int, threshold: float, dilation: int, together: int = 1) -> Tensor:
     """Blocks of the frames that are not black.
 
     Args:
@@ -24,19 +24,24 @@ def foreground(frames: Tensor, unit: int, threshold: float, dilation: int) -> Te
         unit: side of a block, pixels.
         threshold: a block is kept if any channel of any of its pixels is above it; below 0 keeps everything.
         dilation: how many neighbouring blocks, diagonals included, are kept around each such block.
+        together: frames that share their blocks, as in a step of a video; a block is kept if any of them needs it.
 
     Returns:
-        (B, F, H / unit, W / unit) bool. A frame that is black all over keeps its middle block: it still says that
-        nothing is there, and no image is left without a token.
+        (B, ceil(F / together), H / unit, W / unit) bool. A step that is black all over keeps its middle
+        block: it still says that nothing is there, and no image is left without a token.
     """
     images = frames.detach().flatten(0, 1).amax(1, keepdim=True)
     peak = functional.max_pool2d(images, unit)
     if dilation:
         peak = functional.max_pool2d(peak, 2 * dilation + 1, stride=1, padding=dilation)
-    keep = peak[:, 0] > threshold
+    keep = (peak[:, 0] > threshold).unflatten(0, frames.shape[:2])
+    if together > 1:
+        keep = functional.pad(keep, (0, 0, 0, 0, 0, -keep.shape[1] % together)).unflatten(1, (-1, together)).any(2)
+    steps = keep.shape[:2]
+    keep = keep.flatten(0, 1)
     empty = ~keep.flatten(1).any(1)
     keep[:, keep.shape[1] // 2, keep.shape[2] // 2] |= empty
-    return keep.unflatten(0, frames.shape[:2])
+    return keep.unflatten(0, steps)
 
 
 def prune_text(text: TextBatch, keep: Tensor, image_id: int, pad_id: int) -> TextBatch:

@@ -7,6 +7,7 @@ visual tokens an image takes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,8 +19,26 @@ from models.mllm.patchify import VisionGeometry
 
 # The wording InternVL was trained with for frames of a video; short, and plain enough for the other families.
 FRAME_LABEL = "Frame{}: "
+_VIDEO, _VISION = "<|video_pad|>", ("<|vision_start|>", "<|vision_end|>")
 _SLOT = "PROMPT-GOES-HERE"
 _CACHED_PROMPTS = 4096
+
+
+@dataclass(frozen=True)
+class VideoTiming:
+    """What the model is told about time where a clip's frames are read as a video.
+
+    fps: frames per second. tokens_per_second: steps of the rotary position per second (Qwen2.5-VL; not read else).
+    """
+
+    fps: float
+    tokens_per_second: float = 1.0
+
+    def stamps(self, frames: int, temporal: int) -> list[str]:
+        """Qwen3-VL's text before each step: the mean time of its first and last frame, the last frame repeated."""
+        first = [min(k, frames - 1) / self.fps for k in range(0, frames, temporal)]
+        last = [min(k + temporal - 1, frames - 1) / self.fps for k in range(0, frames, temporal)]
+        return [f"<{(a + b) / 2:.1f} seconds>" for a, b in zip(first, last, strict=True)]
 
 
 def image_block(family: MLLMFamily, tokens: int) -> tuple[str, str]:
@@ -29,40 +48,54 @@ def image_block(family: MLLMFamily, tokens: int) -> tuple[str, str]:
     return "<|image_pad|>", "<|image_pad|>" * tokens
 
 
-def mrope_positions(is_image: Tensor, attention_mask: Tensor, rows: int, columns: int) -> Tensor:
-    """Rotary positions for rows that hold still images of one size (arXiv 2409.12191, section 2.1).
+def mrope_positions(
+    is_visual: Tensor, attention_mask: Tensor, rows: int, columns: int, steps: int = 1, interval: float = 1.0
+) -> Tensor:
+    """Rotary positions for rows that hold images or videos of one size (arXiv 2409.12191, section 2.1).
 
-    is_image, attention_mask (B, L); every run of image tokens covers whole images of rows x columns tokens.
-    Text advances all three axes by 1; an image stays at its start in time, spreads over rows and columns, and the
-    text after it goes on at start + max(rows, columns). Returns (3, B, L) int64; padding holds 0.
+    is_visual, attention_mask (B, L); every run of visual tokens covers whole blocks of steps x rows x columns tokens.
+    Text advances all three axes by 1; a block starts where the text stands, advances by `interval` per step in time,
+    spreads over rows and columns, and the text after it goes on at start + max(rows, columns), as the library does,
+    however long the video is. Returns (3, B, L) int64; padding holds 0.
     """
-    image = (is_image != 0) & (attention_mask != 0)
-    per_image, advance = rows * columns, max(rows, columns)
-    seen = image.long().cumsum(1)
-    index = (seen - 1).clamp_min(0) % per_image  # place of a token inside its image
-    # An image counts as `advance` positions, all of them spent on its last token.
-    step = torch.where(image, (index == per_image - 1).long() * advance, attention_mask.long())
+    visual = (is_visual != 0) & (attention_mask != 0)
+    per_step, advance = rows * columns, max(rows, columns)
+    per_block = steps * per_step
+    seen = visual.long().cumsum(1)
+    index = (seen - 1).clamp_min(0) % per_block  # place of a token inside its block
+    # A block counts as `advance` positions, all of them spent on its last token.
+    step = torch.where(visual, (index == per_block - 1).long() * advance, attention_mask.long())
     start = step.cumsum(1) - step
-    offset = torch.stack([torch.zeros_like(index), index // columns, index % columns])
-    return torch.where(image, start + offset, start) * (attention_mask != 0)
+    time = (index // per_step * interval).long()
+    offset = torch.stack([time, index % per_step // columns, index % columns])
+    return torch.where(visual, start + offset, start) * (attention_mask != 0)
 
 
 class PromptEncoder:
     """Turns prompts into token rows for one tokenizer and one vision geometry.
 
+    Frames become labelled images, or with `video` one video.
+
     Raises:
-        ValueError: the tokenizer has no chat template, or the template drops or repeats the prompt or the images.
+        ValueError: the tokenizer has no chat template, the template drops or repeats the prompt or the images, or the
+            family reads no video.
     """
 
-    def __init__(self, tokenizer: Any, family: MLLMFamily, geometry: VisionGeometry) -> None:
+    def __init__(
+        self, tokenizer: Any, family: MLLMFamily, geometry: VisionGeometry, video: VideoTiming | None = None
+    ) -> None:
+        if video is not None:
+            geometry.video_steps(1)
         if not tokenizer.chat_template:
             raise ValueError("tokenizer: expected a chat template in the checkpoint folder, found none")
         self.tokenizer = tokenizer
         self.family: MLLMFamily = family
         self.geometry = geometry
+        self.video = video
         self.eos_id: int = tokenizer.eos_token_id
         self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        self.image_id: int = tokenizer.convert_tokens_to_ids(image_block(family, 1)[0])
+        # The token that stands for one visual token, of an image or of a video.
+        self.image_id: int = tokenizer.convert_tokens_to_ids(image_block(family, 1)[0] if video is None else _VIDEO)
         self._heads: dict[tuple[int, int], tuple[list[int], str]] = {}
         self._prompts: dict[tuple[int, int, str], list[int]] = {}
 
@@ -70,20 +103,34 @@ class PromptEncoder:
         """Token ids of a text as it stands, nothing added."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
+    def _visual_content(self, frames: int, image_size: int) -> tuple[list[dict[str, str]], int, str, str]:
+        """(chat content, how often the placeholder must appear, placeholder, what replaces it)."""
+        tokens = self.geometry.tokens(image_size)
+        if self.video is None:
+            content = [
+                part for k in range(1, frames + 1)
+                for part in ({"type": "text", "text": FRAME_LABEL.format(k)}, {"type": "image"})
+            ]  # fmt: skip
+            return content, frames, *image_block(self.family, tokens)
+        steps = self.geometry.video_steps(frames)
+        if self.family == "qwen2_5_vl":
+            return [{"type": "video"}], 1, _VIDEO, _VIDEO * (steps * tokens)
+        # Qwen3-VL was trained with a time before each step and markers around it, none around the whole.
+        stamps = self.video.stamps(frames, self.geometry.temporal)
+        block = "".join(f"{stamp}{_VISION[0]}{_VIDEO * tokens}{_VISION[1]}" for stamp in stamps)
+        return [{"type": "video"}], 1, _VIDEO.join(_VISION), block
+
     def _head(self, frames: int, image_size: int) -> tuple[list[int], str]:
         """Ids of everything before the prompt (all images), and the template's text after it."""
         key = (frames, image_size)
         if key not in self._heads:
-            content: list[dict[str, str]] = []
-            for k in range(1, frames + 1):
-                content += [{"type": "text", "text": FRAME_LABEL.format(k)}, {"type": "image"}]
-            content.append({"type": "text", "text": _SLOT})
-            chat = [{"role": "user", "content": content}]
+            content, count, placeholder, block = self._visual_content(frames, image_size)
+            chat = [{"role": "user", "content": [*content, {"type": "text", "text": _SLOT}]}]
             text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-            placeholder, block = image_block(self.family, self.geometry.tokens(image_size))
-            if text.count(_SLOT) != 1 or text.count(placeholder) != frames:
+            if text.count(_SLOT) != 1 or text.count(placeholder) != count:
+                what = "images" if self.video is None else "video"
                 raise ValueError(
-                    f"chat template: expected 1 prompt and {frames} images, found {text.count(_SLOT)} and "
+                    f"chat template: expected 1 prompt and {count} {what}, found {text.count(_SLOT)} and "
                     f"{text.count(placeholder)}"
                 )
             head, tail = text.split(_SLOT)
@@ -129,15 +176,15 @@ class PromptEncoder:
         tails = [self.answer_ids(a) for a in answers] if answers is not None else [[] for _ in heads]
         if len(tails) != len(heads):
             raise ValueError(f"answers: expected {len(heads)}, one for each prompt, found {len(tails)}")
-        return self._rows(heads, tails, answers is not None, image_size)
+        return self._rows(heads, tails, answers is not None, frames, image_size)
 
     def begun_rows(self, prompts: Sequence[str], begun: Sequence[list[int]], frames: int, image_size: int) -> TextBatch:
         """B prompts, each with the ids of an answer that has begun: prefixes to be continued."""
         heads = [self.prompt_ids(p, frames, image_size) for p in prompts]
-        return self._rows(heads, begun, False, image_size)
+        return self._rows(heads, begun, False, frames, image_size)
 
     def _rows(
-        self, heads: Sequence[list[int]], tails: Sequence[list[int]], labelled: bool, image_size: int
+        self, heads: Sequence[list[int]], tails: Sequence[list[int]], labelled: bool, frames: int, image_size: int
     ) -> TextBatch:
         rows = [h + t for h, t in zip(heads, tails, strict=True)]
         length = max(map(len, rows))
@@ -151,6 +198,12 @@ class PromptEncoder:
             labels = ids.masked_fill((place < starts) | (place >= lengths), IGNORE)
         if self.family == "internvl":
             return TextBatch(ids, mask, labels)
-        types = ((ids == self.image_id) & (mask == 1)).long()
+        visual = ((ids == self.image_id) & (mask == 1)).long()
         side = image_size // (self.geometry.patch * self.geometry.merge)
-        return TextBatch(ids, mask, labels, types, mrope_positions(types, mask, side, side))
+        if self.video is None:
+            return TextBatch(ids, mask, labels, visual, mrope_positions(visual, mask, side, side))
+        steps, interval = 1, 1.0  # Qwen3-VL: each step is a block of its own, times stand in the text
+        if self.family == "qwen2_5_vl":
+            steps = self.geometry.video_steps(frames)
+            interval = self.video.tokens_per_second * self.geometry.temporal / self.video.fps
+        return TextBatch(ids, mask, labels, 2 * visual, mrope_positions(visual, mask, side, side, steps, interval))

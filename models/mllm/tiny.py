@@ -39,7 +39,8 @@ def _chat_template(family: MLLMFamily) -> str:
     return (
         "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
         "{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for c in m['content'] %}"
-        "{% if c['type'] == 'image' %}" + _IMAGE_TEXT[family] + "{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
+        "{% if c['type'] == 'image' %}" + _IMAGE_TEXT[family] + "{% elif c['type'] == 'video' %}"
+        "<|vision_start|><|video_pad|><|vision_end|>{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
         "{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
 

@@ -126,7 +126,7 @@ def test_wrong_image_size_is_refused(tiny_mllm, tiny_frames, uneven_prompts):
 def test_other_family_is_refused(tmp_path: Path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ValueError, match="internvl"):
-        load_encoder(tmp_path)
+        load_encoder(tmp_path, MLLMConfig())
 
 
 def test_missing_answers_are_refused(tiny_mllm, tiny_frames, uneven_prompts):
