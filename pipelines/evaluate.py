@@ -1,243 +1,59 @@
 """Stage: scores the test clips of every set's protocol with the trained model, as batch inference on Ray Data.
 
 Exported model + shards -> evaluate/rows-*/part-*.parquet (one row per clip) and evaluate/metrics.json. Trains nothing,
-chooses nothing by its score. Rows that are already written are not computed again.
+chooses nothing by its score. Rows that are already written are not computed again. `evaluate_checkpoint` is the same
+for a model and shards that lie anywhere.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from models import prompts
-from pipelines import leakage, manifest
+from pipelines import leakage, manifest, score_table
 from pipelines.config import FullConfig, digest
 from pipelines.datasource import ClipStore
-from pipelines.errors import StageFailed, UserError
+from pipelines.errors import UserError
+from pipelines.exports import find_export, identity
 from pipelines.manifest import RunPaths
 from pipelines.metrics import ClipScore, Judge
-from pipelines.progress import Progress, say
-from pipelines.raydata import quiet
+from pipelines.progress import say
+from pipelines.score_rows import (
+    ROWS,
+    Question,
+    asked,
+    check_finite,
+    clip_score,
+    read_rows,
+    sample,
+    write_part,
+)
+from pipelines.scorer import Scorer, score
 from pipelines.selection import Selection, protocol_of, select
 from pipelines.train import finished_stages
 from skeleton_io import storage
+from skeleton_io.splits import assign
 
-ROWS = pa.schema(
-    [
-        ("key", pa.string()),
-        ("set", pa.string()),
-        ("label", pa.string()),
-        ("prediction", pa.string()),
-        ("log_prob", pa.list_(pa.float32())),
-        ("tokens", pa.list_(pa.int32())),
-        ("prior", pa.list_(pa.float32())),
-        ("generated", pa.string()),
-    ]
-)
-BATCHES_PER_PART = 4
-"""Batches between two writes: what a broken-off run loses at most, per actor."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """One clip to score and the answer that counts as right, in the wording of the candidates."""
-
-    key: str
-    set: str
-    label: str
-
-
-class Scorer:
-    """One actor: loads the exported model once, then scores batches of clips.
-
-    Args:
-        model_uri: export folder.
-        shards_uri: shard set.
-        candidates: set -> labels; the prompt lists them and the prediction is one of them.
-        cfg: batch inference settings; how clips are drawn comes from the export's own configuration.
-    """
-
-    def __init__(
-        self, model_uri: str, shards_uri: str, candidates: dict[str, tuple[str, ...]], cfg: FullConfig
-    ) -> None:
-        import torch
-
-        from pipelines.model import load_model
-
-        torch.set_num_threads(1)
-        self.model, self.trained, _ = load_model(model_uri)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model.to(self.device).eval()
-        self.store = ClipStore(shards_uri)
-        self.candidates, self.cfg = candidates, cfg.evaluate
-        self.priors: dict[str, list[float]] = {}
-
-    def prior(self, name: str) -> list[float]:
-        """Log-probability of a set's candidates for black frames; computed once per set."""
-        if name not in self.priors:
-            renderer = self.trained.renderer
-            names = self.candidates[name]
-            prompt = prompts.mqa_prompt(names)
-            scores = self.model.score_content_free(prompt, names, renderer.frames, renderer.image_size)
-            self.priors[name] = scores.log_prob.tolist()
-        return self.priors[name]
-
-    def __call__(self, batch: dict[str, np.ndarray]) -> pa.Table:
-        """Columns key, set, label of N clips -> N rows of `ROWS`."""
-        import torch
-
-        from pipelines.collate import clip_input, on_device
-
-        keys, sets = [str(k) for k in batch["key"]], [str(s) for s in batch["set"]]
-        clips = [
-            on_device(clip_input(self.store.clip(k), self.trained.renderer, None, None), self.device) for k in keys
-        ]
-        candidates = [self.candidates[s] for s in sets]
-        questions = [prompts.mqa_prompt(names) for names in candidates]
-        bf16 = self.trained.mllm.precision == "bf16"
-        written: list[str | None] = [None] * len(keys)
-        with torch.no_grad():
-            frames = self.model.renderer(clips)  # float32 whatever the LLM's precision
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
-                scores = self.model.mllm.score_candidates(frames, questions, candidates)
-                if self.cfg.generate:
-                    written = list(self.model.mllm.generate(frames, questions, self.cfg.max_new_tokens))
-                priors = [self.prior(name) for name in sets]
-        rows = []
-        for i, (key, name) in enumerate(zip(keys, sets, strict=True)):
-            log_prob, tokens = scores[i].log_prob.cpu().numpy(), scores[i].tokens.cpu().numpy()
-            rows.append(
-                {
-                    "key": key,
-                    "set": name,
-                    "label": str(batch["label"][i]),
-                    "prediction": candidates[i][int((log_prob / tokens).argmax())],
-                    "log_prob": log_prob,
-                    "tokens": tokens,
-                    "prior": priors[i],
-                    "generated": written[i],
-                }
-            )
-        return pa.Table.from_pylist(rows, schema=ROWS)
-
-
-def read_rows(folder: str) -> pa.Table:
-    """All parts of a rows folder as one table of `ROWS`, one row per clip."""
-    files = storage.list_files(folder, ".parquet") if storage.exists(folder) else []
-    parts = [pq.read_table(io.BytesIO(data)) for data in storage.read_many(storage.join(folder, f) for f in files)]
-    if not parts:
-        return ROWS.empty_table()
-    table = pa.concat_tables(parts)
-    # Two drivers that ran at once may both have written a clip.
-    first = {key: i for i, key in reversed(list(enumerate(table["key"].to_pylist())))}
-    return table.take(sorted(first.values()))
-
-
-def write_part(folder: str, table: pa.Table) -> None:
-    """One part, whole or not at all, under a name that its clips decide."""
-    name = hashlib.sha256("\n".join(table["key"].to_pylist()).encode()).hexdigest()[:16]
-    buffer = io.BytesIO()
-    pq.write_table(table.cast(ROWS), buffer, compression="zstd")
-    storage.write_atomic(storage.join(folder, f"part-{name}.parquet"), buffer.getvalue())
-
-
-def score(
-    model_uri: str,
-    shards_uri: str,
-    questions: Sequence[Question],
-    candidates: Mapping[str, Sequence[str]],
-    out: str,
-    cfg: FullConfig,
-    name: str = "evaluate",
-) -> list[ClipScore]:
-    """Scores every question with a pool of actors; Ray must be connected.
-
-    Args:
-        model_uri: export folder.
-        shards_uri: shard set.
-        questions: clips and right answers.
-        candidates: set -> closed set of labels.
-        out: folder for the rows; clips found there are not scored again, so it must belong to this model.
-        cfg: `evaluate` (batch, actors, generate) and the resources per worker of `train`.
-        name: stage shown in progress lines.
-
-    Returns:
-        One entry per question, sorted by key.
-
-    Raises:
-        StageFailed: rows are missing at the end, or a score is not a finite number.
-    """
-    import ray
-
-    done = set(read_rows(out)["key"].to_pylist())
-    todo = sorted((q for q in questions if q.key not in done), key=lambda q: (q.set, q.key))
-    progress = Progress(name, len(questions), "clips")
-    progress.skip(len(questions) - len(todo))
-    if todo:
-        quiet()
-        settings = cfg.evaluate
-        batches = -(-len(todo) // settings.batch)
-        actors = min(settings.actors, batches)
-        # Small blocks: a block is what an actor hands back, so it is also what a stopped run has kept.
-        blocks = max(actors, -(-batches // BATCHES_PER_PART))
-        rows = ray.data.from_items([dataclasses.asdict(q) for q in todo], override_num_blocks=blocks)
-        scored = rows.map_batches(
-            Scorer,
-            fn_constructor_args=(model_uri, shards_uri, {s: tuple(c) for s, c in candidates.items()}, cfg),
-            batch_size=settings.batch,
-            batch_format="numpy",
-            compute=ray.data.ActorPoolStrategy(size=actors),
-            num_cpus=cfg.train.cpus_per_worker,
-            num_gpus=cfg.train.gpus_per_worker,
-        )
-        for table in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            if len(table):
-                check_finite(name, table)
-                write_part(out, table)
-                progress.add(len(table))
-    wanted = {q.key for q in questions}
-    found = {r["key"]: r for r in read_rows(out).to_pylist() if r["key"] in wanted}
-    if len(found) != len(wanted):
-        raise StageFailed(f"{name}: {len(wanted) - len(found)} clips have no row in {out}; run the stage again")
-    return [clip_score(found[key]) for key in sorted(found)]
-
-
-def check_finite(name: str, table: pa.Table) -> None:
-    """Refuses rows that no prediction can be read from, before they are written.
-
-    Raises:
-        StageFailed: a log-probability is not finite.
-    """
-    for key, values in zip(table["key"].to_pylist(), table["log_prob"].to_pylist(), strict=True):
-        if not np.isfinite(values).all():
-            raise StageFailed(f"{name}: the model gives clip {key} a score that is not a finite number")
-
-
-def clip_score(row: Mapping[str, Any]) -> ClipScore:
-    """A row as the metrics take it."""
-    lists = {name: tuple(row[name]) for name in ("log_prob", "tokens", "prior")}
-    return ClipScore(key=row["key"], set=row["set"], label=row["label"], generated=row["generated"], **lists)
-
-
-def sample(keys: Sequence[str], most: int) -> list[str]:
-    """At most `most` keys (0: all), chosen by hash, so that the choice does not depend on their order."""
-    if not most or len(keys) <= most:
-        return sorted(keys)
-    return sorted(sorted(keys, key=lambda k: hashlib.sha256(k.encode()).hexdigest())[:most])
-
-
-def asked(questions: Sequence[Question]) -> list[tuple[str, ...]]:
-    """The questions as plain data, for a hash."""
-    return [dataclasses.astuple(q) for q in questions]
+__all__ = [
+    "ROWS",
+    "Question",
+    "Scorer",
+    "asked",
+    "check_finite",
+    "clip_score",
+    "held_out",
+    "protocols_used",
+    "read_rows",
+    "run",
+    "sample",
+    "score",
+    "score_transfer",
+    "trained_model",
+    "write_part",
+]
 
 
 def held_out(cfg: FullConfig, store: ClipStore, selection: Selection) -> list[Question]:
@@ -248,6 +64,33 @@ def held_out(cfg: FullConfig, store: ClipStore, selection: Selection) -> list[Qu
         for name in sorted(cfg.train.sets or selection.test)
         for key in sample(selection.test[name], cfg.evaluate.max_clips)
     ]
+
+
+def generalised(
+    cfg: FullConfig, store: ClipStore, selection: Selection
+) -> tuple[list[Question], dict[str, tuple[str, ...]]]:
+    """(questions, candidates) of generalised zero-shot: test clips of seen and unseen classes, all candidates.
+
+    The seen classes' test clips are those that the rule would test if it hid no class. Sets whose rule hides none are
+    left out, and those whose rule splits by label, which have no test clips of seen classes.
+    """
+    labels = store.labels()
+    meta = store.meta().select(["id", "dataset", "label", "subject", "view", "setup", "repetition"]).to_pylist()
+    questions: list[Question] = []
+    candidates: dict[str, tuple[str, ...]] = {}
+    for name in sorted(cfg.train.sets or selection.test):
+        rule = protocol_of(cfg, store, name)
+        if not rule.unseen:
+            continue
+        rows = [row for row in meta if row["dataset"] == name and row["label"] in selection.labels[name]]
+        sides = assign(replace(rule, unseen=()), rows)
+        seen = sorted(key for key, side in sides.items() if side == "test")
+        most = cfg.evaluate.max_clips
+        if seen:
+            keys = [*sample(seen, most), *sample(selection.test[name], most)]
+            questions += [Question(key, name, labels[key]) for key in sorted(keys)]
+            candidates[name] = tuple(sorted({*selection.labels[name], *selection.unseen[name]}))
+    return questions, candidates
 
 
 def trained_model(cfg: FullConfig, paths: RunPaths) -> tuple[str, str]:
@@ -270,37 +113,108 @@ def trained_model(cfg: FullConfig, paths: RunPaths) -> tuple[str, str]:
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Scores all test clips and writes metrics.json; does nothing where that is done for this model and data."""
     model_uri, model_key = trained_model(cfg, paths)
-    store = ClipStore(paths.shards)
     leakage.check_run(cfg, paths)
-    selection = select(cfg, store)
-    questions = held_out(cfg, store, selection)
-    if not questions:
-        raise UserError("nothing to evaluate: no set has test clips under its protocol")
-    candidates = {name: selection.candidates(name) for name in store.sets}
-    settings = (cfg.evaluate.generate, cfg.evaluate.max_new_tokens, prompts.PROMPTS_VERSION)
-    rows_key = digest("rows", model_key, settings, store.digest, candidates, asked(questions))
-    rows_folder = storage.join(paths.evaluate, f"rows-{rows_key}")
+    return Evaluation(cfg, model_uri, model_key, paths.shards, paths.evaluate).run()
 
-    def work() -> dict[str, Any]:
-        clips = score(model_uri, paths.shards, questions, candidates, rows_folder, cfg)
-        judge = Judge(candidates, cfg.evaluate.bootstrap, cfg.seed)
-        summary = {
-            **judge.assemble(clips, cfg.evaluate.floors),
-            "seeds": {"seed": cfg.seed, "bootstrap": cfg.seed},
-            "protocols": protocols_used(cfg, store),
-            "model": model_key,
-            "rows": storage.name(rows_folder),
-        }
-        storage.write_atomic(storage.join(paths.evaluate, "metrics.json"), json.dumps(summary, indent=1))
-        shown = summary["accuracy"]
-        say(
-            f"[evaluate] accuracy {shown['value']:.3f} (95 % {shown['ci95'][0]:.3f} to {shown['ci95'][1]:.3f}, "
-            f"chance {shown['chance']:.3f}, {shown['n']} clips)"
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on the test clips of a shard set.
+
+    Attributes:
+        cfg: `evaluate`, `data.protocols`, `train.sets` (which sets are scored; empty: all), seed.
+        model_uri: export folder.
+        model_key: what the model is recognised by; rows of another one are never mixed in.
+        shards: URI of the shard set.
+        out: folder for rows, metrics.json and the manifest.
+    """
+
+    cfg: FullConfig
+    model_uri: str
+    model_key: str
+    shards: str
+    out: str
+
+    def settings(self) -> tuple[object, ...]:
+        """What decides a row besides the model and the question; the number of actors does not."""
+        asked = self.cfg.evaluate
+        return (
+            asked.answer,
+            asked.generate,
+            asked.max_new_tokens,
+            asked.max_reason_tokens,
+            asked.batch,
+            prompts.PROMPTS_VERSION,
         )
-        return summary
 
-    key = digest("evaluate", rows_key, cfg.evaluate.floors, cfg.evaluate.bootstrap, cfg.seed)
-    return manifest.run_stage("evaluate", paths.evaluate, key, work)
+    def rows(self, kind: str, model_key: str, questions: Sequence[Question], candidates: Mapping[str, Any]) -> str:
+        """Folder for the rows of these questions to this model."""
+        store = ClipStore(self.shards)
+        return storage.join(
+            self.out, f"{kind}-{digest(kind, model_key, self.settings(), store.digest, candidates, asked(questions))}"
+        )
+
+    def run(self) -> dict[str, Any]:
+        """Scores and writes metrics.json; returns the summary.
+
+        Raises:
+            UserError: no test clips, or a model of `evaluate.beside` is missing.
+        """
+        cfg, store = self.cfg, ClipStore(self.shards)
+        selection = select(cfg, store)
+        questions = held_out(cfg, store, selection)
+        if not questions:
+            raise UserError("nothing to evaluate: no set has test clips under its protocol")
+        candidates = {name: selection.candidates(name) for name in store.sets}
+        beside = {name: find_export(uri) for name, uri in sorted(cfg.evaluate.beside.items())}
+        others = {name: identity(uri) for name, uri in beside.items()}
+        rows_folder = self.rows("rows", self.model_key, questions, candidates)
+        told = (cfg.evaluate.floors, cfg.evaluate.bootstrap, cfg.evaluate.baselines, cfg.evaluate.gzsl, cfg.seed)
+        key = digest("evaluate", storage.name(rows_folder), told, others)
+
+        def work() -> dict[str, Any]:
+            judge = Judge(candidates, cfg.evaluate.bootstrap, cfg.seed)
+            clips = score(self.model_uri, self.shards, questions, candidates, rows_folder, cfg)
+            rivals: dict[str, Sequence[ClipScore]] = {}
+            for name, uri in beside.items():
+                folder = self.rows("beside", others[name], questions, candidates)
+                rivals[name] = score(uri, self.shards, questions, candidates, folder, cfg, name=f"evaluate {name}")
+            summary = {
+                **judge.assemble(clips, cfg.evaluate.floors),
+                "table": score_table.table(cfg, store, selection, judge, clips, rivals),
+                "gzsl": self.harmonic(store, selection) if cfg.evaluate.gzsl else None,
+                "answer": cfg.evaluate.answer,
+                "seeds": {"seed": cfg.seed, "bootstrap": cfg.seed},
+                "protocols": protocols_used(cfg, store),
+                "model": self.model_key,
+                "beside": others,
+                "rows": storage.name(rows_folder),
+            }
+            storage.write_atomic(storage.join(self.out, "metrics.json"), json.dumps(summary, indent=1))
+            shown = summary["accuracy"]
+            say(
+                f"[evaluate] accuracy {shown['value']:.3f} (95 % {shown['ci95'][0]:.3f} to {shown['ci95'][1]:.3f}, "
+                f"chance {shown['chance']:.3f}, {shown['n']} clips)"
+            )
+            return summary
+
+        return manifest.run_stage("evaluate", self.out, key, work)
+
+    def harmonic(self, store: ClipStore, selection: Selection) -> dict[str, Any]:
+        """Set -> seen and unseen accuracy over all candidates, and their harmonic mean."""
+        questions, candidates = generalised(self.cfg, store, selection)
+        if not questions:
+            return {}
+        folder = self.rows("gzsl", self.model_key, questions, candidates)
+        clips = score(self.model_uri, self.shards, questions, candidates, folder, self.cfg, name="evaluate gzsl")
+        judge = Judge(candidates, self.cfg.evaluate.bootstrap, self.cfg.seed)
+        return {
+            name: {
+                **judge.harmonic([c for c in clips if c.set == name], selection.unseen[name]),
+                "candidates": len(names),
+            }
+            for name, names in candidates.items()
+        }
 
 
 def protocols_used(cfg: FullConfig, store: ClipStore) -> dict[str, dict[str, str]]:
@@ -341,9 +255,7 @@ def score_transfer(
         raise UserError(f"evaluate.transfer: no clip of {test} has one of the shared labels")
     questions = [Question(k, test, shared[labels[k]]) for k in sample(keys, cfg.evaluate.max_clips)]
     candidates = {test: tuple(sorted(set(shared.values())))}
-    settings = (cfg.evaluate.generate, cfg.evaluate.max_new_tokens, prompts.PROMPTS_VERSION)
-    rows_key = digest("transfer-rows", model_key, settings, store.digest, candidates, asked(questions))
-    rows = storage.join(out, f"rows-{rows_key}")
+    rows = Evaluation(cfg, model_uri, model_key, paths.shards, out).rows("rows", model_key, questions, candidates)
     clips = score(model_uri, paths.shards, questions, candidates, rows, cfg, name=f"transfer to {test}")
     judge = Judge(candidates, cfg.evaluate.bootstrap, cfg.seed)
     return judge.set_metrics(test, clips, floor=None)

@@ -1,0 +1,66 @@
+"""Baselines against scikit-learn's, and what their features do not depend on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import RidgeClassifier
+from sklearn.neighbors import KNeighborsClassifier
+
+from pipelines import baselines
+from skeleton_io.demo import DemoConfig, write_demo
+from skeleton_io.sources.base import SOURCES
+
+
+@pytest.fixture(scope="module")
+def clouds():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(4, 30))
+    y, truth = rng.integers(0, 4, 120), rng.integers(0, 4, 60)
+    train = (centres[y] + 1.2 * rng.normal(size=(120, 30))).astype(np.float32)
+    test = (centres[truth] + 1.2 * rng.normal(size=(60, 30))).astype(np.float32)
+    return train, y, test, truth
+
+
+def test_linear_is_ridge_regression(clouds):
+    train, y, test, truth = clouds
+    penalty = baselines.RIDGE * ((train - train.mean(0)) ** 2).sum() / len(train)
+    expected = RidgeClassifier(alpha=penalty).fit(train, y).predict(test)
+    found = baselines.linear(train, y, test)
+    assert (found == expected).all()
+    assert (found == truth).mean() > 0.6
+    # Fewer clips than features: solved in the other form, with the same result.
+    few = RidgeClassifier(alpha=baselines.RIDGE * ((train[:20] - train[:20].mean(0)) ** 2).sum() / 20)
+    assert (baselines.linear(train[:20], y[:20], test) == few.fit(train[:20], y[:20]).predict(test)).all()
+
+
+def test_nearest_neighbours(clouds, monkeypatch):
+    train, y, test, truth = clouds
+    found = baselines.nearest(train, y, test)
+    expected = KNeighborsClassifier(5).fit(train, y)
+    share = expected.predict_proba(test)
+    sure = (share == share.max(1, keepdims=True)).sum(1) == 1  # ties are broken by the nearest one here
+    assert (found[sure] == expected.predict(test)[sure]).all()
+    assert (found == truth).mean() > 0.6
+    monkeypatch.setattr(baselines, "_ROWS", 7)
+    assert (baselines.nearest(train, y, test) == found).all()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    write_demo(folder, DemoConfig(subjects=2, test_subjects=1, repetitions=1, actions=("wave",), broken=False))
+    source = SOURCES["ntu"]
+    root = str(folder / "demo_ntu")
+    return source.read(root, next(iter(source.list_items(root))), "demo_ntu")
+
+
+def test_features_ignore_where_the_person_stands(clip):
+    from dataclasses import replace
+
+    found = baselines.features(clip, 25)
+    assert found.shape == (24 * 2 * 25 * 3,)
+    assert np.isfinite(found).all()
+    moved = replace(clip, positions=clip.positions + np.float32([1.0, 0.2, -0.5]))
+    np.testing.assert_allclose(baselines.features(moved, 25), found, atol=1e-5)
+    assert np.abs(found).max() > 0.3
