@@ -72,7 +72,8 @@ def mined(
         evaluate.Question(key, name, labels[key]) for name in sorted(keys) for key in evaluate.sample(keys[name], most)
     ]
     candidates = {name: selection.labels[name] for name in keys if selection.labels[name]}
-    cfg = dataclasses.replace(job.cfg, evaluate=dataclasses.replace(job.cfg.evaluate, generate=False))
+    asked = dataclasses.replace(job.cfg.evaluate, generate=False, answer="direct")
+    cfg = dataclasses.replace(job.cfg, evaluate=asked)
     if local:
         scores = _here(job, questions, candidates, cfg)
     else:

@@ -21,6 +21,8 @@ from skeleton_io.sequence import SkeletonSequence
 if TYPE_CHECKING:
     from skeleton_io.questions import Question
 
+PEOPLE = "How many people do the frames show?"
+"""The last resort: every clip has an answer to it."""
 Ask = Callable[[SkeletonSequence], "Sequence[Question]"]
 """A clip -> the questions that the task `qa` may ask about it."""
 
@@ -55,7 +57,10 @@ class TaskBook:
         self.negatives = negatives or build(NegativesConfig(), dict.fromkeys(labels, ()), {}, labels)
 
     def example(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example:
-        """Question and answer of one draw; multiple choice, or a caption, where the task has no material for the clip.
+        """Question and answer of one draw.
+
+        Where the task has no material for the clip it is multiple choice, else a caption; a clip that has neither label
+        nor caption, and whose motion answers no question clearly, is asked how many people it shows.
 
         Args:
             draw: names task and, for yes/no, the right answer.
@@ -63,7 +68,7 @@ class TaskBook:
             rng: draws the order of candidates, negatives, captions and questions.
 
         Raises:
-            ValueError: there is nothing to ask about the clip, or the task is unknown.
+            ValueError: the task is unknown.
         """
         if draw.task not in WRITERS:
             raise ValueError(f"unknown task {draw.task!r}")
@@ -71,7 +76,8 @@ class TaskBook:
             found = WRITERS[task](self, draw, seq, rng)
             if found is not None:
                 return found
-        raise ValueError(f"{seq.key}: no label, no caption and no question to ask in a training clip")
+        people = int(seq.present.any(axis=(0, 2)).sum())
+        return Example(draw.task, prompts.qa_prompt(PEOPLE), str(people))
 
     def _mqa(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example | None:
         if seq.label is None:
