@@ -12,23 +12,28 @@ from typing import Any
 
 import jinja2
 
-from pipelines import figures, report_clips, report_data
+from pipelines import figures, report_beyond, report_clips, report_data, report_scores, report_worst
 from pipelines.config import FullConfig, to_yaml
 from pipelines.figures import Estimate, Line, number
 from pipelines.manifest import RunPaths
 from pipelines.progress import clock, say
+from pipelines.report_worst import worst_confusions
 from skeleton_io import storage
 
 SECTIONS = (
-    ("sets", "Accuracy"),
-    ("clips", "Frames"),
-    ("training", "Training"),
-    ("confusion", "Confusions"),
-    ("transfer", "Transfer"),
-    ("tune", "Search"),
-    ("data", "Data"),
-    ("provenance", "Provenance"),
+    ("sets", "Accuracy", ""),
+    ("comparison", "Methods", "comparison"),
+    ("gzsl", "Unseen classes", "zero_shot"),
+    ("calibration", "Trust", "calibration"),
+    ("confusion", "Confusions", ""),
+    ("clips", "Frames", ""),
+    ("training", "Training", ""),
+    ("transfer", "Transfer", ""),
+    ("tune", "Search", ""),
+    ("data", "Data", ""),
+    ("provenance", "Provenance", ""),
 )
+"""(id, title, part of the page without which it does not appear)."""
 TRAINING_COLUMNS = (
     ("steps", "steps"),
     ("clips", "clips"),
@@ -42,8 +47,6 @@ TRAINING_COLUMNS = (
     ("seconds", "seconds"),
 )
 SHARES = ("data_wait_share", "validation_accuracy", "renderer_change_relative")
-WORST = 8
-"""Confusions listed per set."""
 QUARANTINE_ROWS = 60
 """Quarantined files listed; the shard set's table holds all."""
 
@@ -54,21 +57,10 @@ def estimate(label: str, accuracy: Mapping[str, Any], floor: float | None) -> Es
     return Estimate(label, accuracy["value"], low, high, accuracy["chance"], floor)
 
 
-def worst_confusions(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """The most frequent wrong predictions of a confusion matrix (row = truth)."""
-    wrong = [
-        {"truth": labels[i], "predicted": labels[j], "count": count, "of": sum(row)}
-        for i, row in enumerate(counts)
-        for j, count in enumerate(row)
-        if i != j and count
-    ]
-    return sorted(wrong, key=lambda w: (-w["count"], -w["count"] / w["of"], w["truth"], w["predicted"]))[:WORST]
-
-
 def accuracy_part(evaluate: Mapping[str, Any]) -> dict[str, Any]:
     """Headline, table and chart by set, other rules, confusions."""
     if "accuracy" not in evaluate:
-        return {"headline": None, "sets": [], "confusions": [], "has_floors": False}
+        return {"headline": None, "mean_class": None, "sets": [], "confusions": [], "has_floors": False}
     sets = evaluate["sets"]
     protocols = evaluate["protocols"]
     rows = [
@@ -86,12 +78,14 @@ def accuracy_part(evaluate: Mapping[str, Any]) -> dict[str, Any]:
             "set": name,
             "chart": figures.confusion_chart(s["labels"], s["confusion"], f"Confusion matrix of {name}"),
             "worst": worst_confusions(s["labels"], s["confusion"]),
-            "per_class": s["per_class"],
+            "per_class": [{"ci95": None, **p} for p in s["per_class"]],
+            "clips": [],
         }
         for name, s in sets.items()
     ]
     return {
         "headline": evaluate["accuracy"],
+        "mean_class": evaluate.get("mean_class"),
         "sets": rows,
         "sets_chart": figures.interval_chart(
             [estimate(r["name"], r["accuracy"], r["floor"]) for r in rows], "Accuracy by set"
@@ -247,13 +241,14 @@ def times_part(stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def provenance_part(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+def provenance_part(provenance: Mapping[str, Any], evaluate: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Rows of the provenance table."""
     rows = [("git revision", str(provenance["git_revision"])), ("python", str(provenance["python"]))]
     rows += [("platform", f"{provenance['platform']}, {provenance['cpus']} CPUs")]
     rows += [(name, str(version)) for name, version in provenance["versions"].items()]
     rows += [(f"seed of {name}" if name != "seed" else "seed", str(v)) for name, v in provenance["seeds"].items()]
     rows += [(f"hash of {name}", str(v)) for name, v in provenance["hashes"].items()]
+    rows += report_scores.protocol_rows(evaluate)
     rows += [(f"{name} ran with", json.dumps(then)) for name, then in provenance["mixed"].items()]
     return rows
 
@@ -270,7 +265,11 @@ def render(page: Mapping[str, Any]) -> str:
 
 
 def build_page(
-    cfg: FullConfig, paths: RunPaths, data: Mapping[str, Any], clips: list[dict[str, Any]]
+    cfg: FullConfig,
+    paths: RunPaths,
+    data: Mapping[str, Any],
+    clips: list[dict[str, Any]],
+    confused: Mapping[str, list[dict[str, Any]]],
 ) -> dict[str, Any]:
     """Everything the template shows.
 
@@ -278,36 +277,43 @@ def build_page(
         cfg: the run's configuration.
         paths: the run.
         data: from `report_data.gather`.
-        clips: from `report_clips.examples`, empty where no model is there.
+        clips, confused: from `report_clips.examples`, empty where no model is there.
     """
     revision = data["provenance"]["git_revision"]
-    rationales = data["rationales"]
-    return {
+    rationales, evaluate = data["rationales"], data["evaluate"]
+    page = {
         "name": data["name"],
         "written": data["written"].replace("T", " ").replace("+00:00", " UTC"),
         "revision": "" if revision == "unknown" else revision,
-        "sections": SECTIONS,
-        **accuracy_part(data["evaluate"]),
+        **accuracy_part(evaluate),
+        "comparison": report_scores.comparison_part(evaluate),
+        "zero_shot": report_scores.zero_shot_part(evaluate),
+        "calibration": report_scores.calibration_part(evaluate),
+        "abstention": report_scores.abstention_part(evaluate),
         "clips": clips,
         "no_clips": "No frames: there is no finished model or no evaluation in this run.",
         **training_part(cfg, paths, data["train"]),
         "transfer": data["transfer"],
+        "transfer_chart": report_beyond.transfer_chart(data["transfer"]),
         "tune": tune_part(cfg, data["tune"], paths),
         **ingest_part(paths, data["ingest"]),
         "rationales": []
         if "status" in rationales
         else [(k.replace("_", " "), cell(v)) for k, v in scalars(rationales).items()],
         "times": times_part(data["stages"]),
-        "provenance": provenance_part(data["provenance"]),
+        "provenance": provenance_part(data["provenance"], evaluate),
         "config": to_yaml(cfg),
     }
+    for entry in page["confusions"]:
+        entry["clips"] = confused.get(entry["set"], [])
+    return page | {"sections": [(name, title) for name, title, part in SECTIONS if not part or page[part]]}
 
 
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Writes report.json and report.html. Runs anew on every call: a report must not be older than what it reports."""
     data = report_data.gather(cfg, paths)
-    clips = report_clips.examples(cfg, paths)
-    html = render(build_page(cfg, paths, data, clips))
+    clips, confused = report_clips.examples(cfg, paths, report_worst.choose(paths, data["evaluate"]))
+    html = render(build_page(cfg, paths, data, clips, confused))
     storage.write_atomic(paths.at("report.json"), json.dumps(data, indent=1))
     storage.write_atomic(paths.at("report.html"), html)
     say(f"[report] {paths.at('report.html')} ({len(html.encode()) / 1e6:.2f} MB)")

@@ -1,4 +1,4 @@
-"""A few clips of every set as the page shows them: frames of the trained renderer, sticks, answer, explanation.
+"""Clips as the page shows them: frames of the trained renderer, sticks, answer, explanation. A few of every set.
 
 Runs the exported model on a handful of clips, as one Ray task where Ray is connected (so that it finds a GPU where the
 cluster has one). Scores nothing: accuracies come from `evaluate`.
@@ -65,9 +65,10 @@ def draw(model_uri: str, shards_uri: str, shown: list[Shown], explain: bool) -> 
         shown: clips to draw.
         explain: also ask for the model's own rationale, where a stage trained that.
     """
+    import numpy as np
     import torch
 
-    from models import prompts
+    from models import prompts, scoring
     from models.draction.fixed import StickRenderer
     from pipelines.collate import clip_input, on_device
     from pipelines.figures import filmstrips
@@ -90,12 +91,16 @@ def draw(model_uri: str, shards_uri: str, shown: list[Shown], explain: bool) -> 
                 answer = model.mllm.generate(frames, [question], trained.evaluate.max_new_tokens)[0]
                 asked = [prompts.rationale_prompt()]
                 told = model.mllm.generate(frames, asked, EXPLANATION_TOKENS)[0] if explain else None
+        means = scoring.closed_set(scores.log_prob.cpu().numpy(), scores.tokens.cpu().numpy())
+        shares = np.exp(scoring.log_posterior(means[None])[0])
         drawn.append(
             {
                 "key": item.key,
                 "split": item.split,
                 "label": item.label,
-                "prediction": item.candidates[int((scores.log_prob / scores.tokens).argmax())],
+                "prediction": item.candidates[int(means.argmax())],
+                "probability": float(shares.max()),
+                "of_truth": float(shares[item.candidates.index(item.label)]) if item.label in item.candidates else None,
                 "answer": answer,
                 "explanation": told,
                 "rationale": item.rationale,
@@ -106,23 +111,45 @@ def draw(model_uri: str, shards_uri: str, shown: list[Shown], explain: bool) -> 
     return drawn
 
 
-def examples(cfg: FullConfig, paths: RunPaths) -> list[dict[str, Any]]:
-    """[{"set", "clips"}] for the page; empty where there is no finished model."""
+def drawn_by_the_model(cfg: FullConfig, paths: RunPaths, shown: list[Shown]) -> list[dict[str, Any]]:
+    """`draw` with the model of the last training stage; empty where there is none that is finished.
+
+    As one Ray task where Ray is connected: it finds a GPU where the cluster has one.
+    """
     finished = cfg.train.stages and manifest.read_manifest(f"{paths.train}/{cfg.train.stages[-1].name}")
-    if not finished or not cfg.report.clips_per_set:
+    if not finished or not shown:
         return []
     import ray
 
     # The page shows what is there, also where the configuration has moved on since.
     model_uri = export_of(paths, cfg.train.stages[-1])
-    shown = choose(cfg, paths)
     explain = any("rationale" in stage.tasks for stage in cfg.train.stages)
-    if ray.is_initialized():
-        task = ray.remote(num_cpus=cfg.train.cpus_per_worker, num_gpus=cfg.train.gpus_per_worker)(draw)
-        drawn = ray.get(task.remote(model_uri, paths.shards, shown, explain))
-    else:
-        drawn = draw(model_uri, paths.shards, shown, explain)
+    if not ray.is_initialized():
+        return draw(model_uri, paths.shards, shown, explain)
+    task = ray.remote(num_cpus=cfg.train.cpus_per_worker, num_gpus=cfg.train.gpus_per_worker)(draw)
+    return ray.get(task.remote(model_uri, paths.shards, shown, explain))
+
+
+def examples(
+    cfg: FullConfig, paths: RunPaths, worst: list[tuple[Shown, dict[str, Any]]]
+) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+    """Clips for the page; both empty where there is no finished model.
+
+    Args:
+        cfg: the run's configuration.
+        paths: the run.
+        worst: clips of confusions and what each is an example of, from `report_worst.choose`.
+
+    Returns:
+        [{"set", "clips"}] of some clips of every set, and set -> clips of its worst confusions.
+    """
+    trained = bool(cfg.train.stages) and manifest.read_manifest(f"{paths.train}/{cfg.train.stages[-1].name}")
+    some = choose(cfg, paths) if trained and cfg.report.clips_per_set else []
+    drawn = drawn_by_the_model(cfg, paths, some + [shown for shown, _ in worst])
     groups: dict[str, list[dict[str, Any]]] = {}
-    for item, clip in zip(shown, drawn, strict=True):
+    for item, clip in zip(some, drawn, strict=False):
         groups.setdefault(item.set, []).append(clip)
-    return [{"set": name, "clips": clips} for name, clips in groups.items()]
+    confused: dict[str, list[dict[str, Any]]] = {}
+    for (item, found), clip in zip(worst, drawn[len(some) :], strict=False):
+        confused.setdefault(item.set, []).append({**clip, **found})
+    return [{"set": name, "clips": clips} for name, clips in groups.items()], confused
