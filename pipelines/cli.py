@@ -11,6 +11,7 @@ from pipelines.cluster import set_offline
 from pipelines.commands import (
     demo_data,
     describe,
+    evaluate,
     export,
     export_model,
     formats,
@@ -22,6 +23,7 @@ from pipelines.commands import (
     render,
     show_config,
     stages,
+    transfer,
 )
 from pipelines.commands.base import Work
 from pipelines.config import FullConfig
@@ -37,6 +39,8 @@ COMMANDS = (
     protocol,
     export,
     render,
+    evaluate,
+    transfer,
     predict,
     export_model,
     show_config,

@@ -16,26 +16,26 @@ STAGE_HELP = {
     "tiny-mllm": "write the tiny multimodal LLM that stands in where no checkpoint is at hand",
     "train": "train DrAction with the multimodal LLM, stage by stage (Ray Train + DeepSpeed)",
     "tune": "search rendering hyperparameters (Ray Tune); writes tune/best.yaml, which `skel train` accepts",
-    "transfer": "train on one set, test on another over the labels they share",
-    "evaluate": "score the test clips of every protocol",
     "report": "write report.json and report.html",
 }
 
 
 def register(add: Add) -> None:
     """Adds `full` and the stages."""
-    _add_run_arguments(add("full", "run the whole pipeline; goes on where it was stopped", _full))
+    add_run_arguments(add("full", "run the whole pipeline; goes on where it was stopped", _full))
     for name, text in STAGE_HELP.items():
         if name != "rationales":
-            _add_run_arguments(add(name, text, run_stage))
+            add_run_arguments(add(name, text, run_stage))
     parser = add("rationales", STAGE_HELP["rationales"], _rationales)
-    _add_run_arguments(parser)
+    add_run_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="print requests, tokens and cost; send nothing")
     parser.add_argument("--retry-failed", action="store_true", help="ask dead letters once more")
 
 
-def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", required=True, help="YAML preset, for example tune_configs/full_demo.yaml")
+def add_run_arguments(parser: argparse.ArgumentParser, config_required: bool = True) -> None:
+    """--config, --out and --data-root."""
+    example = "YAML preset, for example tune_configs/full_demo.yaml"
+    parser.add_argument("--config", default="", required=config_required, help=example)
     parser.add_argument("--out", required=True, help="folder or URI of the run; stages find each other's output there")
     parser.add_argument("--data-root", default="", help="replaces {data_root} in data.inputs")
 

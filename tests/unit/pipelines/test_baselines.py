@@ -52,7 +52,7 @@ def clip(tmp_path_factory):
     write_demo(folder, DemoConfig(subjects=2, test_subjects=1, repetitions=1, actions=("wave",), broken=False))
     source = SOURCES["ntu"]
     root = str(folder / "demo_ntu")
-    return source.read(root, next(iter(source.list_items(root))), "demo_ntu")
+    return source.read(root, next(iter(source.list_items(root))), "demo_ntu")[0]
 
 
 def test_features_ignore_where_the_person_stands(clip):

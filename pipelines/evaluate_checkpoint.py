@@ -1,0 +1,161 @@
+"""A trained model and a shard set that lie anywhere -> a scored evaluation in a folder of its own.
+
+Checkpoint, shards, protocols -> OUT/rows-*/, OUT/metrics.json, OUT/report.json. The same scores as the run's own stage.
+Broken off, it goes on with the clips that have no row yet. What the model was trained on is known from the
+configuration and the labels of its export; test clips that these say it has seen end the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines import config as configuration
+from pipelines import leakage, manifest
+from pipelines.config import FullConfig, decode
+from pipelines.datasource import ClipStore
+from pipelines.errors import UserError
+from pipelines.evaluate import Evaluation
+from pipelines.exports import find_export, identity
+from pipelines.model import CONFIG_FILE
+from pipelines.selection import protocol_of, select
+from skeleton_io import storage
+from skeleton_io.protocol_files import is_file
+
+CPUS = 0.5
+"""Reserved for each actor: two of them leave a core of a small machine to Ray's own tasks."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line names.
+
+    Attributes:
+        checkpoint: run, training stage or export.
+        shards: URI of the shard set.
+        protocols: "SET=RULE", or "RULE" where the shards hold one set; RULE is a name or the path of a file.
+        sets: only these; empty: all of the shards.
+        out: folder or URI to write to.
+        overrides: fields of the configuration, as on every command line.
+    """
+
+    checkpoint: str
+    shards: str
+    protocols: tuple[str, ...]
+    sets: tuple[str, ...]
+    out: str
+    overrides: tuple[str, ...] = ()
+
+
+def trained_config(export: str) -> FullConfig:
+    """The configuration that an export was trained with."""
+    uri = storage.join(export, CONFIG_FILE)
+    return decode(yaml.safe_load(storage.read_text(uri)), uri)
+
+
+def named_protocols(given: Sequence[str], sets: Sequence[str]) -> dict[str, str]:
+    """Set -> rule.
+
+    Raises:
+        UserError: a set that is not there, or none is named where there are several.
+    """
+    named = {}
+    for text in given:
+        name, mark, rule = text.partition("=")
+        if not mark:
+            if len(sets) != 1:
+                raise UserError(f"--protocol {text}: write SET={text}; the shards hold {', '.join(sets)}")
+            name, rule = sets[0], text
+        if name not in sets:
+            raise UserError(f"--protocol {text}: no set {name!r}; the shards hold {', '.join(sets)}")
+        named[name] = str(Path(rule).resolve()) if is_file(rule) and "://" not in rule else rule
+    return named
+
+
+def configured(asked: Asked, export: str, store: ClipStore, gpus: float) -> FullConfig:
+    """The export's configuration with this evaluation's sets, protocols and overrides.
+
+    A set whose protocol is not named uses the one that the model was trained under, or its default. `gpus`: for each
+    actor, where the overrides say nothing.
+
+    Raises:
+        UserError: a set, protocol or field that is not there.
+    """
+    unknown = sorted(set(asked.sets) - set(store.sets))
+    if unknown:
+        raise UserError(f"--sets {unknown[0]}: the shards hold {', '.join(store.sets)}")
+    cfg = trained_config(export)
+    sets = asked.sets or store.sets
+    protocols = {name: rule for name, rule in cfg.data.protocols.items() if name in store.sets}
+    protocols |= named_protocols(asked.protocols, sets)
+    cfg = dataclasses.replace(
+        cfg,
+        data=dataclasses.replace(cfg.data, protocols=protocols),
+        train=dataclasses.replace(cfg.train, sets=tuple(sorted(sets)), cpus_per_worker=CPUS, gpus_per_worker=gpus),
+        evaluate=dataclasses.replace(cfg.evaluate, beside={}),
+    )
+    return configuration.override(cfg, list(asked.overrides))
+
+
+def check_leaks(cfg: FullConfig, export: str, store: ClipStore) -> None:
+    """Refuses test clips, or unseen labels, that the model was trained on.
+
+    The training clips are those that the export's own protocols give on these shards, so a model that was trained on
+    other shards of a set is known by its protocol only, and one from elsewhere not at all.
+
+    Raises:
+        UserError: what leaks and where.
+    """
+    trained = trained_config(export)
+    known = [name for name in trained.train.sets or store.sets if name in store.sets and name in _labelled(export)]
+    own = {name: rule for name, rule in trained.data.protocols.items() if name in store.sets}
+    then = select(dataclasses.replace(trained, data=dataclasses.replace(trained.data, protocols=own)), store)
+    now = select(cfg, store)
+    train = {f"training clips of {name}": [*then.train[name], *then.validation[name]] for name in known}
+    test = {f"test clips of {name}": now.test[name] for name in cfg.train.sets}
+    found = leakage.shared_clips(train, test, leakage.store_contents(store.uri, store.digest))
+    hidden = leakage.hidden_labels(now, cfg.train.sets)
+    leakage.judge(cfg, sorted([*found, *leakage.model_findings(export, hidden)]))
+
+
+def _labelled(export: str) -> set[str]:
+    return set(json.loads(storage.read_text(storage.join(export, "labels.json"))))
+
+
+def run(asked: Asked) -> dict[str, Any]:
+    """Scores the test clips and writes metrics.json and report.json; Ray must be connected.
+
+    Returns:
+        The content of report.json. Only `written` and `seconds` differ between two evaluations of the same.
+
+    Raises:
+        UserError: no model, shards, set or protocol there, or the model has seen what the test asks.
+    """
+    import ray
+
+    export = find_export(asked.checkpoint)
+    store = ClipStore(asked.shards)
+    gpus = 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
+    cfg = configured(asked, export, store, gpus)
+    for name in cfg.train.sets:
+        protocol_of(cfg, store, name)
+    check_leaks(cfg, export, store)
+    summary = Evaluation(cfg, export, identity(export), asked.shards, asked.out).run()
+    report = {
+        "name": cfg.name,
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": summary["seconds"],
+        "checkpoint": asked.checkpoint,
+        "shards": {"uri": asked.shards, "digest": store.digest},
+        "evaluate": {name: value for name, value in summary.items() if name != "seconds"},
+        "provenance": manifest.provenance(),
+    }
+    storage.write_atomic(storage.join(asked.out, "report.json"), json.dumps(report, indent=1))
+    return report
