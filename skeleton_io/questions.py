@@ -20,6 +20,7 @@ from skeleton_io.questions_scene import (
     MORE_RATIO,
     NO,
     REST_PATH,
+    REST_SHARE,
     YES,
     Question,
     Scene,
@@ -89,14 +90,15 @@ def _fingers(scene: Scene, person: int) -> Iterable[Question | None]:
 
 
 def _moving(scene: Scene, person: int) -> Iterable[Question | None]:
-    """Does a part move? Yes and no come up alike over a set: the clip's key decides which is looked for."""
+    """Does a part move? Yes and no come up about equally often over a set."""
     parts = [f"{side}_{limb}" for limb in ("hand", "foot") for side in ("left", "right")]
     paths = {part: path for part in parts if (path := scene.path(part, person)) is not None}
     moving = [part for part in paths if scene.events(person, part)]
-    # Arms and legs count as motion of their hands and feet.
-    resting = [p for p in paths if paths[p] < REST_PATH * max(1.0, scene.facts.duration / 2) and p not in moving]
-    wanted = (moving, resting) if scene.coin("moves") else (resting, moving)
-    chosen = wanted[0] or wanted[1]
+    most = max(paths.values(), default=0.0)
+    limit = max(REST_PATH * max(1.0, scene.facts.duration / 2), REST_SHARE * most)
+    resting = [part for part in paths if paths[part] < limit and part not in moving]
+    # Parts that rest are rarer than parts that move: they are asked for wherever there are some.
+    chosen = resting or (moving if scene.coin("moves") else [])
     if not chosen:
         return
     pick = max if chosen is moving else min

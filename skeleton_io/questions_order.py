@@ -13,6 +13,7 @@ import numpy as np
 from skeleton_io.kinematics_facts import MotionEvent
 from skeleton_io.questions_scene import APART_S, HALF_RATIO, Question, Scene
 
+Told = tuple[MotionEvent, str]
 _ENDS = ("left_hand", "right_hand", "left_foot", "right_foot")
 _MOST_CHOICES = 4
 _SINK = 0.15
@@ -66,7 +67,7 @@ def described(event: MotionEvent) -> str | None:
     return None
 
 
-def _told(scene: Scene, person: int) -> list[tuple[MotionEvent, str]]:
+def _told(scene: Scene, person: int) -> list[Told]:
     """Events whose words fit nothing else that the person does."""
     out = []
     events = [e for e in scene.facts.events if e.person == person and not e.part.endswith(("arm", "leg", "torso"))]
@@ -93,10 +94,8 @@ def _order(scene: Scene, person: int) -> Iterable[Question]:
         if one[0].end <= two[0].start + 1e-6 or two[0].end <= one[0].start + 1e-6
     ]
     name = scene.names[person]
-    if apart:
-        # The two that lie furthest apart.
-        one, two = max(apart, key=lambda pair: round(abs(pair[1][0].start - pair[0][0].start), 6))
-        one, two = sorted((one, two), key=lambda item: item[0].start)
+    one, two = _furthest(apart) or (None, None)
+    if one is not None and two is not None:
         choices = tuple(sorted((one[1], two[1])))
         asked = f"What does {name} do first: {choices[0]} or {choices[1]}?"
         yield Question(asked, one[1], "order", choices)
@@ -104,11 +103,22 @@ def _order(scene: Scene, person: int) -> Iterable[Question]:
     if 3 <= len(chain) <= _MOST_CHOICES + 1:
         middle = 1 if scene.coin("after") or len(chain) == 3 else len(chain) - 2
         others = tuple(sorted(words for i, (_, words) in enumerate(chain) if i != middle))
-        asked = f"What does {name} do right after {chain[middle][1]}?"
+        asked = f"What does {name} do directly after {chain[middle][1]}?"
         yield Question(asked, chain[middle + 1][1], "after", others)
 
 
-def _chain(told: list[tuple[MotionEvent, str]]) -> list[tuple[MotionEvent, str]]:
+def _furthest(pairs: list[tuple[Told, Told]]) -> tuple[Told, Told] | None:
+    """The two movements that lie furthest apart, the earlier one first; of pairs that lie as far apart none, since a
+    mirror image would have no reason to take the same one."""
+    gaps = [round(abs(two[0].start - one[0].start), 4) for one, two in pairs]
+    single = [(gap, pair) for gap, pair in zip(gaps, pairs, strict=True) if gaps.count(gap) == 1]
+    if not single:
+        return None
+    one, two = max(single, key=lambda item: item[0])[1]
+    return (one, two) if one[0].start < two[0].start else (two, one)
+
+
+def _chain(told: list[Told]) -> list[Told]:
     """The events in order if no two of them overlap by more than a tenth of a second; else nothing."""
     ordered = sorted(told, key=lambda item: item[0].start)
     clear = all(a[0].end <= b[0].start + 0.1 for a, b in pairwise(ordered))

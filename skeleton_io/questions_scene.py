@@ -25,7 +25,8 @@ LEAST_TRAVEL, LEAST_TURN = 1.0, 60.0
 APART_S = 0.3
 """Seconds between two beginnings (endings) that count as one after the other."""
 HALF_RATIO = 2.0
-REST_PATH = 0.35
+REST_PATH, REST_SHARE = 0.35, 0.12
+"""A part rests that has no event and a path below this many torso lengths (per 2 s), or this share of the longest."""
 COUNTS = ("1", "2", "3", "4", "5", "6 or more")
 _FAMILIES = {
     "which hand": "spatial",
