@@ -175,7 +175,8 @@ class TrainConfig:
     micro_batch: int = 8
     """Most clips per forward pass on one worker; the rest is gradient accumulation."""
     zero_stage: Literal[0, 1, 2, 3] = 1
-    """DeepSpeed ZeRO stage: 0 replicates, 1 shards optimizer states, 2 also gradients, 3 also parameters."""
+    """DeepSpeed ZeRO stage: 0 replicates, 1 shards optimizer states, 2 also gradients, 3 also parameters. A run may
+    change it, and the number of workers, between two starts."""
     offload: bool = False
     """Keep optimizer states (and, at stage 3, parameters) in CPU memory."""
     weight_decay: float = 0.05
@@ -183,7 +184,7 @@ class TrainConfig:
     warmup_share: float = 0.03
     """Share of a stage's steps with linearly rising learning rate; cosine decay follows."""
     clip_grad: float = 1.0
-    """Largest gradient norm, of the renderer and of the MLLM each: the renderer is kept outside of DeepSpeed."""
+    """Largest norm of the whole gradient, renderer and MLLM together; 0: no limit."""
     set_temperature: float = 1.0
     """Sets are drawn with probability ~ size^temperature: 1 by size, 0 evenly."""
     class_temperature: float = 1.0
@@ -191,9 +192,15 @@ class TrainConfig:
     checkpoint_every: int = 50
     """Optimiser steps between checkpoints; the last step of a stage always writes one."""
     keep_checkpoints: int = 2
-    """Checkpoints kept on storage per stage."""
+    """Newest checkpoints kept on storage per stage."""
+    keep_best: int = 1
+    """Checkpoints kept beside those for their validation accuracy."""
+    export_best: bool = False
+    """Export the most accurate checkpoint of a stage (see `validate_every`) instead of the last."""
     validate_clips: int = 64
-    """Most validation clips scored at the end of each stage."""
+    """Most validation clips scored at a time."""
+    validate_every: int = 0
+    """Optimiser steps between validations, each with a checkpoint; 0: at the end of each stage only."""
     max_failures: int = 2
     """Worker failures after which a stage gives up."""
     workers: int = 2

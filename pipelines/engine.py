@@ -3,8 +3,9 @@
 The renderer (about a thousand weights) is never sharded or cast: each rank holds it whole in float32 with an AdamW of
 its own, whatever happens to the multimodal LLM. DeepSpeed could not take it: it refuses scalars, and ZeRO-3 waits for
 ever where ranks call a module unequally often, as the renderer's parts are, once for each topology of a batch.
-Gradients of renderer and LLM are therefore clipped apart. Rates come from `schedule.factor` at every step; no scheduler
-has state.
+Gradients are clipped by one norm over everything that learns all the same. Rates come from `schedule.factor` at every
+step; no scheduler has state. An engine shows its state as `Piece`s, which `checkpoint` writes and reads: they have the
+same names and offsets in every engine, on any number of ranks.
 
 Precision: under mllm.precision bf16 the frozen weights are bf16, whatever learns is kept in float32 (so the weights are
 their own master copy), and the LLM runs under autocast.
@@ -12,10 +13,9 @@ their own master copy), and the LLM runs under autocast.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -29,8 +29,30 @@ from models.skeleton_llm import SkeletonLLM
 from models.trainable import param_groups
 from pipelines.config import StageConfig, TrainConfig
 
-STATE_FILE = "state.pt"
 BETAS = (0.9, 0.999)
+BUCKET = 1 << 25
+"""Most numbers that are averaged over the ranks in one message."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of one parameter that learns, flattened: views into the engine's own memory, 1-D float32, equally long.
+
+    Attributes:
+        name: of the parameter within SkeletonLLM.
+        start: where the stretch begins in the flattened parameter.
+        weight: the weights.
+        mean: AdamW's running mean of the gradient.
+        square: its running mean of the gradient's square.
+        shared: whether every rank holds the same; rank 0 then writes it for all.
+    """
+
+    name: str
+    start: int
+    weight: Tensor
+    mean: Tensor
+    square: Tensor
+    shared: bool
 
 
 class Engine(Protocol):
@@ -45,15 +67,19 @@ class Engine(Protocol):
         ...
 
     def step(self, factor: float) -> float:
-        """Clips, steps with the peak rates times `factor`, clears the gradients; returns the gradient's norm."""
+        """Clips, steps with the peak rates times `factor`, clears the gradients.
+
+        Returns:
+            The norm of the whole averaged gradient before clipping, renderer and LLM together; the same on all ranks.
+        """
         ...
 
-    def save(self, folder: Path, place: Mapping[str, int]) -> None:
-        """This rank's part of a checkpoint; `place` says where the data stands."""
+    def pieces(self) -> list[Piece]:
+        """This rank's part of weights and moments, whatever has been stepped so far."""
         ...
 
-    def load(self, folder: Path) -> dict[str, int]:
-        """Inverse of `save`; returns `place`."""
+    def loaded(self, steps: int) -> None:
+        """After new values were written into the pieces: `steps` are done, working copies follow. All ranks call it."""
         ...
 
     def gathered(self) -> Any:
@@ -85,70 +111,111 @@ def split_groups(model: SkeletonLLM, stage: StageConfig, train: TrainConfig) -> 
     return own, [group for group in groups if not group["name"].startswith("renderer/")]
 
 
+def adamw(groups: list[Any]) -> torch.optim.AdamW:
+    """The one optimiser of all engines, with the same arithmetic on flat and on shaped tensors."""
+    return torch.optim.AdamW(groups, betas=BETAS, fused=True)
+
+
+def adam_state(optimiser: torch.optim.Optimizer, weight: Tensor) -> dict[str, Tensor]:
+    """`step`, `exp_avg`, `exp_avg_sq` of a weight: as the optimiser has them, or as it would make them first."""
+    state = optimiser.state[weight]
+    if not state:
+        state["step"] = torch.zeros((), dtype=torch.float32, device=weight.device)
+        state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(weight), torch.zeros_like(weight)
+    return state
+
+
+def names_of(model: nn.Module) -> dict[int, str]:
+    """id of each parameter that learns -> its name in the model."""
+    return {id(p): name for name, p in model.named_parameters() if p.requires_grad}
+
+
 class Replica:
     """AdamW over weights that every rank holds whole.
 
     Args:
         groups: optimiser groups; none: every call does nothing.
-        clip_grad: largest norm of the averaged gradient.
+        names: id of a parameter -> its name.
+        clip_grad: largest norm of the averaged gradient; 0: no limit.
         world_size: ranks to average over.
     """
 
-    def __init__(self, groups: list[Any], clip_grad: float, world_size: int) -> None:
-        self.parameters = [p for group in groups for p in group["params"]]
+    def __init__(self, groups: list[Any], names: Mapping[int, str], clip_grad: float, world_size: int) -> None:
+        self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]
+        self.names = [names[id(p)] for p in self.parameters]
         self.clip_grad, self.world_size = clip_grad, world_size
         self.peaks = [group["lr"] for group in groups]
-        self.adamw = torch.optim.AdamW(groups, betas=BETAS, fused=True) if groups else None
+        self.adamw = adamw(groups) if groups else None
 
-    def step(self, factor: float) -> float:
-        """See Engine."""
-        if self.adamw is None:
-            return 0.0
+    def norm(self) -> Tensor:
+        """Averages the gradients over the ranks; returns their norm, a scalar (0 where nothing learns)."""
+        if not self.parameters:
+            return torch.zeros(())
         for parameter in self.parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
         if self.world_size > 1:
-            self._average()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_grad)
+            self._average(gradients)
+        return torch.nn.utils.get_total_norm(gradients)
+
+    def step(self, factor: float, norm: Tensor | float) -> None:
+        """Clips by `norm`, which may be of more than these gradients, and steps."""
+        if self.adamw is None:
+            return
+        if self.clip_grad > 0:
+            scale = min(1.0, self.clip_grad / (float(norm) + 1e-6))
+            for parameter in self.parameters:
+                assert parameter.grad is not None
+                parameter.grad.mul_(scale)
         for group, peak in zip(self.adamw.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
         self.adamw.step()
         self.adamw.zero_grad(set_to_none=True)
-        return float(norm)
 
-    def _average(self) -> None:
-        """Mean gradient over the ranks, in one message."""
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        flat = torch.cat([g.flatten() for g in gradients])
-        torch.distributed.all_reduce(flat)
-        flat /= self.world_size
-        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
+    def _average(self, gradients: Sequence[Tensor]) -> None:
+        """Mean over the ranks, several tensors in one message."""
+        bucket: list[Tensor] = []
+        size = 0
+        for number, gradient in enumerate(gradients):
+            bucket.append(gradient)
+            size += gradient.numel()
+            if size < BUCKET and number + 1 < len(gradients):
+                continue
+            flat = torch.cat([g.flatten() for g in bucket])
+            torch.distributed.all_reduce(flat)
+            flat /= self.world_size
+            for kept, mean in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
+                kept.copy_(mean.view_as(kept))
+            bucket, size = [], 0
 
-    def state(self) -> dict[str, Any]:
-        """Weights and moments."""
-        if self.adamw is None:
-            return {}
-        return {"weights": [p.detach() for p in self.parameters], "adamw": self.adamw.state_dict()}
+    def pieces(self) -> list[Piece]:
+        """See Engine."""
+        found = []
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            assert self.adamw is not None
+            state = adam_state(self.adamw, parameter)
+            mean, square = state["exp_avg"].view(-1), state["exp_avg_sq"].view(-1)
+            found.append(Piece(name, 0, parameter.data.view(-1), mean, square, True))
+        return found
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Inverse of `state`."""
-        if self.adamw is None:
-            return
-        with torch.no_grad():
-            for parameter, value in zip(self.parameters, state["weights"], strict=True):
-                parameter.copy_(value)
-        self.adamw.load_state_dict(state["adamw"])
+    def loaded(self, steps: int) -> None:
+        """See Engine."""
+        for parameter in self.parameters:
+            assert self.adamw is not None
+            adam_state(self.adamw, parameter)["step"].fill_(steps)
 
 
 class PlainEngine:
-    """torch alone, in one process."""
+    """torch alone: one process, or several that each hold everything and average their gradients (ZeRO stage 0)."""
 
-    def __init__(self, model: SkeletonLLM, stage: StageConfig, train: TrainConfig, precision: Precision) -> None:
+    def __init__(
+        self, model: SkeletonLLM, stage: StageConfig, train: TrainConfig, precision: Precision, world_size: int = 1
+    ) -> None:
         self.model, self.reader = model, Reader(model.mllm, precision)
         own, others = split_groups(model, stage, train)
-        self.parts = [Replica(own, train.clip_grad, 1), Replica(others, train.clip_grad, 1)]
-        self.micro_batches = -(-train.global_batch // train.micro_batch)
+        self.replica = Replica([*own, *others], names_of(model), train.clip_grad, world_size)
+        self.micro_batches = -(-(train.global_batch // world_size) // train.micro_batch)
 
     def forward(self, clips: Sequence[ClipInput], text: TextBatch) -> LMOutput:
         """See Engine."""
@@ -160,18 +227,17 @@ class PlainEngine:
 
     def step(self, factor: float) -> float:
         """See Engine."""
-        return math.hypot(*(part.step(factor) for part in self.parts))
+        norm = float(self.replica.norm())
+        self.replica.step(factor, norm)
+        return norm
 
-    def save(self, folder: Path, place: Mapping[str, int]) -> None:
+    def pieces(self) -> list[Piece]:
         """See Engine."""
-        torch.save({"parts": [part.state() for part in self.parts], "place": dict(place)}, folder / STATE_FILE)
+        return self.replica.pieces()
 
-    def load(self, folder: Path) -> dict[str, int]:
+    def loaded(self, steps: int) -> None:
         """See Engine."""
-        state = torch.load(folder / STATE_FILE, weights_only=True)
-        for part, saved in zip(self.parts, state["parts"], strict=True):
-            part.load(saved)
-        return state["place"]
+        self.replica.loaded(steps)
 
     @contextmanager
     def gathered(self) -> Iterator[None]:

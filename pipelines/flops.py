@@ -122,9 +122,9 @@ def model_flops(mllm: HFMultimodal, below: bool) -> ModelFlops:
         if parameter.dim() < 2 or ".embed_tokens." in name or "pos_embed" in name or "position_embed" in name:
             continue
         group = group_of(name)
-        part = "head" if "lm_head" in name else "llm" if group == "lora" else str(group)
-        sizes[part][0] += _numel(parameter)
-        sizes[part][1] += _numel(parameter) * parameter.requires_grad
+        owner = "head" if "lm_head" in name else "llm" if group == "lora" else str(group)
+        sizes[owner][0] += _numel(parameter)
+        sizes[owner][1] += _numel(parameter) * parameter.requires_grad
     config: Any = mllm.model.config
     text, vision = config.text_config, config.vision_config
     if not sizes["head"][0]:  # tied to the token table

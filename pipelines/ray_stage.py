@@ -1,7 +1,7 @@
-"""A StageJob -> one Ray Train run: workers, retries, checkpoints on storage. Knows no model; the loop does the work.
+"""A StageJob -> one Ray Train run: workers and retries. Knows no model and no checkpoints; the loop does the work.
 
-A run is known by its name: the same name on the same storage goes on from its newest checkpoint, whether a worker
-or the whole driver was lost.
+Ray Train keeps no checkpoints here: each start of the workers goes on from the newest one of `checkpoint`, whether a
+worker or the whole driver was lost, and with as many workers as there are then.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def fit(job: StageJob, storage_path: str, name: str) -> dict[str, Any]:
         StageFailed: the loss is not a number, or the workers failed more often than allowed.
     """
     apply_settings()
-    from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig
+    from ray.train import FailureConfig, LoggingConfig, RunConfig
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
@@ -92,7 +92,6 @@ def fit(job: StageJob, storage_path: str, name: str) -> dict[str, Any]:
         run_config=RunConfig(
             name=name,
             storage_path=storage_path,
-            checkpoint_config=CheckpointConfig(num_to_keep=train.keep_checkpoints),
             failure_config=FailureConfig(max_failures=train.max_failures),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),

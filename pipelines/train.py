@@ -47,7 +47,10 @@ def checked_sets(cfg: FullConfig, store: ClipStore, sets: tuple[str, ...]) -> tu
 
 
 def shared_settings(cfg: FullConfig) -> Any:
-    """What all stages share and what decides their result; saving, retries, validation, a worker's share do not.
+    """What all stages share and what decides their result; saving, retries, a worker's share do not.
+
+    Neither does how the work is cut (workers, micro batches, sharding): a stage goes on with another cut, and differs
+    by rounding. Validation decides where the best checkpoint is what is exported.
 
     What only some tasks need is in `task_inputs`.
     """
@@ -56,13 +59,19 @@ def shared_settings(cfg: FullConfig) -> Any:
         stages=(),
         negatives=NegativesConfig(),
         questions=QuestionsConfig(),
+        workers=1,
+        micro_batch=1,
+        zero_stage=0,
+        offload=False,
         checkpoint_every=1,
         keep_checkpoints=1,
+        keep_best=0,
         max_failures=0,
         cpus_per_worker=1,
         gpus_per_worker=0,
         threads_per_worker=1,
-        validate_clips=0,
+        validate_clips=cfg.train.validate_clips if cfg.train.export_best else 0,
+        validate_every=cfg.train.validate_every if cfg.train.export_best else 0,
     )
 
 
@@ -180,9 +189,9 @@ def train_stage(
         UserError: the cluster is too small, or an input is missing.
         StageFailed: the loss is not a number, or the workers failed too often.
     """
+    key, runs = stage_key(cfg, paths, stage, start, sets), storage.join(out, RUNS)
     job = make_job(cfg, paths, stage, start, out, sets)
-    key = stage_key(cfg, paths, stage, start, sets)
-    runs = storage.join(out, RUNS)
+    job = dataclasses.replace(job, checkpoints=storage.join(runs, key))
     if storage.exists(runs):
         # Other keys are other results: their checkpoints must not be taken up by a later change back.
         for name in {file.split("/", 1)[0] for file in storage.list_files(runs)} - {key}:
@@ -228,9 +237,7 @@ def run_local(job: StageJob, key: str) -> dict[str, Any]:
     """The same loop in this process: plain torch, all cores."""
     from pipelines.context import LocalContext
 
-    job = dataclasses.replace(job, deepspeed=False)
-    folder = storage.join(job.out, RUNS, key)
-    loop = StageLoop(job, LocalContext(folder, job.cfg.train.keep_checkpoints))
+    loop = StageLoop(dataclasses.replace(job, deepspeed=False), LocalContext())
     loop.run()
     return loop.finish()
 

@@ -62,6 +62,11 @@ class TrainLog:
         if time.monotonic() - self.flushed > _FLUSH_S:
             self.flush()
 
+    def note(self, key: str, value: float) -> None:
+        """One more number of the latest step."""
+        self.rows[-1][key] = value
+        self.writer.add_scalar(key, value, self.rows[-1]["step"])
+
     def flush(self) -> None:
         """Everything so far is on storage when this returns."""
         self.writer.flush()

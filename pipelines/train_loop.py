@@ -19,7 +19,8 @@ from torch import Tensor
 from models.objectives import lm_objective, task_weights
 from models.skeleton_llm import SkeletonLLM
 from models.trainable import set_trainable
-from pipelines import checkpoint, schedule, train_log, validate
+from pipelines import schedule, train_log, validate
+from pipelines.checkpoint import ACCURACY, Checkpoints
 from pipelines.collate import Batch, Collator
 from pipelines.config import FullConfig, StageConfig
 from pipelines.context import TrainContext
@@ -52,8 +53,9 @@ class StageJob:
         out: URI of the stage.
         sets: sets to train on; empty: those of `train.sets`, or all.
         max_clips: training clips used, chosen by hash; 0 uses all.
-        deepspeed: whether the engine is DeepSpeed's.
+        deepspeed: whether ZeRO stages above 0 are used; else every rank holds everything.
         negatives: file with the wrong labels of yes/no questions; where there is none they are made from the labels.
+        checkpoints: URI of the folder for checkpoints; empty: none are written.
     """
 
     cfg: FullConfig
@@ -67,6 +69,7 @@ class StageJob:
     max_clips: int = 0
     deepspeed: bool = True
     negatives: str = ""
+    checkpoints: str = ""
 
 
 def start_model(job: StageJob) -> SkeletonLLM:
@@ -110,8 +113,8 @@ class StageLoop:
             store.clip, book, self.model.mllm.tokenize, job.cfg.renderer, self.train.augment, self.seed
         )
         self.engine = self._engine()
-        place = checkpoint.restore(self.engine, ctx)
-        self.done = 0 if place is None else self.sampler.first_step(place[0], self.train.global_batch) + place[1]
+        self.checkpoints = Checkpoints(job.checkpoints, ctx, self.train.keep_checkpoints, self.train.keep_best)
+        self.done = self.saved = self.checkpoints.restore(self.engine)
         self.log: TrainLog | None = None
         if logged and ctx.rank == 0:
             if line := told(job, self.sampler):
@@ -124,11 +127,12 @@ class StageLoop:
         """DeepSpeed or plain torch around the model, on this rank's device."""
         precision = self.job.cfg.mllm.precision
         self.model.to(self.ctx.device)
-        if not self.job.deepspeed:
-            return PlainEngine(self.model, self.job.stage, self.train, precision)
+        ranks, others = self.ctx.world_size, set(self.job.stage.trains) - {"renderer"}
+        if not self.job.deepspeed or self.train.zero_stage == 0 or not others:
+            return PlainEngine(self.model, self.job.stage, self.train, precision, ranks)
         from pipelines.zero import ZeroEngine  # deepspeed is not needed by the plain loop
 
-        return ZeroEngine(self.model, self.job.stage, self.train, precision, self.ctx.world_size)
+        return ZeroEngine(self.model, self.job.stage, self.train, precision, ranks)
 
     def build(self, number: int) -> list[Batch]:
         """This rank's micro batches of one step, counted over the stage."""
@@ -138,8 +142,8 @@ class StageLoop:
             self.collator(part) for part in share(draws, self.ctx.rank, self.ctx.world_size, self.train.micro_batch)
         ]
 
-    def run(self, until: int | None = None, checkpoints: bool = True) -> None:
-        """Trains up to a step (None: to the end), with a checkpoint every `checkpoint_every` steps on the way.
+    def run(self, until: int | None = None) -> None:
+        """Trains up to a step (None: to the end); on the way checkpoints, and validation where that is asked for.
 
         Raises:
             StageFailed: the loss is not a number; the clips of that step are saved beside the metrics.
@@ -156,11 +160,29 @@ class StageLoop:
                 self._record(row, now - start, batches.waited - waited)
                 start, waited = now, batches.waited
                 self.done += 1
-                if checkpoints and self.done % self.train.checkpoint_every == 0 and self.done < last:
-                    self.save({})
+                if self.done < last and self._pause():
                     start = time.perf_counter()
         finally:
             batches.close()
+            self.checkpoints.wait()
+
+    def _pause(self) -> bool:
+        """Validates and saves where one of them is due after this step."""
+        train = self.train
+        scored = train.validate_every > 0 and self.done % train.validate_every == 0
+        if not scored and self.done % train.checkpoint_every:
+            return False
+        self.save(self._scores() if scored else {})
+        return True
+
+    def _scores(self) -> dict[str, Any]:
+        """Accuracy on the validation clips, as it goes with a checkpoint; written beside the step's numbers too."""
+        accuracy, clips = self.validate(self.train.validate_clips)
+        if accuracy is None:
+            return {}
+        if self.log is not None:
+            self.log.note(ACCURACY, accuracy)
+        return {ACCURACY: accuracy, "validation_clips": clips}
 
     def _step(self, batches: Sequence[Batch]) -> dict[str, Any]:
         """One optimiser step; returns its numbers, summed over the ranks.
@@ -186,6 +208,8 @@ class StageLoop:
             self._not_a_number()
         factor = schedule.factor(self.done, self.steps, self.train.warmup_share)
         norm = self.engine.step(factor)
+        if not math.isfinite(norm):
+            self._not_a_number()
         row = tally.row(total, self.train.global_batch) | {"grad_norm": norm}
         return row | {f"lr/{name}": self.job.stage.learning_rate[name] * factor for name in self.job.stage.trains}
 
@@ -219,11 +243,11 @@ class StageLoop:
         )
 
     def save(self, metrics: dict[str, Any]) -> None:
-        """A checkpoint of where the stage stands; metrics go with it."""
-        epoch, step = self.sampler.place(self.done, self.train.global_batch)
+        """A checkpoint of where the stage stands, written in the background; metrics go with it."""
         if self.log is not None:
             self.log.flush()
-        checkpoint.save(self.engine, self.ctx, epoch, step, metrics)
+        self.checkpoints.save(self.engine, self.done, metrics)
+        self.saved = self.done
 
     def validate(self, most: int) -> tuple[float | None, int]:
         """(accuracy on at most `most` validation clips of the trained sets, number of clips); None without clips."""
@@ -236,19 +260,26 @@ class StageLoop:
         return found, len(keys)
 
     def finish(self) -> dict[str, Any]:
-        """Last checkpoint, validation, export, summary (the summary on rank 0; others return an empty one)."""
-        self.save({"step": self.done})
-        accuracy, clips = self.validate(self.train.validate_clips)
+        """Validation, last checkpoint, export, summary (the summary on rank 0; others return an empty one)."""
+        scores = self._scores()
+        if self.saved != self.done:
+            self.save(scores)
+        self.checkpoints.close()
+        exported = self.done
+        if self.train.export_best and (found := self.checkpoints.restore(self.engine, best=True)):
+            exported = found
+            accuracy, clips = self.validate(self.train.validate_clips)
+            scores = {ACCURACY: accuracy, "validation_clips": clips}
         export = storage.join(self.job.out, "export")
         summary: dict[str, Any] = {}
         with self.engine.gathered():
             if self.ctx.rank == 0:
                 after = snapshot(self.model)
                 export_model(self.model, self.job.cfg, self._labels_seen(), export)
-                summary = self._summary(after) | {"export": export}
+                summary = self._summary(after) | {"export": export, "exported_step": exported}
         self.ctx.barrier()
         if summary and self.log is not None:
-            summary |= {"validation_accuracy": accuracy, "validation_clips": clips}
+            summary |= {ACCURACY: None, "validation_clips": 0} | scores
             self.log.close()
         return summary
 

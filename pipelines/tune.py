@@ -71,9 +71,9 @@ def trial_worker(config: dict[str, Any]) -> None:
     loop = StageLoop(job, ctx, logged=False)
     rounds = job.cfg.tune.epochs
     for number in range(1, rounds + 1):
-        loop.run(round(loop.steps * number / rounds), checkpoints=False)
+        loop.run(round(loop.steps * number / rounds))
         accuracy, clips = loop.validate(job.cfg.tune.validation_clips)
-        ctx.report({"accuracy": accuracy, "round": number, "validation_clips": clips}, None)
+        ctx.report({"accuracy": accuracy, "round": number, "validation_clips": clips})
 
 
 def trial(values: dict[str, Any], job: StageJob) -> None:

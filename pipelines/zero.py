@@ -1,4 +1,9 @@
-"""DeepSpeed ZeRO 0-3 around the multimodal LLM, as an `engine.Engine`. The renderer stays outside; see there.
+"""DeepSpeed ZeRO 1-3 around the multimodal LLM, as an `engine.Engine`. The renderer stays outside; see there.
+
+Stage 0 replicates everything, which `engine.PlainEngine` does without DeepSpeed, as it does where the renderer alone
+learns. DeepSpeed's own checkpoints are not used: they are pickles, bound to one number of ranks, and its universal ones
+give every group the first group's rate at stage 3. The state is read and written where ZeRO keeps it, in its flat
+float32 partitions.
 
 The optimiser is torch's AdamW, handed over: an optimizer block in DeepSpeed's configuration, and its shared-memory
 collectives, are C++ extensions that are compiled for a minute at first use and fail without a compiler. DeepSpeed casts
@@ -8,12 +13,10 @@ nothing here; `engine` says how bf16 is done.
 from __future__ import annotations
 
 import logging
-import math
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,15 +27,13 @@ from models.draction.renderer import ClipInput
 from models.mllm.base import LMOutput, TextBatch
 from models.skeleton_llm import SkeletonLLM
 from pipelines.config import StageConfig, TrainConfig
-from pipelines.engine import BETAS, STATE_FILE, Reader, Replica, split_groups
-
-TAG = "llm"
+from pipelines.engine import Piece, Reader, Replica, adam_state, adamw, names_of, split_groups
 
 
 def zero_config(train: TrainConfig, micro_batch: int, micro_batches: int) -> dict[str, Any]:
     """DeepSpeed's configuration; `micro_batch` clips per pass on one rank, `micro_batches` of them per step."""
     zero: dict[str, Any] = {"stage": train.zero_stage}
-    if train.offload and train.zero_stage >= 1:
+    if train.offload:
         zero["offload_optimizer"] = {"device": "cpu"}
     if train.offload and train.zero_stage == 3:
         zero["offload_param"] = {"device": "cpu"}
@@ -66,9 +67,9 @@ class ZeroEngine:
     """DeepSpeed ZeRO over an initialised torch.distributed.
 
     Args:
-        model: on this rank's device; what learns is already chosen.
+        model: on this rank's device; what learns is already chosen, and is more than the renderer.
         stage: learning rates.
-        train: ZeRO stage, clipping, decay.
+        train: ZeRO stage (1-3), clipping, decay.
         precision: of the LLM.
         world_size: ranks.
     """
@@ -80,28 +81,40 @@ class ZeroEngine:
         own = train.global_batch // world_size
         self.done, self.micro_batches = 0, -(-own // train.micro_batch)
         mine, others = split_groups(model, stage, train)
-        self.replica = Replica(mine, train.clip_grad, world_size)
+        names = names_of(model)
+        self.replica = Replica(mine, names, train.clip_grad, world_size)
+        self.rest = torch.zeros(())
+        self.learning = [(names[id(p)], p) for group in others for p in group["params"]]
         self.peaks = [group["lr"] for group in others]
         self.deepspeed = load_deepspeed()
-        self.reader: Any = Reader(model.mllm, precision)
-        self.engine: Any = None
-        if others:  # a stage may train the renderer alone
-            self.engine, *_ = self.deepspeed.initialize(
-                model=self.reader,
-                optimizer=torch.optim.AdamW(others, betas=BETAS),
-                config=zero_config(train, -(-own // self.micro_batches), self.micro_batches),
-            )
-            self.reader = self.engine
+        self.engine, *_ = self.deepspeed.initialize(
+            model=Reader(model.mllm, precision),
+            optimizer=adamw(others),
+            config=zero_config(train, -(-own // self.micro_batches), self.micro_batches),
+        )
+        self.zero: Any = self.engine.optimizer
+        self._clip_together()
+
+    def _clip_together(self) -> None:
+        """Makes DeepSpeed's global norm one over the renderer too: it asks for the norm, then clips by the answer."""
+        if self.sharded:
+            groups = self.zero._get_norm_groups
+            self.zero._get_norm_groups = lambda: [*groups(), self.rest]
+            return
+        whole = self.zero.scaled_global_norm
+
+        def joint(norm_type: int = 2) -> Tensor:
+            own = whole(norm_type)
+            return torch.linalg.vector_norm(torch.stack([own, self.rest.to(own)]))
+
+        self.zero.scaled_global_norm = joint
 
     def forward(self, clips: Sequence[ClipInput], text: TextBatch) -> LMOutput:
         """See Engine."""
-        return self.reader(self.model.renderer(clips), text)
+        return self.engine(self.model.renderer(clips), text)
 
     def backward(self, loss: Tensor) -> None:
         """See Engine. DeepSpeed divides by the number of micro batches and steps at the last one."""
-        if self.engine is None:
-            (loss / self.micro_batches).backward()
-            return
         self.engine.backward(loss)
         self.done += 1
         if self.done < self.micro_batches:
@@ -109,29 +122,50 @@ class ZeroEngine:
 
     def step(self, factor: float) -> float:
         """See Engine."""
-        norm = self.replica.step(factor)
-        if self.engine is None:
-            return norm
-        for group, peak in zip(self.engine.optimizer.param_groups, self.peaks, strict=True):
+        for group, peak in zip(self.zero.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
+        self.rest = self.replica.norm().to(self.engine.device)
         self.engine.step()
         self.done = 0
-        return math.hypot(norm, float(self.engine.get_global_grad_norm() or 0.0))
+        norm = float(self.engine.get_global_grad_norm())
+        self.replica.step(factor, norm)
+        return norm
 
-    def save(self, folder: Path, place: Mapping[str, int]) -> None:
-        """See Engine. Frozen weights are left out: they come from where the stage started."""
-        if self.engine is not None:
-            self.engine.save_checkpoint(str(folder), tag=TAG, exclude_frozen_parameters=True)
-        if torch.distributed.get_rank() == 0:  # the same on all ranks, whose folders are merged
-            torch.save({"renderer": self.replica.state(), "place": dict(place)}, folder / STATE_FILE)
+    def _places(self) -> Iterator[tuple[str, int, Tensor, int, int]]:
+        """(name, start in the parameter, flat partition, start in it, length) of all that this rank holds."""
+        for name, parameter in self.learning:
+            if self.sharded:
+                group, place, size = self.zero.grad_position[self.zero.get_param_id(parameter)]
+                start = torch.distributed.get_rank() * size
+                size = min(size, parameter.ds_numel - start)  # the last ranks' partitions end in padding
+                if size > 0:
+                    yield name, start, self.zero.fp32_partitioned_groups_flat[group], place, size
+            elif (link := parameter._hp_mapping) is not None:
+                flat = self.zero.single_partition_of_fp32_groups[link.param_group_index]
+                place = link.hp_fragment_address.start
+                yield name, link.lp_fragment_address.start, flat, place, link.hp_fragment_address.numel
 
-    def load(self, folder: Path) -> dict[str, int]:
+    def pieces(self) -> list[Piece]:
         """See Engine."""
-        state = torch.load(folder / STATE_FILE, weights_only=True)
-        self.replica.load(state["renderer"])
-        if self.engine is not None:
-            self.engine.load_checkpoint(str(folder), tag=TAG, load_module_strict=False)
-        return state["place"]
+        found = self.replica.pieces()
+        for name, start, flat, place, size in self._places():
+            state = adam_state(self.zero.optimizer, flat)
+            parts = [t.detach().narrow(0, place, size) for t in (flat, state["exp_avg"], state["exp_avg_sq"])]
+            found.append(Piece(name, start, *parts, shared=False))
+        return found
+
+    def loaded(self, steps: int) -> None:
+        """See Engine. The model's weights are copied from the partitions, as DeepSpeed does after a step."""
+        self.replica.loaded(steps)
+        for _, _, flat, _, _ in self._places():
+            adam_state(self.zero.optimizer, flat)["step"].fill_(steps)
+        if not self.sharded:
+            self.zero.update_lp_params()
+            return
+        self.zero.checkpoint_event_prologue()
+        for group in range(len(self.zero.fp16_groups)):
+            self.zero._reassign_or_swap_out_partitioned_parameters(group)
+        self.zero.checkpoint_event_epilogue()
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
