@@ -190,6 +190,8 @@ def mine(cfg: NegativesConfig, miner: str, clips: Mapping[str, int], given: Give
         given: what the miner draws on.
     """
     labels = sorted(clips)
+    if not labels:
+        return {}
     scores = MINERS[miner](labels, given) * allowed(labels, given.listed.same, cfg.filter_synonyms)
     if cfg.hardest:
         ranks = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,7 +55,12 @@ class TaskBook:
         questions: Ask | None = None,
     ) -> None:
         self.labels, self.rationales, self.questions = labels, rationales, questions
-        self.negatives = negatives or build(NegativesConfig(), dict.fromkeys(labels, ()), {}, labels)
+        self._negatives = negatives
+
+    @cached_property
+    def negatives(self) -> Negatives:
+        """The wrong labels; made when they are first asked for, since many labels make many pairs."""
+        return self._negatives or build(NegativesConfig(), dict.fromkeys(self.labels, ()), {}, self.labels)
 
     def example(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example:
         """Question and answer of one draw.

@@ -117,6 +117,10 @@ def test_a_label_without_negatives_is_told() -> None:
         found.draw("s", "throw", np.random.default_rng(0))
 
 
+def test_a_set_without_labels_has_an_empty_table() -> None:
+    assert build(NegativesConfig(), {"free": []}, OF, {"free": ()}).tables == {"free": {}}
+
+
 def test_no_model_yet_goes_by_wording_and_says_so() -> None:
     found = made(replace(PLAIN, miner="confusions"))
     assert found.tables == made(PLAIN).tables
