@@ -91,7 +91,7 @@ def accuracy_part(evaluate: Mapping[str, Any]) -> dict[str, Any]:
             [estimate(r["name"], r["accuracy"], r["floor"]) for r in rows], "Accuracy by set"
         ),
         "has_floors": any(r["floor"] is not None for r in rows),
-        "rules": [{"name": name, **s} for name, s in sets.items()] + [{"name": "all clips", **evaluate}],
+        **report_scores.rules_part(evaluate),
         "confusions": confusions,
     }
 

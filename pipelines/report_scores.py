@@ -20,6 +20,25 @@ KINDS = {
 }
 
 
+RULES = (
+    ("normalised", "per token"),
+    ("summed", "whole answer"),
+    ("prior_corrected", "less prior"),
+    ("exact", "written, exact"),
+    ("nearest", "written, nearest"),
+    ("substring", "written, substring"),
+)
+
+
+def rules_part(evaluate: Mapping[str, Any]) -> dict[str, Any]:
+    """Every rule for the same clips, per set and over all: value and interval, None where a rule was not scored."""
+    blocks = [*evaluate["sets"].items(), ("all clips", evaluate)]
+    found = [(name, {**block["rules"], **(block["generated"] or {})}) for name, block in blocks]
+    columns = [(key, title) for key, title in RULES if any(key in scores for _, scores in found)]
+    rows = [{"name": name, "cells": [scores.get(key) for key, _ in columns]} for name, scores in found]
+    return {"rules": rows, "rule_columns": columns}
+
+
 def comparison_part(evaluate: Mapping[str, Any]) -> dict[str, Any] | None:
     """Set -> one row per method, each with interval and paired difference; None where no table was made."""
     if not evaluate.get("table"):
