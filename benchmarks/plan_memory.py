@@ -180,13 +180,25 @@ def main() -> None:
     if args.case:
         print(json.dumps(work(json.loads(args.case), args.folder, args.rank, args.meeting, args.trace)), flush=True)
         return
-    print("| family | ZeRO | ranks | trains | checkpointing | peak MB | planned | ratio | lasting MB | planned | ratio |")
+    print(
+        "| family | ZeRO | ranks | trains | checkpointing | peak MB | planned | ratio | lasting MB | planned | ratio |"
+    )
     print("| --- " * 11 + "|")
     for case in CASES:
         row = compare(case)
         p, q, s, t = (row[name] / 1e6 for name in ("peak", "planned_peak", "stays", "planned_states"))
-        what = (case["family"], case["zero"], case["ranks"], ", ".join(case["trains"]), case.get("checkpointing", False))
-        print("| " + " | ".join(map(str, what)) + f" | {p:.1f} | {q:.1f} | {q / p:.2f} | {s:.1f} | {t:.1f} | {t / s:.2f} |")
+        what = (
+            case["family"],
+            case["zero"],
+            case["ranks"],
+            ", ".join(case["trains"]),
+            case.get("checkpointing", False),
+        )
+        print(
+            "| "
+            + " | ".join(map(str, what))
+            + f" | {p:.1f} | {q:.1f} | {q / p:.2f} | {s:.1f} | {t:.1f} | {t / s:.2f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -175,7 +175,9 @@ def activations(sizes: ModelSizes, stage: StageConfig, mllm: MLLMConfig, load: L
     llm = llm_block(sizes).saved(each, "llm" in trains, adapters, dropout) * tokens
     vision = vision_block(sizes).saved(each, "vision" in trains, 0, False) * patches if sees else 0.0
     if mllm.gradient_checkpointing:
-        inputs = each * (sizes.layers * sizes.hidden * tokens + sees * sizes.vision_layers * sizes.vision_hidden * patches)
+        inputs = each * (
+            sizes.layers * sizes.hidden * tokens + sees * sizes.vision_layers * sizes.vision_hidden * patches
+        )
         blocks = inputs + max(llm, vision)
     else:
         blocks = sizes.layers * llm + sizes.vision_layers * vision
