@@ -9,6 +9,7 @@ from pipelines import config as configuration
 from pipelines import full
 from pipelines.cluster import set_offline
 from pipelines.commands import (
+    compare,
     demo_data,
     describe,
     evaluate,
@@ -40,6 +41,7 @@ COMMANDS = (
     export,
     render,
     evaluate,
+    compare,
     transfer,
     predict,
     export_model,

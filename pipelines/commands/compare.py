@@ -1,0 +1,50 @@
+"""`skel compare`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from pipelines import full
+from pipelines.commands.base import Add
+from pipelines.errors import UserError
+from pipelines.progress import say
+
+EXAMPLES = """examples:
+  skel compare runs/a runs/b
+  skel compare scores/ours scores/stick --rule summed --out difference.json
+
+A and B are runs, or folders that `skel evaluate --checkpoint` wrote. Only clips that both scored count. The interval is
+a paired bootstrap over clips: it leaves out 0 where one model is better beyond the chance of the draw of clips. It says
+nothing of the chance of training: for that, train with several seeds."""
+
+
+def register(add: Add) -> None:
+    """Adds `compare`."""
+    parser = add("compare", "set two evaluations against each other, clip by clip (paired bootstrap)", _compare)
+    parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
+    parser.add_argument("a", metavar="A", help="run or evaluation folder")
+    parser.add_argument("b", metavar="B", help="run or evaluation folder")
+    rules = ["normalised", "summed", "prior_corrected", "exact", "nearest", "substring"]
+    parser.add_argument(
+        "--rule", default="normalised", choices=rules, help="what counts as right (default: normalised)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--resamples", type=int, default=10_000, help="of the bootstrap")
+    parser.add_argument("--out", default="", metavar="FILE", help="also write the numbers as JSON")
+
+
+def _compare(args: argparse.Namespace, rest: list[str]) -> None:
+    if rest:
+        raise UserError(f"skel compare does not know {' '.join(rest)}; see skel compare --help")
+    if args.resamples < 1:
+        raise UserError(f"--resamples must be at least 1, found {args.resamples}")
+    from pipelines import compare
+    from skeleton_io import storage
+
+    a, b = (compare.read(full.absolute(uri)) for uri in (args.a, args.b))
+    result = compare.compare(a, b, args.rule, args.seed, args.resamples)
+    for line in compare.lines(result):
+        say(line)
+    if args.out:
+        storage.write_atomic(full.absolute(args.out), json.dumps(result, indent=1))
