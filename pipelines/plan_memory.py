@@ -15,13 +15,14 @@ are float32 already, and one flat bucket of `reduce_bucket_size` numbers however
 numbers are whole at a time at stage 3. Offload moves master copy, AdamW and the gradients' partition to the host, at
 stage 3 the weights' partition too.
 
-Activations are what autograd saves of one micro batch, counted operation by operation (`Block`), and beside them half of
-the largest block for what its backward pass makes; with gradient checkpointing the inputs of all blocks, and one block
-and a half. Gradients grow as activations go, so the larger of both counts, except where gradients stay between micro
-batches or in a buffer of their own (stage 3).
+Activations are what autograd saves of one micro batch, counted operation by operation (`Block`), and beside them half
+of the largest block for what its backward pass makes; with gradient checkpointing the inputs of all blocks, and one
+block and a half. Gradients grow as activations go, so the larger of both counts, except where gradients stay between
+micro batches or in a buffer of their own (stage 3).
 
-Tested on tiny models of the three families, float32 on the CPU (benchmarks/plan_memory.py, its results beside it): what
-stays from step to step within 10 %, the peak within 25 %. Sizes of 8 B were not measured. Not counted: CUDA's context (about 0.5 GB), the allocator's gaps (a tenth is usual), communication libraries.
+Tested on tiny models of the three families, float32 on the CPU (benchmarks/plan_memory.py, results beside it). No 8 B
+model was measured. Not counted: CUDA's context (about 0.5 GB), the allocator's gaps (a tenth is usual), communication
+libraries.
 """
 
 from __future__ import annotations
