@@ -64,7 +64,7 @@ def planned(case: dict[str, Any], folder: str, tokens: int, answers: float) -> t
     sizes = describe(folder, mllm.lora if "lora" in case["trains"] else None)
     load = Load(CLIPS, tokens, sizes.visual_tokens(FRAMES, IMAGE), answers, FRAMES)
     memory = per_rank(sizes, stage, train, mllm, renderer, load)
-    return memory.device - memory.buckets, memory.states - memory.buckets
+    return memory.device - memory.buckets, memory.lasting
 
 
 def running_sums(trace: Path) -> list[int]:
@@ -180,25 +180,16 @@ def main() -> None:
     if args.case:
         print(json.dumps(work(json.loads(args.case), args.folder, args.rank, args.meeting, args.trace)), flush=True)
         return
-    print(
-        "| family | ZeRO | ranks | trains | checkpointing | peak MB | planned | ratio | lasting MB | planned | ratio |"
-    )
+    head = ("family", "ZeRO", "ranks", "trains", "checkpointing", "peak MB", "planned", "ratio")
+    print("| " + " | ".join((*head, "lasting MB", "planned", "ratio")) + " |")
     print("| --- " * 11 + "|")
     for case in CASES:
         row = compare(case)
         p, q, s, t = (row[name] / 1e6 for name in ("peak", "planned_peak", "stays", "planned_states"))
-        what = (
-            case["family"],
-            case["zero"],
-            case["ranks"],
-            ", ".join(case["trains"]),
-            case.get("checkpointing", False),
-        )
-        print(
-            "| "
-            + " | ".join(map(str, what))
-            + f" | {p:.1f} | {q:.1f} | {q / p:.2f} | {s:.1f} | {t:.1f} | {t / s:.2f} |"
-        )
+        what = [case["family"], case["zero"], case["ranks"], ", ".join(case["trains"])]
+        what.append("yes" if "checkpointing" in case else "no")
+        numbers = f"{p:.1f} | {q:.1f} | {q / p:.2f} | {s:.1f} | {t:.1f} | {t / s:.2f}"
+        print("| " + " | ".join(map(str, what)) + f" | {numbers} |", flush=True)
 
 
 if __name__ == "__main__":
