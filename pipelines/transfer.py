@@ -41,7 +41,8 @@ def shared_labels(cfg: FullConfig, store: ClipStore, pair: TransferConfig) -> di
 def stage_for(cfg: FullConfig, pair: TransferConfig) -> StageConfig:
     """One multiple-choice stage that trains what the first stage of the table trains."""
     first = cfg.train.stages[0]
-    return dataclasses.replace(first, name="transfer", tasks={"mqa": 1.0}, epochs=pair.epochs)
+    changes = {"start": "", "steps": 0, "loss_weights": {}}
+    return dataclasses.replace(first, name="transfer", tasks={"mqa": 1.0}, epochs=pair.epochs, **changes)
 
 
 def work(

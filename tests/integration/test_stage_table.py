@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import config, starts, tiny_mllm, train
+from pipelines import config, confusions, starts, tiny_mllm, train
 from pipelines.config import FullConfig
+from pipelines.context import LocalContext
 from pipelines.datasource import ClipStore
 from pipelines.errors import UserError
+from pipelines.evaluate import read_rows as read_scores
 from pipelines.manifest import RunPaths
 from pipelines.model import load_model
 from pipelines.selection import select
+from pipelines.stage_data import labelled_keys
 from pipelines.train_log import read_rows
+from pipelines.train_loop import StageLoop
 from skeleton_io import shards
 from skeleton_io.schema import to_row
 from skeleton_io.sequence import SkeletonSequence, Source
@@ -153,6 +158,47 @@ def test_confusions_come_from_training_clips_and_are_kept(paths: RunPaths, train
     before = file.stat().st_mtime_ns
     train.mine_negatives(job, told["stage_key"], local=True)
     assert file.stat().st_mtime_ns == before
+
+
+def test_a_stage_that_is_broken_off_goes_on_exactly(
+    paths: RunPaths, trained: tuple[FullConfig, dict], tmp_path: Path
+) -> None:
+    cfg, _ = trained
+    job = train.make_job(cfg, paths, cfg.train.stages[1], f"{paths.train}/1/export", f"{tmp_path}/out", ())
+    Path(job.out).mkdir()
+    shutil.copy(f"{paths.train}/2/negatives.json", job.out)
+    job = replace(job, deepspeed=False, checkpoints=f"{tmp_path}/checkpoints")
+    for until in (1, 2, None):
+        loop = StageLoop(job, LocalContext())
+        loop.run(until)
+        loop.save({})
+        loop.checkpoints.close()
+        assert loop.log is not None
+        loop.log.close()
+    whole, parts = (
+        [{k: v for k, v in row.items() if k.startswith(("loss", "fallback", "objective"))} for row in read_rows(place)]
+        for place in (f"{paths.train}/2", job.out)
+    )
+    assert parts == whole
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_confusions_are_the_same_on_ray(paths: RunPaths, trained: tuple[FullConfig, dict], tmp_path: Path) -> None:
+    cfg, _ = trained
+    job = train.make_job(cfg, paths, cfg.train.stages[1], f"{paths.train}/1/export", str(tmp_path), ())
+    store = ClipStore(paths.shards)
+    keys, labels = labelled_keys(job, select(cfg, store)), store.labels()
+    (one, few), (two, _) = (
+        confusions.mined(job, keys, labels, str(tmp_path / "rows"), local=local) for local in (True, False)
+    )
+    assert few == 10
+    assert set(one["acts"]) <= set(LABELS)
+    for label, row in one["acts"].items():
+        assert two["acts"][label] == pytest.approx(row, rel=1e-4)
+        assert 0 < sum(row.values()) < 1
+    scored = {row["key"] for row in read_scores(str(tmp_path / "rows")).to_pylist()}
+    assert scored <= set(keys["acts"])
+    assert not scored & set(select(cfg, store).test["acts"])
 
 
 def test_a_stage_starts_from_any_model(paths: RunPaths, trained: tuple[FullConfig, dict], tmp_path: Path) -> None:
