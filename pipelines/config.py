@@ -18,6 +18,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from pipelines.config_evaluate import EvaluateConfig, TransferConfig
+from pipelines.config_faults import FaultsConfig, MetricsConfig
 from pipelines.config_stages import Group, NegativesConfig, QuestionsConfig, StageConfig, Task
 from pipelines.config_tree import (
     AcceptConfig,
@@ -32,7 +33,7 @@ from pipelines.config_tree import (
     TuneConfig,
 )
 from pipelines.errors import UserError
-from pipelines.stage_checks import check_stages
+from pipelines.stage_checks import check_stages, check_workers
 from skeleton_io.protocol_files import is_file
 
 __all__ = [
@@ -41,8 +42,10 @@ __all__ = [
     "AugmentConfig",
     "DataConfig",
     "EvaluateConfig",
+    "FaultsConfig",
     "FullConfig",
     "Group",
+    "MetricsConfig",
     "NegativesConfig",
     "QuestionsConfig",
     "Range",
@@ -137,15 +140,21 @@ def check(config: FullConfig, origin: str) -> None:
     positive |= {"evaluate.actors": config.evaluate.actors, "rationales.actors": config.rationales.actors}
     api = config.rationales.api
     positive |= {"rationales.api.in_flight": api.in_flight, "rationales.api.attempts": api.attempts}
+    positive |= {"train.checkpoint_every": train.checkpoint_every, "train.keep_checkpoints": train.keep_checkpoints}
     positive |= {"tune.trials": config.tune.trials, "tune.epochs": config.tune.epochs}
     positive |= {"data.clips_per_shard": data.clips_per_shard, "renderer.frames": config.renderer.frames}
     for key, value in positive.items():
         if value < 1:
             raise UserError(f"{origin}: {key} must be at least 1, found {value}")
+    if train.clip_grad < 0 or train.validate_every < 0 or train.keep_best < 0:
+        raise UserError(f"{origin}: train.clip_grad, validate_every and keep_best must be at least 0")
+    if train.export_best and not (train.keep_best and train.validate_clips and data.validation_share):
+        raise UserError(
+            f"{origin}: train.export_best needs train.keep_best, train.validate_clips and data.validation_share above 0"
+        )
     if not 0 <= data.validation_share < 1:
         raise UserError(f"{origin}: data.validation_share must be in [0, 1), found {data.validation_share}")
-    if train.global_batch % train.workers:
-        raise UserError(f"{origin}: train.global_batch {train.global_batch} is no multiple of {train.workers} workers")
+    check_workers(train, origin)
     try:
         config.renderer.check()
     except ValueError as error:

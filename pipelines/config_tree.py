@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from models.config import MLLMConfig, RendererConfig
 from pipelines.config_evaluate import EvaluateConfig
+from pipelines.config_faults import FaultsConfig, MetricsConfig
 from pipelines.config_stages import STRICT, Group, NegativesConfig, QuestionsConfig, StageConfig
 from skeleton_io.demo import DemoConfig
 
@@ -205,12 +206,19 @@ class TrainConfig:
     """Worker failures after which a stage gives up."""
     workers: int = 2
     """Ray Train workers (ranks)."""
+    min_workers: int = 0
+    """Elastic training: start and go on with as few workers as this where the cluster has no more; when it has, the
+    group grows again. 0: always `workers`."""
+    resize_check_s: float = 60.0
+    """Seconds between two looks whether an elastic group can grow."""
     cpus_per_worker: float = 0.5
     """CPUs reserved per worker. Halves leave room for Ray's own tasks on a small machine."""
     gpus_per_worker: float = 0
     """GPUs reserved per worker."""
     threads_per_worker: int = 1
     """torch threads per worker on the CPU."""
+    faults: FaultsConfig = field(default_factory=FaultsConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 

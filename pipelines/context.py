@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -29,6 +30,10 @@ class TrainContext(Protocol):
 
     def barrier(self) -> None:
         """Returns once all ranks have called it."""
+        ...
+
+    def preempted(self) -> bool:
+        """Whether a node of the run is about to be taken away; the same on all ranks, which call it equally often."""
         ...
 
 
@@ -55,6 +60,10 @@ class LocalContext:
 
     def barrier(self) -> None:
         """See TrainContext."""
+
+    def preempted(self) -> bool:
+        """See TrainContext."""
+        return False
 
 
 class RayContext:
@@ -90,3 +99,11 @@ class RayContext:
         """See TrainContext."""
         if self.world_size > 1:
             torch.distributed.barrier()
+
+    def preempted(self) -> bool:
+        """See TrainContext. Ray knows of nodes that are drained: by the autoscaler, Kubernetes or a cloud's notice."""
+        if os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "1") == "0":
+            return False
+        from ray.train import get_preemption_info
+
+        return get_preemption_info() is not None

@@ -23,6 +23,7 @@ from pipelines.config import FullConfig
 from pipelines.errors import StageFailed, UserError
 from pipelines.manifest import RunPaths
 from pipelines.progress import say
+from pipelines.stop import EXIT_STOPPED, Stopped
 
 # Stage name -> module; every module has run(cfg, paths) -> summary. Imported late: `--help` loads no torch.
 STAGES: dict[str, str] = {
@@ -104,7 +105,7 @@ def check_inputs(cfg: FullConfig) -> None:
 
 
 def guarded(work: Any) -> int:
-    """Runs `work()` and turns errors into exit codes: 2 with one line for the user's, 1 for everything else."""
+    """Runs `work()`; exit code 2 and one line for errors of the user, 75 after a requested end, 1 for all others."""
     try:
         work()
     except UserError as error:
@@ -113,6 +114,9 @@ def guarded(work: Any) -> int:
     except StageFailed as error:
         print(f"failed: {error}", file=sys.stderr, flush=True)
         return 1
+    except Stopped as error:
+        print(f"stopped: {error}", file=sys.stderr, flush=True)
+        return EXIT_STOPPED
     except KeyboardInterrupt:
         print("interrupted; finished stages are kept", file=sys.stderr, flush=True)
         return 130

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from pipelines import stop, trackers
 from pipelines.cluster import require
 from pipelines.errors import StageFailed, UserError
+from pipelines.stop import Stopped
 from pipelines.train_loop import StageJob, StageLoop
 
 SETTINGS = {
@@ -19,6 +21,9 @@ SETTINGS = {
     # Ray Train's own print writes each line twice: to its log, which is echoed, and to standard output.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
 }
+
+
+RETURNED: dict[str, type[Exception]] = {kind.__name__: kind for kind in (StageFailed, UserError, Stopped)}
 
 
 def apply_settings() -> None:
@@ -49,7 +54,7 @@ def worker(config: dict[str, Any]) -> dict[str, Any]:
         loop = StageLoop(job, RayContext())
         loop.run()
         return loop.finish()
-    except (StageFailed, UserError) as error:
+    except tuple(RETURNED.values()) as error:
         return {"failed": type(error).__name__, "message": str(error)}
 
 
@@ -59,7 +64,39 @@ def scaling(job: StageJob) -> Any:
 
     train = job.cfg.train
     resources = {"CPU": train.cpus_per_worker} | ({"GPU": train.gpus_per_worker} if train.gpus_per_worker else {})
-    return ScalingConfig(num_workers=train.workers, use_gpu=bool(train.gpus_per_worker), resources_per_worker=resources)
+    return ScalingConfig(
+        num_workers=(train.min_workers, train.workers) if elastic(job) else train.workers,
+        use_gpu=bool(train.gpus_per_worker),
+        resources_per_worker=resources,
+        elastic_resize_monitor_interval_s=train.resize_check_s,
+    )
+
+
+def elastic(job: StageJob) -> bool:
+    """Whether the number of workers may change while the stage is trained."""
+    return 0 < job.cfg.train.min_workers < job.cfg.train.workers
+
+
+def with_signals() -> Any:
+    """Ray's setup of torch in each worker, and SIGTERM in a worker asks for a checkpoint first.
+
+    Signals can be handled in a process's main thread only. Ray Train runs the loop in another one, but what a backend
+    executes before that in the main one.
+    """
+    from ray.train.torch import TorchConfig
+    from ray.train.torch.config import _TorchBackend
+
+    class Backend(_TorchBackend):
+        def on_training_start(self, worker_group: Any, backend_config: Any) -> None:
+            super().on_training_start(worker_group, backend_config)
+            worker_group.execute(stop.catch_in_worker)
+
+    class Config(TorchConfig):
+        @property
+        def backend_cls(self) -> Any:
+            return Backend
+
+    return Config()
 
 
 def fit(job: StageJob, storage_path: str, name: str) -> dict[str, Any]:
@@ -76,6 +113,7 @@ def fit(job: StageJob, storage_path: str, name: str) -> dict[str, Any]:
     Raises:
         UserError: the cluster can never run so many workers.
         StageFailed: the loss is not a number, or the workers failed more often than allowed.
+        Stopped: the run was asked to end, and a checkpoint is on storage.
     """
     apply_settings()
     from ray.train import FailureConfig, LoggingConfig, RunConfig
@@ -83,12 +121,15 @@ def fit(job: StageJob, storage_path: str, name: str) -> dict[str, Any]:
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     train = job.cfg.train
-    what = f"training stage {job.stage.name} ({train.workers} workers)"
-    require(train.workers * train.cpus_per_worker, train.workers * train.gpus_per_worker, what)
+    trackers.check(train.metrics)
+    least = train.min_workers if elastic(job) else train.workers
+    what = f"training stage {job.stage.name} ({least} workers)"
+    require(least * train.cpus_per_worker, least * train.gpus_per_worker, what)
     trainer = TorchTrainer(
         worker,
         train_loop_config={"job": job},
         scaling_config=scaling(job),
+        torch_config=with_signals(),
         run_config=RunConfig(
             name=name,
             storage_path=storage_path,
@@ -96,8 +137,10 @@ def fit(job: StageJob, storage_path: str, name: str) -> dict[str, Any]:
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
+    stop.withdraw(job.out)
     try:
-        summary: dict[str, Any] = trainer.fit().return_value or {}
+        with stop.on_sigterm(lambda: stop.request(job.out)):
+            summary: dict[str, Any] = trainer.fit().return_value or {}
     except TrainingFailedError as error:
         lines = [line for line in str(error).strip().splitlines() if line.strip()]
         raise StageFailed(
@@ -105,6 +148,5 @@ def fit(job: StageJob, storage_path: str, name: str) -> dict[str, Any]:
             "the last checkpoint is kept, and the same command goes on from there"
         ) from error
     if "failed" in summary:
-        kind = UserError if summary["failed"] == UserError.__name__ else StageFailed
-        raise kind(summary["message"])
+        raise RETURNED[summary["failed"]](summary["message"])
     return summary

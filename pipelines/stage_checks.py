@@ -9,7 +9,7 @@ from pipelines.config_stages import FRESH, StageConfig
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
-    from pipelines.config_tree import FullConfig
+    from pipelines.config_tree import FullConfig, TrainConfig
 
 
 def check_stages(config: FullConfig, origin: str) -> None:
@@ -59,3 +59,21 @@ def _check_stage(stage: StageConfig, before: Sequence[str], later: Sequence[str]
         known = ", ".join([*before, FRESH])
         when = "is no earlier stage" if stage.start in later else "is no stage of the table"
         raise UserError(f"{place}: start {stage.start!r} {when}; give one of {known}, or the path or URI of a model")
+
+
+def check_workers(train: TrainConfig, origin: str) -> None:
+    """Every number of workers that may come up divides the global batch; watching takes no negative time.
+
+    Raises:
+        UserError: with the field and what to change.
+    """
+    if not 0 <= train.min_workers <= train.workers:
+        raise UserError(f"{origin}: train.min_workers must be in 0..{train.workers}, found {train.min_workers}")
+    for workers in range(train.min_workers or train.workers, train.workers + 1):
+        if train.global_batch % workers:
+            raise UserError(f"{origin}: train.global_batch {train.global_batch} is no multiple of {workers} workers")
+    times = {"resize_check_s": train.resize_check_s, "faults.watchdog_s": train.faults.watchdog_s}
+    times |= {"faults.stop_poll_s": train.faults.stop_poll_s, "metrics.profile_every": train.metrics.profile_every}
+    for name, value in times.items():
+        if value < 0:
+            raise UserError(f"{origin}: train.{name} must be at least 0, found {value}")

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from pipelines.progress import say
@@ -19,6 +19,8 @@ from skeleton_io import storage
 
 EXIT_STOPPED = 75
 STOP_FILE = "stop"
+GRACE_S = 110.0
+"""Spot machines are taken away two minutes after they are told."""
 RUN_WEIGHT = 1 << 20
 """A request to end the whole run counts so much in the sum over ranks, one of a single worker 1."""
 
@@ -31,9 +33,21 @@ class Stopped(Exception):
 
 
 def catch_in_worker() -> None:
-    """From now on SIGTERM to this process asks for a checkpoint first. Must run in the main thread."""
+    """From now on SIGTERM to this process asks for a checkpoint first. Must run in the main thread.
+
+    A second one, or `GRACE_S` without a checkpoint, ends the process all the same.
+    """
     _TERMINATED.clear()
-    signal.signal(signal.SIGTERM, lambda _signum, _frame: _TERMINATED.set())
+
+    def handle(_signum: int, _frame: FrameType | None) -> None:
+        if _TERMINATED.is_set():
+            os._exit(EXIT_STOPPED)
+        _TERMINATED.set()
+        timer = threading.Timer(GRACE_S, os._exit, (EXIT_STOPPED,))
+        timer.daemon = True
+        timer.start()
+
+    signal.signal(signal.SIGTERM, handle)
 
 
 @contextmanager
@@ -83,17 +97,20 @@ class StopWatch:
 
     def __init__(self, out: str, rank: int, poll_s: float) -> None:
         self.uri, self.poll_s = storage.join(out, STOP_FILE), poll_s
-        self.found, self.closed = threading.Event(), threading.Event()
-        if rank == 0:
-            threading.Thread(target=self._look, name="stop-watch", daemon=True).start()
+        self.rank, self.found, self.closed = rank, threading.Event(), threading.Event()
 
-    def _look(self) -> None:
-        while not self.found.is_set() and not self.closed.wait(self.poll_s):
-            try:
+    def start(self) -> None:
+        """Looks in the background from now on."""
+        self.closed = threading.Event()
+        if self.rank == 0:
+            threading.Thread(target=self._look, args=(self.closed,), name="stop-watch", daemon=True).start()
+
+    def _look(self, closed: threading.Event) -> None:
+        while not self.found.is_set() and not closed.wait(self.poll_s):
+            # A storage that does not answer just now is asked again; clients of object stores raise what they like.
+            with suppress(Exception):
                 if storage.exists(self.uri):
                     self.found.set()
-            except OSError:
-                continue  # a storage that does not answer just now is asked again
 
     def weight(self) -> int:
         """0, or what this rank adds to the sum: see RUN_WEIGHT."""

@@ -1,7 +1,7 @@
 """Numbers of each step -> MLflow and Weights & Biases, where the configuration names them. Keeps no numbers itself.
 
-Both are optional packages (extras `mlflow` and `wandb`), imported here and nowhere else. A run that goes on after a stop
-goes on in the tracker too: its id is kept beside the metrics.
+Both are optional packages (extras `mlflow` and `wandb`), imported here and nowhere else. A run that goes on after a
+stop goes on in the tracker too: its id is kept beside the metrics.
 """
 
 from __future__ import annotations

@@ -15,8 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from models.prompts import PROMPTS_VERSION
-from pipelines import leakage, manifest, negatives, starts
-from pipelines.config import FullConfig, NegativesConfig, QuestionsConfig, StageConfig, digest
+from pipelines import leakage, manifest, negatives, starts, stop
+from pipelines.config import (
+    FaultsConfig,
+    FullConfig,
+    MetricsConfig,
+    NegativesConfig,
+    QuestionsConfig,
+    StageConfig,
+    digest,
+)
 from pipelines.datasource import ClipStore
 from pipelines.errors import UserError
 from pipelines.exports import identity
@@ -60,6 +68,10 @@ def shared_settings(cfg: FullConfig) -> Any:
         negatives=NegativesConfig(),
         questions=QuestionsConfig(),
         workers=1,
+        min_workers=0,
+        resize_check_s=0,
+        faults=FaultsConfig(),
+        metrics=MetricsConfig(),
         micro_batch=1,
         zero_stage=0,
         offload=False,
@@ -238,7 +250,9 @@ def run_local(job: StageJob, key: str) -> dict[str, Any]:
     from pipelines.context import LocalContext
 
     loop = StageLoop(dataclasses.replace(job, deepspeed=False), LocalContext())
-    loop.run()
+    stop.withdraw(job.out)
+    with stop.on_sigterm(lambda: stop.request(job.out)):
+        loop.run()
     return loop.finish()
 
 

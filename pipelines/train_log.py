@@ -1,8 +1,12 @@
-"""Numbers of each step -> metrics.jsonl, TensorBoard and progress lines. Used by rank 0 only; chooses nothing.
+"""Numbers of each step -> metrics.jsonl, TensorBoard, trackers, progress lines. Used by rank 0 only; chooses nothing.
 
 A line of metrics.jsonl: step (from 1), epoch, loss (mean over clips of the mean over answer tokens, without
 smoothing), loss/<task>, objective (with smoothing), lr/<group>, grad_norm, seconds, clips, tokens (images included),
-clips_per_second, tokens_per_second, data_wait_share.
+clips_per_second, tokens_per_second, data_wait_share, clips_checksum (which clips the step saw), workers, memory_gb (the
+rank with most), tflops and mfu (per worker), in measured steps time/<region> (shares of rank 0's time), and
+validation_accuracy where it was taken.
+
+TensorBoard's files are written by tensorboardX, which Ray brings along; the viewer is the extra `tensorboard`.
 """
 
 from __future__ import annotations
@@ -12,12 +16,16 @@ import tempfile
 import time
 from typing import Any
 
+from pipelines.config_faults import MetricsConfig
 from pipelines.progress import Progress
+from pipelines.trackers import Trackers
 from skeleton_io import storage
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+SHARE_PREFIX = "time/"
 _FLUSH_S = 20.0
+_NOT_PLOTTED = ("step", "clips", "tokens", "seconds", "clips_checksum")
 _ENDS = 10
 """Steps that the first and the last loss of a summary are averaged over."""
 
@@ -31,11 +39,19 @@ class TrainLog:
         steps: of the whole stage.
         global_batch: clips per step.
         done: steps that a checkpoint has; what was written about later ones is dropped.
+        metrics: trackers to write to.
+
+    Raises:
+        UserError: a tracker's package is not installed.
     """
 
-    def __init__(self, out: str, name: str, steps: int, global_batch: int, done: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+    def __init__(
+        self, out: str, name: str, steps: int, global_batch: int, done: int, metrics: MetricsConfig | None = None
+    ) -> None:
+        from tensorboardX import SummaryWriter
 
+        self.steps = steps
+        self.trackers = Trackers(metrics or MetricsConfig(), out, f"train {name}", bool(done))
         self.out, self.rows = out, [row for row in read_rows(out) if row["step"] <= done] if done else []
         self.progress = Progress(f"train {name}", steps * global_batch, "clips")
         self.progress.skip(done * global_batch)
@@ -55,10 +71,11 @@ class TrainLog:
     def add(self, row: dict[str, Any]) -> None:
         """One step."""
         self.rows.append(row)
-        for key, value in row.items():
-            if key not in ("step", "clips", "tokens", "seconds"):
-                self.writer.add_scalar(key, value, row["step"])
-        self.progress.add(row["clips"], f"loss {row['loss']:.3f}, data wait {100 * row['data_wait_share']:.0f} %")
+        numbers = {key: float(value) for key, value in row.items() if key not in _NOT_PLOTTED}
+        for key, value in numbers.items():
+            self.writer.add_scalar(key, value, row["step"])
+        self.trackers.add(row["step"], numbers)
+        self.progress.add(row["clips"], self._note(row))
         if time.monotonic() - self.flushed > _FLUSH_S:
             self.flush()
 
@@ -66,6 +83,15 @@ class TrainLog:
         """One more number of the latest step."""
         self.rows[-1][key] = value
         self.writer.add_scalar(key, value, self.rows[-1]["step"])
+        self.trackers.add(self.rows[-1]["step"], {key: value})
+
+    def _note(self, row: dict[str, Any]) -> str:
+        """What a progress line says beside clips, rate and time left."""
+        parts = [f"step {row['step']}/{self.steps}", f"loss {row['loss']:.3f}"]
+        parts += [f"{row['tokens_per_second']:,.0f} tokens/s", f"data wait {100 * row['data_wait_share']:.0f} %"]
+        parts += [f"MFU {100 * row['mfu']:.1f} %"] if "mfu" in row else []
+        parts += [f"{row['memory_gb']:.1f} GB"] if "memory_gb" in row else []
+        return ", ".join(parts)
 
     def flush(self) -> None:
         """Everything so far is on storage when this returns."""
@@ -79,6 +105,7 @@ class TrainLog:
         """Flushes and lets go of the files."""
         self.flush()
         self.writer.close()
+        self.trackers.close()
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -89,11 +116,28 @@ def read_rows(out: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in storage.read_text(uri).splitlines()] if storage.exists(uri) else []
 
 
+def time_shares(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Region -> share of the time of the measured steps, but for the first, which warms up; empty where none was."""
+    measured = [row for row in rows if any(key.startswith(SHARE_PREFIX) for key in row)]
+    measured = measured[1:] or measured
+    seconds = sum(row["seconds"] for row in measured)
+    names = sorted({key for row in measured for key in row if key.startswith(SHARE_PREFIX)})
+    return {
+        name.removeprefix(SHARE_PREFIX): sum(row[name] * row["seconds"] for row in measured if name in row) / seconds
+        for name in names
+    }
+
+
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Steps, first and last loss, rates of a stage from its lines."""
     clips, seconds = sum(r["clips"] for r in rows), sum(r["seconds"] for r in rows)
     first, last = rows[:_ENDS], rows[-_ENDS:]
-    return {
+    rated = [r for r in rows if "mfu" in r]
+    measured = {"mfu": sum(r["mfu"] * r["seconds"] for r in rated) / sum(r["seconds"] for r in rated)} if rated else {}
+    shares = time_shares(rows)
+    measured |= {"time_shares": shares} if shares else {}
+    measured |= {"memory_gb": max(r["memory_gb"] for r in rows)} if "memory_gb" in rows[-1] else {}
+    return measured | {
         "steps": len(rows),
         "clips": clips,
         "loss_first": sum(r["loss"] for r in first) / len(first),

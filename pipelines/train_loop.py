@@ -6,7 +6,6 @@ Everything random is drawn from (seed, epoch, step) or (seed, epoch, clip), so a
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -27,7 +26,9 @@ from pipelines.context import TrainContext
 from pipelines.datasource import ClipStore
 from pipelines.engine import Engine, PlainEngine
 from pipelines.errors import StageFailed
+from pipelines.failed_step import FailedStep
 from pipelines.model import build_model, continue_model, export_model
+from pipelines.monitor import Monitor
 from pipelines.prefetch import Prefetcher
 from pipelines.progress import say
 from pipelines.sampler import share, stage_seed
@@ -112,6 +113,7 @@ class StageLoop:
         self.collator = Collator(
             store.clip, book, self.model.mllm.tokenize, job.cfg.renderer, self.train.augment, self.seed
         )
+        self.monitor = Monitor(job, ctx, self.model.to(ctx.device))
         self.engine = self._engine()
         self.checkpoints = Checkpoints(job.checkpoints, ctx, self.train.keep_checkpoints, self.train.keep_best)
         self.done = self.saved = self.checkpoints.restore(self.engine)
@@ -121,12 +123,13 @@ class StageLoop:
                 say(line)
             if self.done:
                 say(f"[train {job.stage.name}] goes on after step {self.done} of {self.steps}")
-            self.log = TrainLog(job.out, job.stage.name, self.steps, self.train.global_batch, self.done)
+            self.log = TrainLog(
+                job.out, job.stage.name, self.steps, self.train.global_batch, self.done, self.train.metrics
+            )
 
     def _engine(self) -> Engine:
         """DeepSpeed or plain torch around the model, on this rank's device."""
         precision = self.job.cfg.mllm.precision
-        self.model.to(self.ctx.device)
         ranks, others = self.ctx.world_size, set(self.job.stage.trains) - {"renderer"}
         if not self.job.deepspeed or self.train.zero_stage == 0 or not others:
             return PlainEngine(self.model, self.job.stage, self.train, precision, ranks)
@@ -147,24 +150,45 @@ class StageLoop:
 
         Raises:
             StageFailed: the loss is not a number; the clips of that step are saved beside the metrics.
+            Stopped: the run was asked to end; a checkpoint is on storage.
         """
         last = self.steps if until is None else min(until, self.steps)
         if self.done >= last:
             return
         batches = Prefetcher(self.build, self.done, last)
         waited, start = 0.0, time.perf_counter()
+        self.monitor.start()
         try:
             for micro_batches in batches:
-                row = self._step(micro_batches)
+                self.monitor.begin(self.done)
+                row, total = self._step(micro_batches)
                 now = time.perf_counter()
+                row |= self.monitor.row(total, now - start, batches.waited - waited)
                 self._record(row, now - start, batches.waited - waited)
                 start, waited = now, batches.waited
                 self.done += 1
-                if self.done < last and self._pause():
+                self.monitor.beat()
+                if self.done < last and (self._asked_to_stop() or self._pause()):
                     start = time.perf_counter()
         finally:
             batches.close()
             self.checkpoints.wait()
+            self.monitor.close()
+
+    def _asked_to_stop(self) -> bool:
+        """A checkpoint where a worker or the whole run was asked to end; whether one was written.
+
+        Raises:
+            Stopped: the whole run was, or this worker.
+        """
+        if not self.monitor.asked(self.done):
+            return False
+        self.save({})
+        self.checkpoints.close()
+        if self.log is not None:
+            self.log.flush()
+        self.monitor.leave(self.done, self.steps)
+        return True
 
     def _pause(self) -> bool:
         """Validates and saves where one of them is due after this step."""
@@ -184,8 +208,8 @@ class StageLoop:
             self.log.note(ACCURACY, accuracy)
         return {ACCURACY: accuracy, "validation_clips": clips}
 
-    def _step(self, batches: Sequence[Batch]) -> dict[str, Any]:
-        """One optimiser step; returns its numbers, summed over the ranks.
+    def _step(self, batches: Sequence[Batch]) -> tuple[dict[str, Any], list[float]]:
+        """One optimiser step; returns its numbers, and the monitor's, summed over the ranks.
 
         Each clip weighs its task's loss weight / global batch, however the batch is cut: the mean over a micro batch's
         clips is weighted by the sum of their weights, and the engine averages over micro batches and ranks.
@@ -194,24 +218,32 @@ class StageLoop:
         torch.manual_seed((self.seed + 7919 * self.done + self.ctx.rank) & 0x7FFFFFFF)
         tally = Tally(self.job.stage.tasks)
         weight = len(batches) * self.ctx.world_size / self.train.global_batch
+        bad, clock = FailedStep(self.train.global_batch, self.ctx), self.monitor.clock
         for batch in batches:
             ready = batch.to(self.ctx.device)
-            out = self.engine.forward(ready.clips, ready.text)
+            with clock.region("llm"):
+                out = self.engine.forward(ready.clips, ready.text)
             rows = task_weights(batch.tasks, self.loss_weights)
             loss = lm_objective(out, self.job.stage.label_smoothing, rows, reduction="example")
             summed = float(rows.sum())
-            self.engine.backward(loss * (weight * summed))
+            with clock.region("llm"):
+                self.engine.backward(loss * (weight * summed))
             losses, tokens = out.example_loss.detach().tolist(), int(batch.text.attention_mask.sum())
             tally.add(batch.wanted, batch.tasks, losses, float(loss.detach()) * summed, tokens)
-        total = self.ctx.sum(tally.vector())
+            self.monitor.seen(batch)
+            bad.seen(losses)
+        own = tally.vector()
+        total = self.ctx.sum([*own, *self.monitor.vector()])
         if not math.isfinite(total[0]):
-            self._not_a_number()
+            self._not_a_number("loss", bad)
         factor = schedule.factor(self.done, self.steps, self.train.warmup_share)
-        norm = self.engine.step(factor)
+        with clock.region("optimizer"):
+            norm = self.engine.step(factor)
         if not math.isfinite(norm):
-            self._not_a_number()
-        row = tally.row(total, self.train.global_batch) | {"grad_norm": norm}
-        return row | {f"lr/{name}": self.job.stage.learning_rate[name] * factor for name in self.job.stage.trains}
+            self._not_a_number("gradient", bad)
+        row = tally.row(total[: len(own)], self.train.global_batch) | {"grad_norm": norm}
+        row |= {f"lr/{name}": self.job.stage.learning_rate[name] * factor for name in self.job.stage.trains}
+        return row, total[len(own) :]
 
     def _record(self, row: dict[str, Any], seconds: float, waited: float) -> None:
         """Adds rates and writes the line."""
@@ -227,19 +259,21 @@ class StageLoop:
         }
         self.log.add({"step": self.done + 1, "epoch": self.done * batch / len(self.sampler), **row, **rates})
 
-    def _not_a_number(self) -> None:
-        """Saves the step's clips and ends the stage. Every rank gets here, as the loss is summed over all."""
+    def _not_a_number(self, what: str, bad: FailedStep) -> None:
+        """Saves the step's clips and ends the stage. Every rank gets here, as loss and norm are the same on all.
+
+        Raises:
+            StageFailed: always.
+        """
         epoch, step = self.sampler.place(self.done, self.train.global_batch)
         draws = self.sampler.batch(self.seed, epoch, step, self.train.global_batch)
-        uri = storage.join(self.job.out, f"nan-step-{self.done + 1}.json")
-        if self.ctx.rank == 0:
-            asked = [{"key": d.key, "visit": d.visit, "task": d.task, "positive": d.positive} for d in draws]
-            storage.write_atomic(uri, json.dumps({"seed": self.seed, "epoch": epoch, "step": step, "clips": asked}))
-            if self.log is not None:
-                self.log.flush()
+        if self.log is not None:
+            self.log.flush()
+        place = {"seed": self.seed, "epoch": epoch, "step": step}
+        clips = bad.save(storage.join(self.job.out, f"nan-step-{self.done + 1}.json"), place, draws, what)
         raise StageFailed(
-            f"stage {self.job.stage.name}: the loss is not a number at step {self.done + 1} of {self.steps}; its clips "
-            f"are listed in {uri}; the last checkpoint is kept"
+            f"stage {self.job.stage.name}: the {what} is not a number at step {self.done + 1} of {self.steps}; "
+            f"{clips}; the last checkpoint is kept"
         )
 
     def save(self, metrics: dict[str, Any]) -> None:
@@ -255,7 +289,7 @@ class StageLoop:
         bf16 = self.job.cfg.mllm.precision == "bf16"
         batch = self.train.micro_batch
         found = validate.accuracy(
-            self.model, keys, self.clip, self.labels, self.job.cfg.renderer, self.ctx, batch, bf16
+            self.model, keys, self.monitor.beating(self.clip), self.labels, self.job.cfg.renderer, self.ctx, batch, bf16
         )
         return found, len(keys)
 
@@ -278,6 +312,7 @@ class StageLoop:
                 export_model(self.model, self.job.cfg, self._labels_seen(), export)
                 summary = self._summary(after) | {"export": export, "exported_step": exported}
         self.ctx.barrier()
+        self.monitor.close()
         if summary and self.log is not None:
             summary |= {ACCURACY: None, "validation_clips": 0} | scores
             self.log.close()

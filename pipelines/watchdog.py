@@ -12,6 +12,7 @@ import faulthandler
 import hashlib
 import tempfile
 from pathlib import Path
+from typing import TextIO
 
 from skeleton_io import storage
 
@@ -50,22 +51,22 @@ class Watchdog:
     """
 
     def __init__(self, seconds: float, out: str, rank: int) -> None:
-        self.seconds = seconds
-        self.file = None
-        if seconds:
-            folder = dump_folder(out)
-            folder.mkdir(parents=True, exist_ok=True)
-            number = len(list(folder.glob(f"hang-rank{rank}-*.txt")))
-            # Open from the start: a full disk or lost rights must not matter when it is needed.
-            self.file = (folder / f"hang-rank{rank}-{number}.txt").open("w")
+        self.seconds, self.folder, self.rank = seconds, dump_folder(out), rank
+        self.file: TextIO | None = None
 
     def beat(self) -> None:
         """Something was done: the time starts anew."""
-        if self.file is not None:
-            faulthandler.dump_traceback_later(self.seconds, exit=True, file=self.file)
+        if not self.seconds:
+            return
+        if self.file is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            number = len(list(self.folder.glob(f"hang-rank{self.rank}-*.txt")))
+            # Open from the start: lost rights or files that run out must not matter when it is needed.
+            self.file = (self.folder / f"hang-rank{self.rank}-{number}.txt").open("w")
+        faulthandler.dump_traceback_later(self.seconds, exit=True, file=self.file)
 
     def close(self) -> None:
-        """Stops watching; removes the file, which is empty."""
+        """Stops watching until the next beat; removes the file, which is empty."""
         if self.file is not None:
             faulthandler.cancel_dump_traceback_later()
             self.file.close()
