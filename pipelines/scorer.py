@@ -146,6 +146,7 @@ def score(
     out: str,
     cfg: FullConfig,
     name: str = "evaluate",
+    actor: type[BatchScorer] = BatchScorer,
 ) -> list[ClipScore]:
     """Scores every question with a pool of actors; Ray must be connected where rows are missing.
 
@@ -157,6 +158,7 @@ def score(
         out: folder for the rows; clips found there are not scored again, so it must belong to this model.
         cfg: `evaluate` and the resources per worker of `train`.
         name: stage shown in progress lines.
+        actor: what scores; another one may read clips in its own way.
 
     Returns:
         One entry per question, sorted by key.
@@ -169,7 +171,7 @@ def score(
     progress = Progress(name, len(questions), "clips")
     progress.skip(len(questions) - sum(map(len, todo)))
     if todo:
-        for table in scored_batches(model_uri, shards_uri, todo, candidates, cfg):
+        for table in scored_batches(model_uri, shards_uri, todo, candidates, cfg, actor):
             check_finite(name, table)
             write_part(out, table)
             progress.add(len(table))
@@ -186,6 +188,7 @@ def scored_batches(
     todo: Sequence[Sequence[Question]],
     candidates: Mapping[str, Sequence[str]],
     cfg: FullConfig,
+    actor: type[BatchScorer] = BatchScorer,
 ) -> Any:
     """Yields tables of `ROWS` as blocks of batches are finished, in no particular order."""
     import ray
@@ -196,7 +199,7 @@ def scored_batches(
     blocks = max(actors, -(-len(todo) // BATCHES_PER_PART))
     items = [{"questions": json.dumps([dataclasses.asdict(q) for q in batch])} for batch in todo]
     scored = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
-        BatchScorer,
+        actor,
         fn_constructor_args=(model_uri, shards_uri, {s: tuple(c) for s, c in candidates.items()}, cfg),
         batch_size=1,
         batch_format="numpy",
