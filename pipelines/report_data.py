@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines import manifest
 from pipelines.config import FullConfig, digest, to_plain
+from pipelines.datasource import ClipStore
 from pipelines.manifest import STAGES, RunPaths
 from skeleton_io import storage
 
@@ -72,7 +73,16 @@ def ingest_totals(summary: dict[str, Any]) -> dict[str, Any]:
     return {name: sum(c[name] for c in counts) for name in ("clips_in", "clips_out", "quarantined")} | summary
 
 
-def provenance(cfg: FullConfig, found: dict[str, dict[str, Manifest]], stages: dict[str, Any]) -> dict[str, Any]:
+def data_hashes(paths: RunPaths) -> dict[str, str]:
+    """Hash of the shard set, which names every shard's bytes and every protocol; empty where none is finished."""
+    if not storage.exists(storage.join(paths.shards, "index.json")):
+        return {}
+    return {"data (shards and protocols)": ClipStore(paths.shards).digest}
+
+
+def provenance(
+    cfg: FullConfig, paths: RunPaths, found: dict[str, dict[str, Manifest]], stages: dict[str, Any]
+) -> dict[str, Any]:
     """Configuration, versions, revision, seeds, hashes, seconds; where a stage ran with others, "mixed" says so."""
     now = manifest.provenance()
     mixed: dict[str, Any] = {}
@@ -87,6 +97,7 @@ def provenance(cfg: FullConfig, found: dict[str, dict[str, Manifest]], stages: d
         "seeds": {"seed": cfg.seed, "demo": cfg.demo.seed},
         "hashes": {
             "config": digest(cfg),
+            **data_hashes(paths),
             **{name: entry["key"] for name, entry in stages.items() if "key" in entry},
         },
         "seconds": {name: entry["seconds"] for name, entry in stages.items() if "seconds" in entry},
@@ -112,7 +123,7 @@ def gather(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
         "tune": summary_of(found, "tune"),
         "transfer": [m["summary"] for m in found["transfer"].values()],
         "evaluate": summary_of(found, "evaluate"),
-        "provenance": provenance(cfg, found, stages),
+        "provenance": provenance(cfg, paths, found, stages),
     }
 
 

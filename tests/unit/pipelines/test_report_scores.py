@@ -1,0 +1,140 @@
+"""Sections on scores: methods side by side, calibration, abstention, worst confusions; absent without their numbers."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import figures_scores, report, report_scores, report_worst
+from pipelines.config import FullConfig, decode
+from pipelines.evaluate import ROWS
+from pipelines.manifest import RunPaths, provenance
+from pipelines.metrics import ClipScore, Judge
+
+NAMES = ("bow", "clap", "wave")
+
+
+def clips(count: int = 12) -> list[ClipScore]:
+    """A third of the clips is "bow"; every second clip is taken for "bow", the others for "clap"."""
+    return [
+        ClipScore(
+            key=f"a/{i:02d}",
+            set="a",
+            label=NAMES[i % 3],
+            log_prob=tuple(-1.0 - (1 + i / 10) * (j != i % 2) for j in range(3)),
+            tokens=(1, 1, 1),
+            prior=(0.0, 0.0, 0.0),
+            generated=NAMES[i % 2],
+        )
+        for i in range(count)
+    ]
+
+
+def metrics() -> dict:
+    found = Judge({"a": NAMES}, 100, 0).assemble(clips(), {})
+    row = {"set": "a", "chance": 0.3333, "n": 12}
+    table = [
+        {**row, "name": "model", "kind": "model", "value": 0.5, "ci95": [0.25, 0.75], "difference": None},
+        {
+            **row,
+            "name": "linear",
+            "kind": "baseline",
+            "value": 0.25,
+            "ci95": [0.1, 0.5],
+            "difference": {"value": 0.25, "ci95": [-0.1, 0.6], "p": 0.2, "mcnemar": 0.3},
+        },
+        {**row, "name": "floor", "kind": "floor", "value": 0.4, "n": None, "ci95": None, "difference": None},
+    ]
+    share = {"value": 0.5, "n": 6, "ci95": [0.2, 0.8]}
+    zero = {"a": {"seen": share, "unseen": share, "harmonic": share, "candidates": 3}}
+    rule = {"a": {"name": "cross-subject", "hash": "0123abcd"}}
+    return {**found, "table": table, "gzsl": zero, "answer": "direct", "seeds": {"seed": 0}, "protocols": rule}
+
+
+@pytest.fixture
+def cfg() -> FullConfig:
+    return decode({"name": "t", "data": {"inputs": {"a": "x"}}}, "test")
+
+
+def write(folder, summary) -> None:
+    folder.mkdir(parents=True)
+    entry = {"stage": "evaluate", "key": "k", "finished": "2030-01-02T03:04:05+00:00", **provenance()}
+    (folder / "manifest.json").write_text(json.dumps(entry | {"summary": summary | {"seconds": 1.0}}))
+
+
+def test_sections_are_there_with_their_numbers(tmp_path, cfg):
+    write(tmp_path / "evaluate", metrics())
+    report.run(cfg, RunPaths(str(tmp_path)))
+    html = (tmp_path / "report.html").read_text()
+    for id_ in ("comparison", "gzsl", "calibration"):
+        assert f'<section id="{id_}">' in html
+        assert f'href="#{id_}"' in html
+    assert "+25.0" in html
+    assert "-10.0 to +60.0" in html
+    assert "0123abcd" in html
+    assert "None" not in html
+    assert html.count('aria-label="') > 6
+
+
+def test_sections_without_numbers_do_not_appear(tmp_path, cfg):
+    old = metrics()
+    for block in (old, old["sets"]["a"]):
+        for name in ("table", "gzsl", "abstention", "mean_class", "answer"):
+            block.pop(name, None)
+        block["calibration"] = {"nll": 1.0, "ece": 0.1}
+        block["generated"] = None
+    write(tmp_path / "evaluate", old)
+    report.run(cfg, RunPaths(str(tmp_path)))
+    html = (tmp_path / "report.html").read_text()
+    for id_ in ("comparison", "gzsl", "calibration", "robustness", "captions", "questions"):
+        assert id_ not in html.split("<main>")[1].split("Configuration")[0].replace("calibration error", "")
+
+
+def test_the_verdict_says_which_way():
+    bins = [{"low": 0.0, "high": 0.5, "n": 0, "confidence": None, "accuracy": None}]
+    sure = {"low": 0.5, "high": 1.0, "n": 10, "confidence": 0.9, "accuracy": 0.6}
+    assert "overconfident" in report_scores.verdict([*bins, sure])
+    assert "underconfident" in report_scores.verdict([*bins, sure | {"accuracy": 1.0}])
+    assert "close to calibrated" in report_scores.verdict([*bins, sure | {"accuracy": 0.9}])
+
+
+def test_the_clip_of_a_confusion_is_the_surest(tmp_path):
+    found = metrics()
+    rows = [
+        {**{n: getattr(c, n) for n in ("key", "set", "label", "log_prob", "tokens", "prior", "generated")}}
+        | {"prediction": NAMES[i % 2]}
+        for i, c in enumerate(clips())
+    ]
+    (tmp_path / "evaluate" / "rows-x").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=ROWS), tmp_path / "evaluate" / "rows-x" / "part-0.parquet")
+    chosen = report_worst.choose(RunPaths(str(tmp_path)), found | {"rows": "rows-x"})
+    assert [(e["truth"], e["predicted"], e["count"], e["of"]) for _, e in chosen] == [
+        ("bow", "clap", 2, 4),
+        ("clap", "bow", 2, 4),
+        ("wave", "bow", 2, 4),
+    ]
+    assert [shown.key for shown, _ in chosen] == ["a/09", "a/10", "a/08"]
+    assert chosen[0][1]["written"] == "clap"
+    assert report_worst.choose(RunPaths(str(tmp_path)), found) == []
+
+
+def test_charts_draw_what_they_are_given():
+    bins = metrics()["calibration"]["bins"]
+    chart = figures_scores.reliability_chart(bins, "t <1>")
+    assert chart.count('class="bar"') == sum(b["n"] > 0 for b in bins)
+    assert 'aria-label="t &lt;1&gt;"' in chart
+    curve = figures_scores.Curve("a", [0, 1], [0.5, 0.25], 1, [0.4, 0.2], [0.6, 0.3])
+    assert figures_scores.share_chart([curve], "x", "t", chance=0.1).count("class=") >= 6
+    assert 'class="band' in figures_scores.share_chart([curve], "x", "t")
+    matrix = figures_scores.matrix_chart(["a", "b"], ["a", "b"], {("a", "b"): 0.5, ("b", "a"): 1.0}, "t")
+    assert matrix.count('class="none"') == 2
+    assert ">50<" in matrix
+    for empty in (
+        figures_scores.reliability_chart([], "t"),
+        figures_scores.share_chart([], "x", "t"),
+        figures_scores.matrix_chart([], [], {}, "t"),
+    ):
+        assert empty == ""
