@@ -77,13 +77,17 @@ class Predictor:
         asked: what is asked about every clip.
 
     Raises:
-        UserError: no model there, or `label_set` is none of its sets.
+        UserError: no model there, `label_set` is none of its sets, or a text holds a control token.
     """
 
     def __init__(self, export_uri: str, asked: Asked) -> None:
         self.model, self.trained, self.seen = load_model(export_uri)
         if asked.label_set and asked.label_set not in self.seen:
             raise UserError(f"--label-set {asked.label_set}: the model was trained on {', '.join(sorted(self.seen))}")
+        control = self.model.mllm.encoder.tokenizer.get_added_vocab()  # would stand for images or turns
+        for text in (asked.question, *asked.labels):
+            if found := sorted(token for token in control if token in text):
+                raise UserError(f"{text[:60]!r} holds {found[0]!r}, which the model reads as a control token")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device).eval()
         self.asked = asked

@@ -184,6 +184,7 @@ def test_parts_resume_and_refuse_another_prediction(run, tmp_path):
         (["--labels", "a,,b"], "none of them empty"),
         (["--labels", "a,b", "--label-set", "ntu"], "not both"),
         (["--label-set", "nobody"], "the model was trained on ntu, utd_mhad"),
+        (["--question", "who <IMG_CONTEXT> moves?"], "control token"),
         (["--labels", "@/nowhere.txt"], "--labels @/nowhere.txt"),
         (["--top", "0"], "--top must be at least 1"),
         (["--format", "nonsense"], "no format 'nonsense'"),
