@@ -27,14 +27,13 @@ class FailedStep:
 
     def __init__(self, global_batch: int, ctx: TrainContext) -> None:
         self.ctx = ctx
-        self.flags = [0.0] * global_batch
-        self.place = ctx.rank * (global_batch // ctx.world_size)
+        own = global_batch // ctx.world_size
+        self.own = range(ctx.rank * own, (ctx.rank + 1) * own)
+        self.bad: set[str] = set()
 
-    def seen(self, losses: Sequence[float]) -> None:
-        """Losses of the next clips of this rank."""
-        for loss in losses:
-            self.flags[self.place] = float(not math.isfinite(loss))
-            self.place += 1
+    def seen(self, keys: Sequence[str], losses: Sequence[float]) -> None:
+        """Losses of some of this rank's clips."""
+        self.bad |= {key for key, loss in zip(keys, losses, strict=True) if not math.isfinite(loss)}
 
     def save(self, uri: str, place: Mapping[str, Any], draws: Sequence[Draw], what: str) -> str:
         """Writes the file (rank 0); every rank calls it.
@@ -48,7 +47,7 @@ class FailedStep:
         Returns:
             A part of a sentence with the clips whose own loss is no number, or all where none is by itself.
         """
-        flags = self.ctx.sum(self.flags)
+        flags = self.ctx.sum([float(i in self.own and d.key in self.bad) for i, d in enumerate(draws)])
         rows = [
             {"key": d.key, "visit": d.visit, "task": d.task, "positive": d.positive, "finite": not bad}
             for d, bad in zip(draws, flags, strict=True)

@@ -6,7 +6,8 @@ clips_per_second, tokens_per_second, data_wait_share, clips_checksum (which clip
 rank with most), tflops and mfu (per worker), in measured steps time/<region> (shares of rank 0's time), and
 validation_accuracy where it was taken.
 
-TensorBoard's files are written by tensorboardX, which Ray brings along; the viewer is the extra `tensorboard`.
+A storage that refuses (full, or not there for a while) ends no training: it is said once, and everything is tried again
+with the next flush. TensorBoard's files need no TensorBoard; the viewer is the extra `tensorboard`.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from contextlib import suppress
 from typing import Any
 
 from pipelines.config_faults import MetricsConfig
-from pipelines.progress import Progress
+from pipelines.event_file import EventFile
+from pipelines.progress import Progress, say
 from pipelines.trackers import Trackers
 from skeleton_io import storage
 
@@ -48,8 +51,6 @@ class TrainLog:
     def __init__(
         self, out: str, name: str, steps: int, global_batch: int, done: int, metrics: MetricsConfig | None = None
     ) -> None:
-        from tensorboardX import SummaryWriter
-
         self.steps = steps
         self.trackers = Trackers(metrics or MetricsConfig(), out, f"train {name}", bool(done))
         self.out, self.rows = out, [row for row in read_rows(out) if row["step"] <= done] if done else []
@@ -65,15 +66,17 @@ class TrainLog:
             self._folder = tempfile.TemporaryDirectory()
             target = self._folder.name
         self.board_uri = board
-        self.writer = SummaryWriter(target, purge_step=done + 1)
+        self.target, self.purge_step = target, done + 1
+        self.writer: EventFile | None = None
+        self.unplotted: list[tuple[int, dict[str, float]]] = []
+        self.refused = False
         self.flushed = time.monotonic()
 
     def add(self, row: dict[str, Any]) -> None:
         """One step."""
         self.rows.append(row)
         numbers = {key: float(value) for key, value in row.items() if key not in _NOT_PLOTTED}
-        for key, value in numbers.items():
-            self.writer.add_scalar(key, value, row["step"])
+        self.unplotted.append((row["step"], numbers))
         self.trackers.add(row["step"], numbers)
         self.progress.add(row["clips"], self._note(row))
         if time.monotonic() - self.flushed > _FLUSH_S:
@@ -82,7 +85,7 @@ class TrainLog:
     def note(self, key: str, value: float) -> None:
         """One more number of the latest step."""
         self.rows[-1][key] = value
-        self.writer.add_scalar(key, value, self.rows[-1]["step"])
+        self.unplotted.append((self.rows[-1]["step"], {key: value}))
         self.trackers.add(self.rows[-1]["step"], {key: value})
 
     def _note(self, row: dict[str, Any]) -> str:
@@ -94,17 +97,36 @@ class TrainLog:
         return ", ".join(parts)
 
     def flush(self) -> None:
-        """Everything so far is on storage when this returns."""
-        self.writer.flush()
-        storage.write_atomic(storage.join(self.out, METRICS_FILE), "".join(json.dumps(r) + "\n" for r in self.rows))
-        if self._folder is not None:
-            storage.upload(self._folder.name, self.board_uri)
+        """Everything so far is on storage when this returns, unless the storage refuses."""
         self.flushed = time.monotonic()
+        try:
+            storage.write_atomic(storage.join(self.out, METRICS_FILE), "".join(json.dumps(r) + "\n" for r in self.rows))
+            self._plot()
+            if self._folder is not None:
+                storage.upload(self._folder.name, self.board_uri)
+            self.refused = False
+        except Exception as error:  # noqa: BLE001 - clients of object stores raise what they like
+            if not self.refused:
+                say(f"[train] metrics cannot be written for now ({type(error).__name__}: {error}); training goes on")
+            self.refused = True
+
+    def _plot(self) -> None:
+        """Writes the event file. After a refusal a new one is begun, as the old one may end in half a record."""
+        if self.writer is None or self.refused:
+            self.writer = EventFile(self.target, self.purge_step)
+        for step, numbers in self.unplotted:
+            self.writer.add(step, numbers)
+        self.writer.flush()
+        if self.unplotted:
+            self.purge_step = self.unplotted[-1][0] + 1
+        self.unplotted = []
 
     def close(self) -> None:
         """Flushes and lets go of the files."""
         self.flush()
-        self.writer.close()
+        if self.writer is not None:
+            with suppress(OSError):
+                self.writer.close()
         self.trackers.close()
         if self._folder is not None:
             self._folder.cleanup()

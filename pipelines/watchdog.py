@@ -11,6 +11,7 @@ from __future__ import annotations
 import faulthandler
 import hashlib
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -72,3 +73,5 @@ class Watchdog:
             self.file.close()
             Path(self.file.name).unlink(missing_ok=True)
             self.file = None
+            with suppress(OSError):
+                self.folder.rmdir()  # only where it is empty

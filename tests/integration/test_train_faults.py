@@ -1,0 +1,175 @@
+"""Training through faults: killed, hanging and terminated workers, a loss that is no number, a run asked to end.
+
+`benchmarks/soak.py` is the long version. Each run must end at the losses of the undisturbed one, with the same clips.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.soak_faults import Fault, planted
+from pipelines import config, stop, tiny_mllm, train
+from pipelines.config import FullConfig
+from pipelines.datasource import ClipStore
+from pipelines.errors import StageFailed, UserError
+from pipelines.full import guarded
+from pipelines.ingest import ingest
+from pipelines.manifest import RunPaths
+from pipelines.selection import select
+from pipelines.stop import EXIT_STOPPED, Stopped
+from pipelines.train_log import read_rows
+from skeleton_io.demo import DemoConfig, write_demo
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+DEMO = DemoConfig(subjects=5, test_subjects=1, repetitions=1, actions=("walk", "wave", "squat"), broken=False)
+RATES = {"renderer": 3e-3, "projector": 1e-3, "llm": 1e-3}
+STAGE = {"name": "1", "tasks": {"mqa": 1, "yesno": 1}, "trains": [*RATES], "learning_rate": RATES, "epochs": 4}
+PLAIN = {
+    "renderer": {"frames": 2, "image_size": 32, "samples_per_bone": 2},
+    "mllm": {"tiny": {"vision_width": 32, "vision_layers": 1, "llm_width": 32, "llm_layers": 1, "heads": 2}},
+    "train": {
+        "global_batch": 4,
+        "micro_batch": 2,
+        "checkpoint_every": 2,
+        "validate_clips": 2,
+        "max_failures": 1,
+        "faults": {"stop_poll_s": 0.1},
+        "stages": [STAGE],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[FullConfig, RunPaths]:
+    """Configuration, and a run with shards and tiny LLM."""
+    folder = tmp_path_factory.mktemp("faults")
+    write_demo(folder / "demo", DEMO)
+    paths = RunPaths(str(folder / "run"))
+    ingest({"demo_ntu:ntu": str(folder / "demo" / "demo_ntu")}, paths.shards, "ipc", 64)
+    cfg = config.decode(PLAIN, "test")
+    texts = tiny_mllm.corpus(select(cfg, ClipStore(paths.shards)), {})
+    tiny_mllm.write(paths.mllm, cfg.mllm.family, cfg.mllm, texts, cfg.renderer.image_size, 0)
+    return dataclasses.replace(cfg, mllm=dataclasses.replace(cfg.mllm, path=paths.mllm)), paths
+
+
+@pytest.fixture(scope="module")
+def undisturbed(made: tuple[FullConfig, RunPaths], tmp_path_factory: pytest.TempPathFactory) -> list[tuple]:
+    """(step, clips, loss) of the plain process."""
+    cfg, paths = made
+    out = str(tmp_path_factory.mktemp("plain"))
+    train.train_stage(cfg, paths, cfg.train.stages[0], None, out, runner=train.run_local)
+    return history(out)
+
+
+def history(out: object) -> list[tuple]:
+    return [(row["step"], row["clips_checksum"], row["loss"]) for row in read_rows(str(out))]
+
+
+def same(out: object, reference: list[tuple]) -> bool:
+    """The same steps with the same clips, and losses that differ by the order of float32 sums at most."""
+    found = history(out)
+    assert [row[:2] for row in found] == [row[:2] for row in reference]
+    return [row[2] for row in found] == pytest.approx([row[2] for row in reference], rel=2e-4)
+
+
+def go(made: tuple[FullConfig, RunPaths], out: Path, fault: Fault | None = None, **faults: float) -> dict:
+    cfg, paths = made
+    settings = dataclasses.replace(cfg.train, faults=dataclasses.replace(cfg.train.faults, **faults))
+    cfg = dataclasses.replace(cfg, train=settings)
+    with planted(fault):
+        return train.train_stage(cfg, paths, cfg.train.stages[0], None, str(out))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_killed_rank(rank: int, made, undisturbed, tmp_path: Path) -> None:
+    fault = Fault("kill", rank, 5, str(tmp_path / "marker"))
+    summary = go(made, tmp_path / "out", fault)
+    assert Path(fault.marker).exists()
+    assert summary["steps"] == len(undisturbed) >= 8
+    assert same(tmp_path / "out", undisturbed)
+
+
+def test_hanging_rank_leaves_its_stacks_and_is_started_again(made, undisturbed, tmp_path: Path) -> None:
+    go(made, tmp_path / "out", Fault("hang", 1, 5, str(tmp_path / "marker")), watchdog_s=8)
+    assert same(tmp_path / "out", undisturbed)
+    stacks = [file.read_text() for file in (tmp_path / "out/faults").glob("hang-rank1-*.txt")]
+    assert any("in strike" in text for text in stacks)
+
+
+def test_worker_on_a_machine_that_is_taken_away(made, undisturbed, tmp_path: Path) -> None:
+    """SIGTERM to one worker, after a step without a checkpoint: there is one of that step all the same."""
+    fault = Fault("term", 1, 4, str(tmp_path / "marker"))
+    go(made, tmp_path / "out", fault)
+    assert same(tmp_path / "out", undisturbed)
+    workers = [row["workers"] for row in read_rows(str(tmp_path / "out"))]
+    assert workers == [2] * len(undisturbed)
+
+
+def test_no_number_ends_with_its_clips(made, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with pytest.raises(StageFailed, match=r"not a number at step 4 of .*demo_ntu/") as told:
+        go(made, tmp_path / "out", Fault("nan", 1, 3, str(tmp_path / "marker")))
+    assert time.monotonic() - begun < 60  # not tried again
+    (file,) = (tmp_path / "out").glob("nan-step-*.json")
+    found = json.loads(file.read_text())
+    assert str(file) in str(told.value)
+    assert [clip["finite"] for clip in found["clips"]] == [True, True, False, False]  # rank 1 holds the second half
+    assert found["clips"][2]["key"] in str(told.value)
+
+
+def test_asked_to_end_and_given_again(made, undisturbed, tmp_path: Path) -> None:
+    """SIGTERM to the driver ends the run after a checkpoint, with an exit code of its own; then the same command."""
+    out = tmp_path / "out"
+
+    def terminate() -> None:
+        while not read_rows(str(out)):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=terminate)
+    thread.start()
+    code = guarded(lambda: go(made, out, Fault("slow", 0, -1, "")))
+    thread.join()
+    assert code == EXIT_STOPPED
+    done = len(history(out))
+    assert 0 < done < len(undisturbed)
+    assert list(out.glob(f"checkpoints/*/step-{done:09d}-*"))
+    go(made, out)
+    assert same(out, undisturbed)
+
+
+def test_local_run_is_asked_to_end_by_a_file(made, undisturbed, tmp_path: Path) -> None:
+    cfg, paths = made
+    out = str(tmp_path / "out")
+
+    def request() -> None:
+        while not list((tmp_path / "out").glob("checkpoints/*/step-*")):
+            time.sleep(0.01)
+        stop.request(out)
+
+    thread = threading.Thread(target=request)
+    thread.start()
+    with pytest.raises(Stopped, match="goes on from there"):
+        train.train_stage(cfg, paths, cfg.train.stages[0], None, out, runner=train.run_local)
+    thread.join()
+    train.train_stage(cfg, paths, cfg.train.stages[0], None, out, runner=train.run_local)
+    assert history(out) == undisturbed
+
+
+def test_missing_tracker_is_told_before_workers_start(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    cfg, paths = made
+    cfg = dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, metrics=config.MetricsConfig(mlflow="x")))
+    with pytest.raises(UserError, match=r"skeleton-ray\[mlflow\]"):
+        train.train_stage(cfg, paths, cfg.train.stages[0], None, str(tmp_path / "out"))
