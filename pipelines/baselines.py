@@ -109,3 +109,70 @@ def hits(
     y = np.array([names[labels[key]] for key in train])
     truth = np.array([names.get(labels[key], -1) for key in test])
     return {name: method(x, y, z) == truth for name, method in METHODS.items()}
+
+
+COMMON = (
+    ("head", "head_top", "nose"),
+    *((f"{side}_{part}", *more) for side in ("left", "right") for part, *more in (("shoulder",), ("elbow",))),
+    ("left_wrist", "left_hand"),
+    ("right_wrist", "right_hand"),
+    *((f"{side}_{part}",) for side in ("left", "right") for part in ("hip", "knee")),
+    ("left_ankle", "left_foot"),
+    ("right_ankle", "right_foot"),
+)
+"""13 points that nearly every topology has, each with the joints that may stand for it."""
+
+
+def common_features(seq: SkeletonSequence) -> Floats:
+    """(24 * 13 * 3,) float32 that clips of any topology share: 13 points of the first person, free of place and size.
+
+    Less the middle of the hips, divided by the median length from there to the middle of the shoulders, turned about
+    the vertical so that the shoulders' mean line points along x. A 2D clip has depth 0 and is not turned. What a
+    topology lacks is 0.
+    """
+    moments = ((np.arange(MOMENTS) + 0.5) * seq.frames / MOMENTS).astype(int)
+    index = seq.topology.index
+    found = np.full((MOMENTS, len(COMMON), 3), np.nan, dtype=np.float32)
+    for place, names in enumerate(COMMON):
+        joint = next((index[name] for name in names if name in index), None)
+        if joint is not None:
+            point = seq.positions[moments, 0, joint]
+            found[:, place, : point.shape[-1]] = point
+            found[:, place, point.shape[-1] :] = 0
+    names = [options[0] for options in COMMON]
+    sides = [names.index(f"{side}_{part}") for part in ("hip", "shoulder") for side in ("left", "right")]
+    hips = np.nan_to_num(found[:, sides[:2]].mean(1, keepdims=True))
+    found = found - hips
+    chest = np.linalg.norm(found[:, sides[2:]].mean(1), axis=-1)
+    found /= max(float(np.nanmedian(chest)) if np.isfinite(chest).any() else 1.0, 1e-6)
+    across = np.nan_to_num(found[:, sides[2]] - found[:, sides[3]]).mean(0)
+    if seq.positions.shape[-1] == 3 and np.hypot(across[0], across[2]) > 0:
+        cos, sin = np.array([across[0], across[2]]) / np.hypot(across[0], across[2])
+        x, z = found[..., 0].copy(), found[..., 2].copy()
+        found[..., 0], found[..., 2] = cos * x + sin * z, cos * z - sin * x
+    return np.nan_to_num(found).astype(np.float32).ravel()
+
+
+def transfer_hits(
+    store: ClipStore, train: Mapping[str, str], test: Mapping[str, str], seen: dict[str, Floats]
+) -> NDArray[np.bool_]:
+    """Nearest training clip of another set, by `common_features`: whether each test clip, sorted, is told rightly.
+
+    Args:
+        store: the clips.
+        train: key -> label of the training clips.
+        test: key -> label, in the training sets' wording.
+        seen: key -> features, filled as clips are read.
+    """
+    for key in (*train, *test):
+        if key not in seen:
+            seen[key] = common_features(store.clip(key))
+    names = {label: i for i, label in enumerate(sorted(set(train.values())))}
+    keys = sorted(train)
+    x = np.stack([seen[key] for key in keys])
+    y = np.array([names[train[key]] for key in keys])
+    z = np.stack([seen[key] for key in sorted(test)])
+    squares, told = (x**2).sum(1), []
+    for start in range(0, len(z), _ROWS):
+        told.append(y[(squares - 2 * z[start : start + _ROWS] @ x.T).argmin(1)])
+    return np.concatenate(told) == np.array([names.get(test[key], -1) for key in sorted(test)])

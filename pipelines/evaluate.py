@@ -51,6 +51,7 @@ __all__ = [
     "sample",
     "score",
     "score_transfer",
+    "taking_part",
     "trained_model",
     "write_part",
 ]
@@ -226,6 +227,11 @@ def protocols_used(cfg: FullConfig, store: ClipStore) -> dict[str, dict[str, str
     return used
 
 
+def taking_part(selection: Selection, name: str) -> list[str]:
+    """All labelled clips of a set that its protocol puts on any side, sorted."""
+    return sorted(key for side in (selection.train, selection.validation, selection.test) for key in side[name])
+
+
 def score_transfer(
     cfg: FullConfig, paths: RunPaths, model_uri: str, model_key: str, test: str, shared: Mapping[str, str], out: str
 ) -> dict[str, Any]:
@@ -248,9 +254,8 @@ def score_transfer(
     """
     store = ClipStore(paths.shards)
     selection = select(cfg, store)
-    taking_part = {k for side in (selection.train, selection.validation, selection.test) for k in side[test]}
     labels = store.labels()
-    keys = [k for k in sorted(taking_part) if labels[k] in shared]
+    keys = [k for k in taking_part(selection, test) if labels[k] in shared]
     if not keys:
         raise UserError(f"evaluate.transfer: no clip of {test} has one of the shared labels")
     questions = [Question(k, test, shared[labels[k]]) for k in sample(keys, cfg.evaluate.max_clips)]

@@ -45,7 +45,7 @@ def planned(cfg: FullConfig) -> list[str]:
         "demo-data": cfg.data.demo,
         "tiny-mllm": not cfg.mllm.path,
         "tune": bool(cfg.tune.space),
-        "transfer": bool(cfg.evaluate.transfer),
+        "transfer": bool(cfg.evaluate.transfer) or cfg.evaluate.transfer_all,
     }
     return [name for name in STAGES if name not in wanted or wanted[name]]
 
