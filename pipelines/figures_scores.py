@@ -70,7 +70,10 @@ def reliability_chart(bins: Sequence[Mapping[str, Any]], title: str) -> Markup:
 
 
 def share_chart(curves: Sequence[Curve], x_label: str, title: str, chance: float | None = None) -> Markup:
-    """Curves of shares with their intervals as bands; y is 0 to 1, chance a dashed line."""
+    """Curves of shares with their intervals as bands; y is 0 to 1, chance a dashed line.
+
+    x is drawn without its sign: what falls from the left to the right is given as negative numbers.
+    """
     drawn = [curve for curve in curves if len(curve.x)]
     if not drawn:
         return Markup("")
@@ -90,7 +93,7 @@ def share_chart(curves: Sequence[Curve], x_label: str, title: str, chance: float
     for mark in ticks(low, high):
         body.append(
             f'<text class="tick" text-anchor="middle" x="{across([mark])[0]:.1f}" y="{bottom + 15}">'
-            f"{number(mark, 4)}</text>"
+            f"{number(abs(mark), 4)}</text>"
         )
     body.append(f'<text class="tick" text-anchor="end" x="{_RIGHT}" y="{bottom + 29}">{escape(x_label)}</text>')
     for curve in drawn:
@@ -100,7 +103,7 @@ def share_chart(curves: Sequence[Curve], x_label: str, title: str, chance: float
             body.append(f'<path class="band f{curve.colour}" d="{outline}Z"/>')
         body.append(f'<path class="line s{curve.colour}" d="{path_of(xs, up(curve.y))}"/>')
         for x, y, place, share in zip(xs, up(curve.y), curve.x, curve.y, strict=True):
-            note = escape(f"{curve.name}: {number(place, 4)}, {100 * share:.1f} %")
+            note = escape(f"{curve.name}: {number(abs(place), 4)}, {100 * share:.1f} %")
             body.append(
                 f'<circle class="f{curve.colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"><title>{note}</title></circle>'
             )

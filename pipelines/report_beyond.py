@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from pipelines import figures_scores
+from pipelines.figures_scores import Curve
 
 _FEW = 3
 """Pairs up to which the table alone is clearer than a matrix."""
@@ -20,3 +21,38 @@ def transfer_chart(pairs: Sequence[Mapping[str, Any]]) -> Markup:
     values = {(pair["train"], pair["test"]): pair["accuracy"]["value"] for pair in pairs}
     rows, columns = sorted({train for train, _ in values}), sorted({test for _, test in values})
     return figures_scores.matrix_chart(rows, columns, values, "Accuracy by training set and test set")
+
+
+def robustness_part(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """robustness.json -> a chart for each curve with several strengths and a table of all.
+
+    Args:
+        found: its content; None: `skel robustness` has not run.
+    """
+    if not found or not found["curves"]:
+        return None
+    charts = []
+    for curve in found["curves"]:
+        points = curve["points"]
+        if len(points) > 2:
+            levels = [point["level"] for point in points]
+            # Fewer joints, fewer frames: the clip as it is stands at the left in every chart.
+            falling = levels[0] > levels[-1]
+            drawn = Curve(
+                curve["title"],
+                [-level for level in levels] if falling else levels,
+                [point["value"] for point in points],
+                1,
+                [point["ci95"][0] for point in points],
+                [point["ci95"][1] for point in points],
+            )
+            chart = figures_scores.share_chart([drawn], curve["unit"], f"Accuracy: {curve['title']}", curve["chance"])
+            charts.append({"title": curve["title"], "clips": curve["clips"], "chart": chart})
+    return {
+        "charts": charts,
+        "rows": [{**curve, "clean": curve["points"][0], "last": curve["points"][-1]} for curve in found["curves"]],
+        "clean": found["clean"],
+        "chance": found["chance"],
+        "seeds": found["seeds"],
+        "left_out": ", ".join(found["left_out"]),
+    }

@@ -123,8 +123,18 @@ def gather(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
         "tune": summary_of(found, "tune"),
         "transfer": [m["summary"] for m in found["transfer"].values()],
         "evaluate": summary_of(found, "evaluate"),
+        "robustness": scores_of(paths, "robustness.json"),
         "provenance": provenance(cfg, paths, found, stages),
     }
+
+
+def scores_of(paths: RunPaths, name: str) -> dict[str, Any] | None:
+    """What a command with `--out RUN` or `--out RUN/evaluate` left there; None where it has not run."""
+    for folder in (paths.root, paths.evaluate):
+        uri = storage.join(folder, name)
+        if storage.exists(uri):
+            return json.loads(storage.read_text(uri))
+    return None
 
 
 def json_lines(uri: str) -> list[dict[str, Any]]:
