@@ -35,8 +35,8 @@ def stage_manifests(cfg: FullConfig, paths: RunPaths) -> dict[str, dict[str, Man
     parts: dict[str, dict[str, str]] = {name: {"": folder} for name, folder in single.items()}
     parts["train"] = {stage.name: storage.join(paths.train, stage.name) for stage in cfg.train.stages}
     parts["transfer"] = {
-        f"{pair.train} -> {pair.test}": storage.join(paths.transfer, f"{pair.train}-to-{pair.test}")
-        for pair in cfg.evaluate.transfer
+        f"{one} -> {other}": storage.join(paths.transfer, f"{one}-to-{other}")
+        for one, other in transfer_pairs(cfg, paths)
     }
     found = {}
     for name in STAGES:
@@ -44,6 +44,16 @@ def stage_manifests(cfg: FullConfig, paths: RunPaths) -> dict[str, dict[str, Man
             read = {part: manifest.read_manifest(folder) for part, folder in parts[name].items()}
             found[name] = {part: m for part, m in read.items() if m is not None}
     return found
+
+
+def transfer_pairs(cfg: FullConfig, paths: RunPaths) -> list[tuple[str, str]]:
+    """(trained on, tested on) of the configuration, and of the finished matrix where it asks for all pairs."""
+    pairs = [(pair.train, pair.test) for pair in cfg.evaluate.transfer]
+    written = storage.join(paths.transfer, "matrix.json")
+    if cfg.evaluate.transfer_all and storage.exists(written):
+        cells = json.loads(storage.read_text(written))["cells"]
+        pairs += [pair for cell in cells if (pair := (cell["train"], cell["test"])) not in pairs]
+    return pairs
 
 
 def status(parts: dict[str, Manifest], expected: int) -> dict[str, Any]:
@@ -108,7 +118,7 @@ def provenance(
 def gather(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """The content of report.json."""
     found = stage_manifests(cfg, paths)
-    expected = dict.fromkeys(found, 1) | {"train": len(cfg.train.stages), "transfer": len(cfg.evaluate.transfer)}
+    expected = dict.fromkeys(found, 1) | {"train": len(cfg.train.stages), "transfer": len(transfer_pairs(cfg, paths))}
     stages = {name: status(parts, expected[name]) for name, parts in found.items()}
     train: dict[str, Any] = dict(NOT_RUN)
     if found["train"]:
