@@ -79,7 +79,8 @@ def test_several_sets_train_together(cfg: FullConfig, paths: RunPaths) -> None:
     assert (found["train"], found["test"]) == ("demo_ntu+demo_bvh", "demo_coco17")
     labels = json.loads(Path(paths.transfer, "models", "demo_bvh+demo_ntu-0.5", "export", "labels.json").read_text())
     assert set(labels) >= {"demo_ntu", "demo_bvh"}
-    assert report_data.stage_manifests(asked, paths)["transfer"]
+    assert report_data.transfer_pairs(asked, paths) == [("demo_ntu+demo_bvh", "demo_coco17")]
+    assert len(report_data.transfer_pairs(cfg, paths)) == 6
 
 
 def test_pairs_that_cannot_be_are_refused(cfg: FullConfig, paths: RunPaths, tmp_path: Path) -> None:
