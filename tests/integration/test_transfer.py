@@ -67,6 +67,7 @@ def test_all_pairs_in_one_matrix(cfg: FullConfig, paths: RunPaths, capfd: pytest
     assert "trained on" in told
     pair = json.loads(Path(paths.transfer, "transfer.json").read_text())[0]
     assert pair["synonyms"]["hash"]
+    assert len(report_data.transfer_pairs(cfg, paths)) == 6
     # Again: nothing is trained or scored anew.
     transfer.run(cfg, paths, train.run_local)
     assert "starts" not in capfd.readouterr().out
@@ -80,7 +81,6 @@ def test_several_sets_train_together(cfg: FullConfig, paths: RunPaths) -> None:
     labels = json.loads(Path(paths.transfer, "models", "demo_bvh+demo_ntu-0.5", "export", "labels.json").read_text())
     assert set(labels) >= {"demo_ntu", "demo_bvh"}
     assert report_data.transfer_pairs(asked, paths) == [("demo_ntu+demo_bvh", "demo_coco17")]
-    assert len(report_data.transfer_pairs(cfg, paths)) == 6
 
 
 def test_pairs_that_cannot_be_are_refused(cfg: FullConfig, paths: RunPaths, tmp_path: Path) -> None:
