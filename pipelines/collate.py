@@ -24,6 +24,7 @@ from models.draction.renderer import ClipInput
 from models.draction.template import SkeletonSpec
 from models.mllm.base import TextBatch
 from pipelines.config import AugmentConfig
+from pipelines.lengths import cut, fitting_micro_batch
 from pipelines.sampler import Draw, generator
 from pipelines.tasks import Example, TaskBook
 from skeleton_io.sequence import SkeletonSequence
@@ -131,6 +132,11 @@ class Batch:
     clips: list[ClipInput]
     text: TextBatch
 
+    def rows(self, chosen: Sequence[int]) -> Batch:
+        """Some of the clips, in the order asked for, their token rows cut to the longest of them."""
+        keys, tasks, wanted = (tuple(row[i] for i in chosen) for row in (self.keys, self.tasks, self.wanted))
+        return Batch(keys, tasks, wanted, [self.clips[i] for i in chosen], self.text.rows(chosen))
+
     def to(self, device: torch.device) -> Batch:
         """The same batch with positions, velocity and tokens on `device`."""
         if device.type == "cpu":
@@ -172,9 +178,29 @@ class Collator:
         return drawn, self.book.example(draw, seq, generator(self.seed, draw.visit, draw.key, "text"))
 
     def __call__(self, draws: Sequence[Draw]) -> Batch:
-        """One micro batch."""
+        """All of the draws as one batch, in their order."""
         clips, examples = zip(*(self.example(draw) for draw in draws), strict=True)
+        keys, tasks = tuple(d.key for d in draws), tuple(e.task for e in examples)
+        return Batch(keys, tasks, tuple(d.wanted or d.task for d in draws), list(clips), self._rows(examples))
+
+    def step(self, draws: Sequence[Draw], micro_batch: int) -> list[Batch]:
+        """This rank's clips of a step as micro batches of rows that are about equally long.
+
+        Which clips share a micro batch changes no loss and no gradient: each clip has its own weight in the step.
+        """
+        whole = self(draws)
+        return [whole.rows(group) for group in cut(whole.text.attention_mask.sum(1).tolist(), micro_batch)]
+
+    def micro_batch(self, draws: Sequence[Draw], rows: int, most: int, padding: float) -> int:
+        """Clips of a micro batch, at most `most`, that keep the expected share of padding below `padding`.
+
+        draws: some of the stage, the same on each rank. rows: clips of a rank in one step.
+        """
+        if min(rows, most) < 2:
+            return most
+        asked = [self.book.example(d, self.clip(d.key), generator(self.seed, d.visit, d.key, "text")) for d in draws]
+        return fitting_micro_batch(self._rows(asked).attention_mask.sum(1).tolist(), rows, most, padding)
+
+    def _rows(self, examples: Sequence[Example]) -> TextBatch:
         prompts, answers = [e.prompt for e in examples], [e.answer for e in examples]
-        text = self.tokenize(prompts, answers, self.cfg.frames, self.cfg.image_size)
-        wanted = tuple(d.wanted or d.task for d in draws)
-        return Batch(tuple(d.key for d in draws), tuple(e.task for e in examples), wanted, list(clips), text)
+        return self.tokenize(prompts, answers, self.cfg.frames, self.cfg.image_size)

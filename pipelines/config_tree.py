@@ -175,6 +175,9 @@ class TrainConfig:
     """Clips per optimiser step over all workers. A worker count that does not divide it is refused."""
     micro_batch: int = 8
     """Most clips per forward pass on one worker; the rest is gradient accumulation."""
+    max_padding: float = 0.15
+    """Largest expected share of padding among the tokens of a stage. A worker's clips are grouped by length, and passes
+    are made smaller than `micro_batch` until this holds."""
     zero_stage: Literal[0, 1, 2, 3] = 1
     """DeepSpeed ZeRO stage: 0 replicates, 1 shards optimizer states, 2 also gradients, 3 also parameters. A run may
     change it, and the number of workers, between two starts."""

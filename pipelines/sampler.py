@@ -7,7 +7,6 @@ each epoch is passed exactly once. A checkpoint needs (epoch, step) and nothing 
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -214,10 +213,8 @@ def row_of(keys: Sequence[str], seed: Seed, start: int, count: int, *names: str)
     return found
 
 
-def share(draws: Sequence[Draw], rank: int, world_size: int, micro_batch: int) -> list[Sequence[Draw]]:
-    """This rank's stretch of a global batch, cut into the fewest micro batches of nearly equal size.
-
-    Every rank gets as many clips and as many micro batches as the others.
+def share(draws: Sequence[Draw], rank: int, world_size: int) -> Sequence[Draw]:
+    """This rank's stretch of a global batch; every rank gets as many clips as the others.
 
     Raises:
         ValueError: the batch cannot be divided evenly.
@@ -225,6 +222,4 @@ def share(draws: Sequence[Draw], rank: int, world_size: int, micro_batch: int) -
     if len(draws) % world_size:
         raise ValueError(f"global batch {len(draws)} is no multiple of {world_size} workers")
     own = len(draws) // world_size
-    parts = -(-own // micro_batch)
-    edges = [rank * own + i * own // parts for i in range(parts + 1)]
-    return [draws[a:b] for a, b in itertools.pairwise(edges)]
+    return draws[rank * own : (rank + 1) * own]

@@ -6,6 +6,7 @@ Everything random is drawn from (seed, epoch, step) or (seed, epoch, clip), so a
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Sequence
@@ -21,12 +22,13 @@ from models.trainable import set_trainable
 from pipelines import schedule, train_log, validate
 from pipelines.checkpoint import ACCURACY, Checkpoints
 from pipelines.collate import Batch, Collator
-from pipelines.config import FullConfig, StageConfig
+from pipelines.config import FullConfig, StageConfig, TrainConfig
 from pipelines.context import TrainContext
 from pipelines.datasource import ClipStore
 from pipelines.engine import Engine, PlainEngine
 from pipelines.errors import StageFailed
 from pipelines.failed_step import FailedStep
+from pipelines.lengths import SAMPLED
 from pipelines.model import build_model, continue_model, export_model
 from pipelines.monitor import Monitor
 from pipelines.prefetch import Prefetcher
@@ -113,6 +115,7 @@ class StageLoop:
         self.collator = Collator(
             store.clip, book, self.model.mllm.tokenize, job.cfg.renderer, self.train.augment, self.seed
         )
+        self.train = self._fitting(job.cfg.train)
         self.monitor = Monitor(job, ctx, self.model.to(ctx.device))
         self.engine = self._engine()
         self.checkpoints = Checkpoints(job.checkpoints, ctx, self.train.keep_checkpoints, self.train.keep_best)
@@ -126,6 +129,13 @@ class StageLoop:
             self.log = TrainLog(
                 job.out, job.stage.name, self.steps, self.train.global_batch, self.done, self.train.metrics
             )
+
+    def _fitting(self, train: TrainConfig) -> TrainConfig:
+        """The settings with the micro batch that keeps padding low, found from the first clips of the stage."""
+        some = self.sampler.batch(self.seed, 0, 0, min(len(self.sampler), SAMPLED))
+        own = train.global_batch // self.ctx.world_size
+        size = self.collator.micro_batch(some, own, train.micro_batch, train.max_padding)
+        return dataclasses.replace(train, micro_batch=size)
 
     def _engine(self) -> Engine:
         """DeepSpeed or plain torch around the model, on this rank's device."""
@@ -141,9 +151,7 @@ class StageLoop:
         """This rank's micro batches of one step, counted over the stage."""
         epoch, step = self.sampler.place(number, self.train.global_batch)
         draws = self.sampler.batch(self.seed, epoch, step, self.train.global_batch)
-        return [
-            self.collator(part) for part in share(draws, self.ctx.rank, self.ctx.world_size, self.train.micro_batch)
-        ]
+        return self.collator.step(share(draws, self.ctx.rank, self.ctx.world_size), self.train.micro_batch)
 
     def run(self, until: int | None = None) -> None:
         """Trains up to a step (None: to the end); on the way checkpoints, and validation where that is asked for.
@@ -231,7 +239,7 @@ class StageLoop:
             losses, tokens = out.example_loss.detach().tolist(), int(batch.text.attention_mask.sum())
             tally.add(batch.wanted, batch.tasks, losses, float(loss.detach()) * summed, tokens)
             self.monitor.seen(batch)
-            bad.seen(losses)
+            bad.seen(batch.keys, losses)
         own = tally.vector()
         total = self.ctx.sum([*own, *self.monitor.vector()])
         if not math.isfinite(total[0]):

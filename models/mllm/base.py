@@ -37,6 +37,13 @@ class TextBatch:
         moved = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
         return replace(self, **moved)
 
+    def rows(self, chosen: Sequence[int]) -> TextBatch:
+        """Some of the rows, in the order asked for, cut to the longest of them."""
+        index = torch.tensor(chosen, dtype=torch.int64, device=self.input_ids.device)
+        length = int(self.attention_mask[index].sum(1).max())
+        taken = {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        return replace(self, **{name: v.index_select(-2, index)[..., :length] for name, v in taken.items()})
+
     def next_positions(self) -> Tensor:
         """(B,) int64: the rotary position of the token that follows each row."""
         if self.position_ids is None:
