@@ -3,8 +3,8 @@
     python benchmarks/plan_memory.py            # prints the table of benchmarks/results/plan_memory.md
 
 Each case is a stage of two steps on 1 or 2 processes (gloo, CPU, float32, no Ray). Measured: the profiler's record of
-every allocation and release from before the model is made; its highest running sum, and the lowest of the second
-step, which is what stays from step to step. DeepSpeed's reduce bucket, 2 GB that dwarf a tiny model, is taken off both sides.
+every allocation and release from before the model is made; its highest running sum, and the lowest of the second step,
+which is what stays from step to step. DeepSpeed's reduce bucket, 2 GB that dwarf a tiny model, is taken off both sides.
 """
 
 from __future__ import annotations
