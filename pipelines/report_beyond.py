@@ -50,9 +50,18 @@ def robustness_part(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
             charts.append({"title": curve["title"], "clips": curve["clips"], "chart": chart})
     return {
         "charts": charts,
-        "rows": [{**curve, "clean": curve["points"][0], "last": curve["points"][-1]} for curve in found["curves"]],
+        "rows": [
+            {**curve, "clean": curve["points"][0], "last": curve["points"][-1], "strength": strength(curve)}
+            for curve in found["curves"]
+        ],
         "clean": found["clean"],
         "chance": found["chance"],
         "seeds": found["seeds"],
         "left_out": ", ".join(found["left_out"]),
     }
+
+
+def strength(curve: Mapping[str, Any]) -> str:
+    """How far a curve goes, in words; a change that is there or not has no strength."""
+    levels = [point["level"] for point in curve["points"]]
+    return "there or not" if len(levels) == 2 else f"{levels[0]:g} to {levels[-1]:g} {curve['unit']}"
