@@ -67,9 +67,9 @@ def test_cluster_yaml_fits_rays_own_schema(aws):
     jsonschema.validate(aws, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(aws | {"max_wokers": 1}, schema)
-    from ray.autoscaler._private.util import validate_config
+    from ray.autoscaler._private.util import prepare_config, validate_config
 
-    validate_config(aws)
+    validate_config(prepare_config(aws))
     assert aws["head_node_type"] in aws["available_node_types"]
     assert aws["available_node_types"]["gpu"]["max_workers"] <= aws["max_workers"]
 
