@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from pipelines.config import to_plain
 from pipelines.config_stages import FRESH
 from pipelines.errors import UserError
 from pipelines.exports import find_export, is_export
 from pipelines.manifest import RunPaths
 from pipelines.model import CONFIG_FILE, LABELS_FILE
+from pipelines.progress import say
 from skeleton_io import storage
 
 if TYPE_CHECKING:
     from pipelines.config import FullConfig, StageConfig
+
+
+SIZES = ("feature_dim", "nfm", "nfm_width", "gru", "gru_width", "views", "learn_camera")
+"""Fields of the renderer that its weights' shapes depend on."""
 
 
 def export_of(paths: RunPaths, stage: StageConfig) -> str:
@@ -60,7 +66,7 @@ def outside(stage: StageConfig) -> str:
 
 
 def check(cfg: FullConfig) -> None:
-    """Every start outside of the table: there, and of the same kind of renderer.
+    """Every start outside of the table: there, and of the same kind of renderer; says where its weights do not fit.
 
     Raises:
         UserError: names the stage, what was expected and what was found.
@@ -72,11 +78,13 @@ def check(cfg: FullConfig) -> None:
             # Only this field: an export of an older version may lack others.
             held = yaml.safe_load(storage.read_text(storage.join(export, CONFIG_FILE)))
             kind = held["renderer"]["kind"]
+            place = f"stage {stage.name}: start {stage.start}"
             if kind != cfg.renderer.kind:
-                raise UserError(
-                    f"stage {stage.name}: start {stage.start} holds a renderer of kind {kind}, renderer.kind is "
-                    f"{cfg.renderer.kind}"
-                )
+                raise UserError(f"{place} holds a renderer of kind {kind}, renderer.kind is {cfg.renderer.kind}")
+            wanted = to_plain(cfg)["renderer"]
+            others = [name for name in SIZES if name in held["renderer"] and held["renderer"][name] != wanted[name]]
+            if others:
+                say(f"[train] {place} has another renderer.{', renderer.'.join(others)}; what does not fit begins anew")
         before.append(stage.name)
 
 

@@ -247,10 +247,16 @@ def test_a_start_that_is_none_is_told_before_anything_runs(paths: RunPaths, plac
         train.train_local(cfg, paths)
 
 
-def test_another_kind_of_renderer_is_refused(paths: RunPaths, trained: tuple[FullConfig, dict]) -> None:
+def test_another_renderer_is_refused_or_told(
+    paths: RunPaths, trained: tuple[FullConfig, dict], capsys: pytest.CaptureFixture[str]
+) -> None:
     cfg = table({"tasks": {"mqa": 1}, "start": f"{paths.train}/1"})
     with pytest.raises(UserError, match=r"holds a renderer of kind draction, renderer\.kind is stick"):
         starts.check(replace(cfg, renderer=replace(cfg.renderer, kind="stick")))
+    starts.check(cfg)
+    assert "begins anew" not in capsys.readouterr().out
+    starts.check(replace(cfg, renderer=replace(cfg.renderer, feature_dim=5, gru=True)))
+    assert "another renderer.feature_dim, renderer.gru; what does not fit begins anew" in capsys.readouterr().out
 
 
 def test_loss_weights_scale_the_objective_of_their_task(paths: RunPaths, tmp_path: Path) -> None:
