@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 STAMP := $(VENV)/.installed
 
-.PHONY: setup full test lint clean
+.PHONY: setup full test soak lint clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,10 @@ test: setup
 	$(PY) -m ruff check .
 	$(VENV)/bin/lint-imports
 	$(PY) -m pytest
+
+# Hours of faults: killed workers, drivers and nodes, hangs, a failing S3, a full disk. Each part adds to runs/soak.
+soak: setup
+	$(PY) benchmarks/soak.py --part all --work runs/soak --out benchmarks/results/soak.md
 
 lint: setup
 	$(PY) -m ruff check .

@@ -28,8 +28,8 @@ class Fault:
 
     Attributes:
         kind: kill: SIGKILL. hang: the step never ends. term: SIGTERM to the worker. nan: a weight becomes NaN. full:
-            the disk that holds `where` is filled. stop: the stage at `where` is asked to end. slow: nothing breaks, each step takes 0.5 s longer, so that
-            something can be done to the run from outside.
+            the disk that holds `where` is filled. stop: the stage at `where` is asked to end. slow: nothing breaks,
+            each step takes 0.5 s longer, so that something can be done to the run from outside.
         rank: of the worker; with `full` and `slow` any.
         step: counted from 0; the fault stands before it.
         marker: file that says that it has happened.

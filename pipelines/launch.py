@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -26,9 +26,13 @@ from pipelines import manifest
 from pipelines.cluster import OFFLINE, private_head
 from pipelines.errors import UserError
 from pipelines.progress import say
+from pipelines.stop import EXIT_STOPPED
 
 LOOPBACK = "127.0.0.1"
 STARTUP_SECONDS = 90
+STOP_SECONDS = 110
+"""Given to a job that is stopped: a spot machine is taken away two minutes after it is told. A second Ctrl-C waits no
+longer."""
 
 
 def pick_port(wanted: int, flag: str) -> int:
@@ -56,6 +60,8 @@ class Head:
         self.dashboard_port = dashboard_port
         bin_folder = str(Path(sys.executable).parent)
         self.env = os.environ | {name: os.environ.get(name, value) for name, value in OFFLINE.items()}
+        # Ray kills a stopped job after 3 s, which is too short for a checkpoint.
+        self.env["RAY_JOB_STOP_WAIT_TIME_S"] = str(STOP_SECONDS)
         self.env |= private_head() | {"PATH": bin_folder + os.pathsep + os.environ["PATH"]}
         self.folder = self.env["RAY_TMPDIR"]
         # A job of the user's own cluster must not be found by accident.
@@ -132,9 +138,13 @@ def submit(head: Head, root: Path, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say("[launch] interrupted: stopping the job; what is finished is kept and the next start goes on from there")
         stop = [ray, "job", "stop", "--no-wait", "--address", head.url, job_id]
-        with suppress(subprocess.TimeoutExpired):
+        try:
             subprocess.run(stop, env=head.env, timeout=30, check=False, capture_output=True)
-        return 130
+            # A training stage writes a checkpoint first; the job's log ends with the job.
+            code = exit_code(head, job_id, job.wait(STOP_SECONDS) or 130)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            return 130
+        return code if code == EXIT_STOPPED else 130
     finally:
         job.terminate()
         job.wait()
