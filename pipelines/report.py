@@ -284,18 +284,16 @@ def build_page(
     rationales, evaluate = data["rationales"], data["evaluate"]
     page = {
         "name": data["name"],
+        "scores_only": False,
         "written": data["written"].replace("T", " ").replace("+00:00", " UTC"),
         "revision": "" if revision == "unknown" else revision,
         **accuracy_part(evaluate),
-        "comparison": report_scores.comparison_part(evaluate),
-        "zero_shot": report_scores.zero_shot_part(evaluate),
-        "calibration": report_scores.calibration_part(evaluate),
-        "abstention": report_scores.abstention_part(evaluate),
+        **report_scores.parts(evaluate),
         "clips": clips,
         "no_clips": "No frames: there is no finished model or no evaluation in this run.",
         **training_part(cfg, paths, data["train"]),
         "transfer": data["transfer"],
-        "robustness": report_beyond.robustness_part(data["robustness"]),
+        **report_beyond.parts(data),
         "transfer_chart": report_beyond.transfer_chart(data["transfer"]),
         "tune": tune_part(cfg, data["tune"], paths),
         **ingest_part(paths, data["ingest"]),
@@ -314,7 +312,7 @@ def build_page(
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Writes report.json and report.html. Runs anew on every call: a report must not be older than what it reports."""
     data = report_data.gather(cfg, paths)
-    clips, confused = report_clips.examples(cfg, paths, report_worst.choose(paths, data["evaluate"]))
+    clips, confused = report_clips.examples(cfg, paths, report_worst.choose(paths.evaluate, data["evaluate"]))
     html = render(build_page(cfg, paths, data, clips, confused))
     storage.write_atomic(paths.at("report.json"), json.dumps(data, indent=1))
     storage.write_atomic(paths.at("report.html"), html)

@@ -10,8 +10,15 @@ from markupsafe import Markup
 from pipelines import figures_scores
 from pipelines.figures_scores import Curve
 
+FILES = ("robustness",)
+"""Names of the JSON files that further commands leave in the folder of a run or of an evaluation."""
 _FEW = 3
 """Pairs up to which the table alone is clearer than a matrix."""
+
+
+def parts(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The page's sections of this module; `found` holds the content of `FILES`, None where there is none."""
+    return {"robustness": robustness_part(found["robustness"])}
 
 
 def transfer_chart(pairs: Sequence[Mapping[str, Any]]) -> Markup:

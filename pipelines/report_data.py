@@ -9,7 +9,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines import manifest
+from pipelines import manifest, report_beyond
 from pipelines.config import FullConfig, digest, to_plain
 from pipelines.datasource import ClipStore
 from pipelines.manifest import STAGES, RunPaths
@@ -133,7 +133,7 @@ def gather(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
         "tune": summary_of(found, "tune"),
         "transfer": [m["summary"] for m in found["transfer"].values()],
         "evaluate": summary_of(found, "evaluate"),
-        "robustness": scores_of(paths, "robustness.json"),
+        **{name: scores_of(paths, f"{name}.json") for name in report_beyond.FILES},
         "provenance": provenance(cfg, paths, found, stages),
     }
 

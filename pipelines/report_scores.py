@@ -39,6 +39,16 @@ def rules_part(evaluate: Mapping[str, Any]) -> dict[str, Any]:
     return {"rules": rows, "rule_columns": columns}
 
 
+def parts(evaluate: Mapping[str, Any]) -> dict[str, Any]:
+    """The page's sections of this module."""
+    return {
+        "comparison": comparison_part(evaluate),
+        "zero_shot": zero_shot_part(evaluate),
+        "calibration": calibration_part(evaluate),
+        "abstention": abstention_part(evaluate),
+    }
+
+
 def comparison_part(evaluate: Mapping[str, Any]) -> dict[str, Any] | None:
     """Set -> one row per method, each with interval and paired difference; None where no table was made."""
     if not evaluate.get("table"):

@@ -13,7 +13,6 @@ import numpy as np
 
 from models import scoring
 from pipelines.evaluate import read_rows
-from pipelines.manifest import RunPaths
 from pipelines.report_clips import Shown
 from skeleton_io import storage
 
@@ -41,17 +40,17 @@ def sure(row: Mapping[str, Any]) -> float:
     return float(np.exp(scoring.log_posterior(means[None])[0]).max())
 
 
-def choose(paths: RunPaths, evaluate: Mapping[str, Any]) -> list[tuple[Shown, dict[str, Any]]]:
+def choose(folder: str, evaluate: Mapping[str, Any]) -> list[tuple[Shown, dict[str, Any]]]:
     """(clip, what it is an example of) for the worst confusions of every set.
 
     Args:
-        paths: the run, with `evaluate/rows-*`.
+        folder: where the evaluation wrote, with `rows-*`.
         evaluate: summary of the evaluation; without "rows" there is nothing to choose from.
     """
-    folder = storage.join(paths.evaluate, str(evaluate.get("rows", "")))
-    if "rows" not in evaluate or not storage.exists(folder):
+    written = storage.join(folder, str(evaluate.get("rows", "")))
+    if "rows" not in evaluate or not storage.exists(written):
         return []
-    rows = read_rows(folder).to_pylist()
+    rows = read_rows(written).to_pylist()
     chosen = []
     for name, block in evaluate["sets"].items():
         for found in worst_confusions(block["labels"], block["confusion"])[:PER_SET]:

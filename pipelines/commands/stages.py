@@ -16,7 +16,6 @@ STAGE_HELP = {
     "tiny-mllm": "write the tiny multimodal LLM that stands in where no checkpoint is at hand",
     "train": "train DrAction with the multimodal LLM, stage by stage (Ray Train + DeepSpeed)",
     "tune": "search rendering hyperparameters (Ray Tune); writes tune/best.yaml, which `skel train` accepts",
-    "report": "write report.json and report.html",
 }
 
 
@@ -32,11 +31,16 @@ def register(add: Add) -> None:
     parser.add_argument("--retry-failed", action="store_true", help="ask dead letters once more")
 
 
-def add_run_arguments(parser: argparse.ArgumentParser, config_required: bool = True) -> None:
+def add_run_arguments(parser: argparse.ArgumentParser, config_required: bool = True, out_required: bool = True) -> None:
     """--config, --out and --data-root."""
     example = "YAML preset, for example tune_configs/full_demo.yaml"
     parser.add_argument("--config", default="", required=config_required, help=example)
-    parser.add_argument("--out", required=True, help="folder or URI of the run; stages find each other's output there")
+    parser.add_argument(
+        "--out",
+        default="",
+        required=out_required,
+        help="folder or URI of the run; stages find each other's output there",
+    )
     parser.add_argument("--data-root", default="", help="replaces {data_root} in data.inputs")
 
 

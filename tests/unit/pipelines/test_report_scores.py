@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import figures_scores, report, report_scores, report_worst
+from pipelines import cli, figures_scores, report, report_scores, report_worst
 from pipelines.config import FullConfig, decode
 from pipelines.evaluate import ROWS
 from pipelines.manifest import RunPaths, provenance
@@ -110,7 +110,7 @@ def test_the_clip_of_a_confusion_is_the_surest(tmp_path):
     ]
     (tmp_path / "evaluate" / "rows-x").mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=ROWS), tmp_path / "evaluate" / "rows-x" / "part-0.parquet")
-    chosen = report_worst.choose(RunPaths(str(tmp_path)), found | {"rows": "rows-x"})
+    chosen = report_worst.choose(str(tmp_path / "evaluate"), found | {"rows": "rows-x"})
     assert [(e["truth"], e["predicted"], e["count"], e["of"]) for _, e in chosen] == [
         ("bow", "clap", 2, 4),
         ("clap", "bow", 2, 4),
@@ -118,7 +118,7 @@ def test_the_clip_of_a_confusion_is_the_surest(tmp_path):
     ]
     assert [shown.key for shown, _ in chosen] == ["a/09", "a/10", "a/08"]
     assert chosen[0][1]["written"] == "clap"
-    assert report_worst.choose(RunPaths(str(tmp_path)), found) == []
+    assert report_worst.choose(str(tmp_path / "evaluate"), found) == []
 
 
 def test_charts_draw_what_they_are_given():
@@ -138,3 +138,57 @@ def test_charts_draw_what_they_are_given():
         figures_scores.matrix_chart([], [], {}, "t"),
     ):
         assert empty == ""
+
+
+def robustness() -> dict:
+    share = {"value": 0.5, "n": 12, "ci95": [0.4, 0.6]}
+    points = [{"level": level, **share, "seeds": []} for level in (25.0, 20.0, 13.0)]
+    curve = {
+        "unit": "joints",
+        "random": False,
+        "clips": 12,
+        "area": share,
+        "retained": share,
+        "chance": 0.3,
+        "sets": {},
+    }
+    fewer = {**curve, "name": "topology", "title": "Fewer joints", "points": points}
+    mirrored = {**curve, "name": "mirror", "title": "Mirrored <x>", "points": points[:2]}
+    return {"seeds": 3, "clean": share, "chance": 0.3, "curves": [fewer, mirrored], "left_out": ["view"]}
+
+
+def test_page_of_an_evaluation_alone(tmp_path, capsys):
+    found = {
+        "name": "alone",
+        "written": "2030-01-02T03:04:05+00:00",
+        "checkpoint": "/nowhere",
+        "shards": {"uri": "/nowhere/shards", "digest": "feedbeef"},
+        "evaluate": metrics(),
+        "provenance": provenance(),
+    }
+    (tmp_path / "report.json").write_text(json.dumps(found))
+    (tmp_path / "robustness.json").write_text(json.dumps(robustness()))
+    assert cli.main(["report", "--scores", str(tmp_path)]) == 0
+    html = (tmp_path / "report.html").read_text()
+    assert "feedbeef" in html
+    assert "has not run" not in html
+    assert '<section id="training">' not in html
+    assert '<section id="robustness">' in html
+    assert "25 to 13 joints" in html
+    assert "Mirrored &lt;x&gt;" in html
+    assert "there or not" in html
+    assert "Fits none of these clips: view" in html
+    assert "None" not in html
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "needs --config FILE and --out RUN, or --scores DIR"),
+        (["--scores", "/nowhere"], "no report.json of `skel evaluate --checkpoint` there"),
+        (["--scores", "x", "--out", "y"], "nothing else to say"),
+    ],
+)
+def test_report_says_what_it_needs(capsys, arguments, message):
+    assert cli.main(["report", *arguments]) == 2
+    assert message in capsys.readouterr().err
