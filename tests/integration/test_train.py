@@ -95,8 +95,7 @@ def test_two_ranks_give_the_losses_of_one_process(trained, undisturbed: dict, ze
     reference = losses(folder / "plain")
     assert len(reference) >= 10
     assert reference[-1] < 0.8 * reference[0]
-    # float32 sums in another order, and ten Adam steps that magnify them
-    assert losses(out) == pytest.approx(reference, rel=2e-4)
+    assert losses(out) == pytest.approx(reference, rel=2e-6)  # see test_exactness
     assert summary["renderer_change"] == pytest.approx(undisturbed["renderer_change"], rel=1e-2)
     assert summary["renderer_change"] > 0
     assert summary["workers"] == 2
@@ -127,7 +126,7 @@ def test_killed_worker_goes_on_from_its_checkpoint(trained, undisturbed: dict) -
         deadline = time.monotonic() + 120
         while not killed and time.monotonic() < deadline:
             time.sleep(0.01)
-            if not list(out.glob("checkpoints/*/checkpoint_*/llm/zero_pp_rank_1*")):
+            if not list(out.glob("checkpoints/*/step-*/part-00001*")):
                 continue
             for process in psutil.Process().children(recursive=True):
                 if "RayTrainWorker" in " ".join(process.cmdline()[:1]):
@@ -140,21 +139,40 @@ def test_killed_worker_goes_on_from_its_checkpoint(trained, undisturbed: dict) -
     summary = train.train_stage(cfg, paths, cfg.train.stages[0], None, str(out))
     watcher.join()
     assert killed
-    assert losses(out) == pytest.approx(losses(folder / "plain"), rel=2e-4)
+    assert losses(out) == pytest.approx(losses(folder / "plain"), rel=2e-6)
     assert summary["steps"] == undisturbed["steps"]
 
 
 def test_stopped_process_goes_on_exactly(trained, undisturbed: dict) -> None:
     cfg, paths, folder = trained
     job = train.make_job(cfg, paths, cfg.train.stages[0], None, str(folder / "stopped"), ())
-    job = dataclasses.replace(job, deepspeed=False)
+    job = dataclasses.replace(job, deepspeed=False, checkpoints=str(folder / "stopped/checkpoints"))
     for until in (4, 7, None):
-        loop = StageLoop(job, LocalContext(str(folder / "stopped/checkpoints"), keep=2))
+        loop = StageLoop(job, LocalContext())
         loop.run(until)
         loop.save({})
+        loop.checkpoints.close()
         loop.log.close()
     assert losses(folder / "stopped") == losses(folder / "plain")
     assert len(list((folder / "stopped/checkpoints").iterdir())) == 2
+
+
+def test_best_checkpoint_is_exported(trained) -> None:
+    cfg, paths, folder = trained
+    cfg = with_train(cfg, validate_every=3, keep_checkpoints=1, export_best=True)
+    out = folder / "best"
+    summary = train.train_stage(cfg, paths, cfg.train.stages[0], None, str(out), runner=train.run_local)
+    scores = {row["step"]: row["validation_accuracy"] for row in read_rows(str(out)) if "validation_accuracy" in row}
+    assert sorted(scores)[:3] == [3, 6, 9]
+    assert max(scores) == summary["steps"]
+    assert scores[summary["exported_step"]] == max(scores.values()) == summary["validation_accuracy"]
+    kept = {int(path.name.split("-")[1]) for path in out.glob("checkpoints/*/step-*")}
+    assert kept == {summary["exported_step"], summary["steps"]}
+    model, *_ = load_model(summary["export"])
+    (best,) = out.glob(f"checkpoints/*/step-{summary['exported_step']:09d}-*/state-*.safetensors")
+    weights = {name.partition("@")[0]: value for name, value in load_file(best).items() if name.endswith("/weight")}
+    name = next(name for name in weights if name.startswith("renderer."))
+    assert torch.equal(dict(model.named_parameters())[name].flatten(), weights[name])
 
 
 def test_loss_that_is_no_number_names_its_clips(trained) -> None:
