@@ -28,6 +28,7 @@ from pipelines.commands import (
     show_config,
     stages,
     transfer,
+    words,
 )
 from pipelines.commands.base import Work
 from pipelines.config import FullConfig

@@ -8,6 +8,7 @@ there, depth in a picture) is not counted. Positions are smoothed and measured i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -122,12 +123,17 @@ def ground(rationale: Rationale, sequence: SkeletonSequence) -> Grounding:
         rationale: steps are expected in seconds from the clip's first frame.
         sequence: the clip.
     """
-    tracks = {p: track for p in range(sequence.persons) if (track := person_tracks(sequence, p)) is not None}
-    scene = _Scene(sequence.fps, sequence.frames, tracks, motion_facts(sequence))
     claims = claims_of(rationale)
     starts = [step.start for step in rationale.steps]
     disordered = sum(later < earlier - 0.1 for earlier, later in pairwise(starts))
-    return Grounding(claims=claims, values=tuple(_value(claim, scene) for claim in claims), disordered=disordered)
+    return Grounding(claims=claims, values=check(claims, sequence), disordered=disordered)
+
+
+def check(claims: Sequence[Claim], sequence: SkeletonSequence) -> tuple[float | None, ...]:
+    """One value in [-1, 1] per claim; None where the clip cannot tell."""
+    tracks = {p: track for p in range(sequence.persons) if (track := person_tracks(sequence, p)) is not None}
+    scene = _Scene(sequence.fps, sequence.frames, tracks, motion_facts(sequence))
+    return tuple(_value(claim, scene) for claim in claims)
 
 
 def _value(claim: Claim, scene: _Scene) -> float | None:
