@@ -30,6 +30,7 @@ SECTIONS = (
     ("training", "Training", ""),
     ("transfer", "Transfer", ""),
     ("robustness", "Robustness", "robustness"),
+    ("questions", "Questions", "questions"),
     ("tune", "Search", ""),
     ("data", "Data", ""),
     ("provenance", "Provenance", ""),

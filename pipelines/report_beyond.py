@@ -10,15 +10,17 @@ from markupsafe import Markup
 from pipelines import figures_scores
 from pipelines.figures_scores import Curve
 
-FILES = ("robustness",)
+FILES = ("robustness", "qa")
 """Names of the JSON files that further commands leave in the folder of a run or of an evaluation."""
+EXAMPLES = 12
+"""Questions shown with their answers."""
 _FEW = 3
 """Pairs up to which the table alone is clearer than a matrix."""
 
 
 def parts(found: Mapping[str, Any]) -> dict[str, Any]:
     """The page's sections of this module; `found` holds the content of `FILES`, None where there is none."""
-    return {"robustness": robustness_part(found["robustness"])}
+    return {"robustness": robustness_part(found["robustness"]), "questions": questions_part(found["qa"])}
 
 
 def transfer_chart(pairs: Sequence[Mapping[str, Any]]) -> Markup:
@@ -72,3 +74,21 @@ def strength(curve: Mapping[str, Any]) -> str:
     """How far a curve goes, in words; a change that is there or not has no strength."""
     levels = [point["level"] for point in curve["points"]]
     return "there or not" if len(levels) == 2 else f"{levels[0]:g} to {levels[-1]:g} {curve['unit']}"
+
+
+def questions_part(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """qa.json -> accuracy by family and by kind, with chance and examples.
+
+    Args:
+        found: its content; None: `skel qa` has not run.
+    """
+    if not found or not found["questions"]:
+        return None
+    families = [{"name": block["family"], **block} for block in found["families"]]
+    return {
+        "questions": found["questions"],
+        "clips": found["clips"],
+        "rows": [*families, {"name": "all questions", **found["overall"]}],
+        "kinds": [{"name": block["kind"].replace("_", " "), **block} for block in found["kinds"]],
+        "examples": found["examples"][:EXAMPLES],
+    }
