@@ -64,3 +64,29 @@ def test_features_ignore_where_the_person_stands(clip):
     moved = replace(clip, positions=clip.positions + np.float32([1.0, 0.2, -0.5]))
     np.testing.assert_allclose(baselines.features(moved, 25), found, atol=1e-5)
     assert np.abs(found).max() > 0.3
+
+
+def test_common_features_ignore_place_size_and_the_way_the_person_faces(clip):
+    from dataclasses import replace
+
+    found = baselines.common_features(clip)
+    assert found.shape == (24 * 13 * 3,)
+    turn = np.float32([[0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # a quarter about the vertical
+    moved = replace(clip, positions=(clip.positions @ turn * 1.7 + np.float32([1.0, 0.2, 3.0])).astype(np.float32))
+    np.testing.assert_allclose(baselines.common_features(moved), found, atol=1e-3)
+    assert np.abs(found).max() > 0.5
+
+
+def test_common_features_do_not_depend_on_the_order_of_joints(clip):
+    from dataclasses import replace
+
+    order = np.random.default_rng(0).permutation(25)
+    back = np.argsort(order)
+    topology = replace(
+        clip.topology,
+        name="shuffled",
+        joints=tuple(clip.topology.joints[i] for i in order),
+        bones=tuple((int(back[a]), int(back[b])) for a, b in clip.topology.bones),
+    )
+    other = replace(clip, topology=topology, positions=np.ascontiguousarray(clip.positions[:, :, order]))
+    np.testing.assert_array_equal(baselines.common_features(other), baselines.common_features(clip))

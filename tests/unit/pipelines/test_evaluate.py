@@ -10,6 +10,7 @@ from pipelines.config import FullConfig, decode
 from pipelines.errors import StageFailed, UserError
 from pipelines.evaluate import Question, read_rows, sample, trained_model, write_part
 from pipelines.manifest import RunPaths
+from pipelines.score_rows import batches_of
 
 
 def rows(*keys, prediction="bow"):
@@ -54,6 +55,15 @@ def test_finished_rows_are_not_scored_again(tmp_path):
     # Ray is not connected here: a single missing row would start it.
     found = evaluate.score("no model", "no shards", questions, {"a": ("bow", "wave")}, str(tmp_path), FullConfig())
     assert [clip.key for clip in found] == ["a/1", "a/2"]
+
+
+def test_batches_depend_on_the_questions_alone():
+    questions = [Question(f"{name}/{i}", name, "bow") for i in range(5) for name in ("b", "a")]
+    found = batches_of(questions, 2)
+    assert [[q.key for q in batch] for batch in found] == [
+        ["a/0", "a/1"], ["a/2", "a/3"], ["a/4"], ["b/0", "b/1"], ["b/2", "b/3"], ["b/4"],
+    ]  # fmt: skip
+    assert batches_of(questions[::-1], 2) == found
 
 
 def test_a_score_that_is_no_number_is_refused():
