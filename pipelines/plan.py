@@ -124,7 +124,11 @@ def model_source(cfg: FullConfig, paths: RunPaths | None, labels: list[str]) -> 
         path = paths.mllm
     if not path:
         tokenizer = build_tokenizer(cfg.mllm.family, prompt_corpus(labels), cfg.mllm.tiny.vocab)
-        yield build_config(cfg.mllm.family, cfg.mllm.tiny, cfg.renderer.image_size, tokenizer), False
+        try:
+            config = build_config(cfg.mllm.family, cfg.mllm.tiny, cfg.renderer.image_size, tokenizer)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        yield config, False
     elif Path(path).is_dir():
         yield path, (Path(path) / "tokenizer_config.json").exists()
     elif "://" in path:
@@ -177,9 +181,16 @@ def operations_per_second(cfg: FullConfig, given: Given) -> float:
 
 
 def plan_stage(
-    cfg: FullConfig, stage: StageConfig, sizes: ModelSizes, model: Any, data: Data | None, encoder: Any, given: Given
+    cfg: FullConfig,
+    stage: StageConfig,
+    sizes: ModelSizes,
+    model: Any,
+    data: Data | None,
+    encoder: Any,
+    given: Given,
+    rate: float,
 ) -> StagePlan:
-    """One stage."""
+    """One stage; `rate` is what all ranks reach, operations per second (0: unknown)."""
     renderer = sum(p.numel() for p in make_renderer(cfg.renderer).parameters()) if "renderer" in stage.trains else 0
     learns = {str(g): sizes.parameters.get(g, 0) for g in stage.trains if g != "renderer"}
     learns = {"renderer": renderer, **learns} if renderer else learns
@@ -190,7 +201,6 @@ def plan_stage(
     flops = plan_work.step_operations(model, cfg, stage, work, sizes)
     seconds = None
     if data is not None:
-        rate = operations_per_second(cfg, given)
         seconds = plan_work.seconds(flops * work.steps, work, given.clips_per_second, rate)
     return StagePlan(stage.name, learns, work if data is not None else None, memory, flops, seconds)
 
@@ -208,6 +218,7 @@ def make(cfg: FullConfig, paths: RunPaths | None, given: Given) -> Plan:
     """
     if not cfg.train.stages:
         raise UserError("nothing to plan: train.stages is empty")
+    rate = operations_per_second(cfg, given)
     data = known_data(cfg, paths, given)
     labels = sorted({label for names in data.labels.values() for label in names}) if data else ["walk", "run"]
     lora = any("lora" in stage.trains for stage in cfg.train.stages)
@@ -228,7 +239,7 @@ def make(cfg: FullConfig, paths: RunPaths | None, given: Given) -> Plan:
             for stage in cfg.train.stages:
                 has = "lora" in stage.trains
                 sizes = adapted if has else plain
-                plan.stages.append(plan_stage(cfg, stage, sizes, models[has], data, encoder, given))
+                plan.stages.append(plan_stage(cfg, stage, sizes, models[has], data, encoder, given, rate))
         except ValueError as error:
             raise UserError(f"renderer.image_size: {error}") from None
     assumed = {text for stage in plan.stages if stage.work for text in stage.work.assumed}

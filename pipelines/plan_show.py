@@ -30,19 +30,33 @@ def _learns(stage: StagePlan) -> str:
     return ", ".join(f"{group} {amount(number)}" for group, number in stage.learns.items())
 
 
+def _grid(plan: Plan, title: str, caption: str, rows: dict[str, list[str]]) -> Table:
+    """A column per stage."""
+    table = Table(title=title, caption=caption, show_lines=False)
+    table.add_column("")
+    for stage in plan.stages:
+        table.add_column(stage.name, justify="right")
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    return table
+
+
 def _work(plan: Plan) -> Table:
-    table = Table(title="Stages", caption=f"{plan.model}, {plan.settings}")
-    for name in ("stage", "learns", "clips", "steps", "tokens of a row", "tokens", "FLOPs of a step", "time"):
-        table.add_column(name, justify="left" if name in ("stage", "learns") else "right")
+    rows: dict[str, list[str]] = {"learns": [_learns(stage) for stage in plan.stages]}
+    for name in ("clips", "steps", "tokens of a row", "of them visual", "tokens"):
+        rows[name] = []
     for stage in plan.stages:
         work = stage.work
-        numbers = ["unknown"] * 4
+        numbers = ["unknown"] * 5
         if work is not None:
             load = work.load
-            row = f"{load.tokens:.0f} ({load.visual:.0f} visual)"
-            numbers = [f"{work.clips:,}", f"{work.steps:,}", row, amount(work.tokens)]
-        table.add_row(stage.name, _learns(stage), *numbers, f"{stage.step_flops:.3g}", duration(stage.seconds))
-    return table
+            numbers = [f"{work.clips:,}", f"{work.steps:,}", f"{load.tokens:,.0f}", f"{load.visual:,.0f}"]
+            numbers.append(amount(work.tokens))
+        for name, cell in zip(list(rows)[1:], numbers, strict=True):
+            rows[name].append(cell)
+    rows["FLOPs of a step"] = [f"{stage.step_flops:.3g}" for stage in plan.stages]
+    rows["time"] = [duration(stage.seconds) for stage in plan.stages]
+    return _grid(plan, "Stages", f"{plan.model}, {plan.settings}", rows)
 
 
 def _gigabytes(value: float) -> str:
@@ -50,14 +64,11 @@ def _gigabytes(value: float) -> str:
 
 
 def _memory(plan: Plan) -> Table:
-    table = Table(title="Memory of a rank, GB", caption="At the peak of a step; see docs/plan.md for what is counted")
-    for name in ("stage", *_PARTS, "on the device", "on the host"):
-        table.add_column(name, justify="left" if name == "stage" else "right")
-    for stage in plan.stages:
-        memory: Memory = stage.memory
-        parts = [_gigabytes(getattr(memory, name)) for name in _PARTS]
-        table.add_row(stage.name, *parts, _gigabytes(memory.device), _gigabytes(memory.host))
-    return table
+    held: list[Memory] = [stage.memory for stage in plan.stages]
+    rows = {name: [_gigabytes(getattr(memory, name)) for memory in held] for name in _PARTS}
+    rows["on the device"] = [_gigabytes(memory.device) for memory in held]
+    rows["on the host"] = [_gigabytes(memory.host) for memory in held]
+    return _grid(plan, "Memory of a rank, GB", "at the peak of a step; docs/plan.md says what is counted", rows)
 
 
 def _teacher(plan: Plan) -> str:
@@ -78,9 +89,8 @@ def show(plan: Plan) -> None:
         console.print("Training clips: unknown. Give --run (a run with shards) or --clips to get steps and time.")
     else:
         each = ", ".join(f"{name} {clips:,}" for name, clips in plan.data.clips.items())
-        console.print(
-            f"Training clips: {plan.data.total:,} ({each}), {'counted' if plan.data.counted else 'as given'}."
-        )
+        how = "counted" if plan.data.counted else "as given"
+        console.print(f"Training clips: {plan.data.total:,} ({each}), {how}.")
     console.print(_work(plan))
     times = [stage.seconds for stage in plan.stages]
     if all(seconds is not None for seconds in times):
