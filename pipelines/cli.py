@@ -50,6 +50,7 @@ COMMANDS = (
     transfer,
     robustness,
     report,
+    words,
     predict,
     export_model,
     show_config,

@@ -23,7 +23,7 @@ QUESTIONS = """examples:
   skel questions --checkpoint A --shards S --out scores --file my_questions.json
 
 Writes OUT/qa.json: accuracy by closed choice and by free text, per kind of question, beside chance, the most frequent
-answer and 95 % intervals. Questions come from the motion of the test clips (which hand, how often, what first, who moves
+answer and 95 % intervals. Questions come from the motion of the test clips (which hand, how often, what first, who goes
 towards whom, why) or from a JSON list of {clip, question, answer, choices, kind}. See docs/questions.md."""
 
 
