@@ -87,7 +87,7 @@ def data_hashes(paths: RunPaths) -> dict[str, str]:
     """Hash of the shard set, which names every shard's bytes and every protocol; empty where none is finished."""
     if not storage.exists(storage.join(paths.shards, "index.json")):
         return {}
-    return {"data (shards and protocols)": ClipStore(paths.shards).digest}
+    return {"data": ClipStore(paths.shards).digest}
 
 
 def provenance(

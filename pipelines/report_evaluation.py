@@ -69,7 +69,7 @@ def build_page(
     evaluate, made = found["evaluate"], found["provenance"]
     revision = made["git_revision"]
     rows = [("scored checkpoint", found["checkpoint"]), ("shards", found["shards"]["uri"])]
-    rows += [("hash of the data (shards and protocols)", found["shards"]["digest"])]
+    rows += [("hash of data", found["shards"]["digest"])]
     rows += report_scores.protocol_rows(evaluate)
     rows += [("git revision", str(revision)), ("python", str(made["python"]))]
     rows += [("platform", f"{made['platform']}, {made['cpus']} CPUs")]
