@@ -160,10 +160,18 @@ def known_data(cfg: FullConfig, paths: RunPaths | None, given: Given) -> Data | 
     sets = sorted(cfg.train.sets or selection.train)
     free = any({"caption", "qa"} & set(stage.tasks) for stage in cfg.train.stages)
     clips = {n: len(selection.train[n]) + (len(selection.unlabelled_train.get(n, ())) if free else 0) for n in sets}
-    texts = load_rationales(paths.rationales)
+    texts = texts_of(paths)
     mean = sum(map(len, texts.values())) / len(texts) if texts else 0.0
     labels = {n: list(selection.labels[n]) or ["motion"] for n in sets}
     return Data({n: c for n, c in clips.items() if c}, labels, mean, counted=True)
+
+
+def texts_of(paths: RunPaths) -> dict[str, str]:
+    """The run's accepted rationales; empty where there are none, or none that this version wrote."""
+    try:
+        return load_rationales(paths.rationales)
+    except FileNotFoundError:
+        return {}
 
 
 def operations_per_second(cfg: FullConfig, given: Given) -> float:
@@ -326,7 +334,7 @@ def _cluster(cfg: FullConfig, given: Given, plan: Plan) -> Check:
 def _rationales(paths: RunPaths | None, plan: Plan) -> Check:
     if paths is None or plan.data is None or not plan.data.counted:
         return Check("rationales", None, "there are no shards; give --run")
-    there = len(load_rationales(paths.rationales))
+    there = len(texts_of(paths))
     if not there:
         return Check("rationales", None, "none are there yet; `skel rationales` makes them before training")
     return Check("rationales", True, f"{there:,} accepted texts for {plan.data.total:,} training clips")

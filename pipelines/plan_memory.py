@@ -117,7 +117,7 @@ class Block:
         Args:
             bytes_each: a.
             learns: whether the matrices learn.
-            lora: how many matrices have adapters.
+            lora: widths of the inputs of all matrices with adapters, added up.
             dropout: whether they drop.
         """
         qkv = self.query + 2 * self.key
@@ -129,7 +129,7 @@ class Block:
         if learns:
             total += bytes_each * (2 * self.hidden + self.intermediate) + 4.0 * 2 * self.hidden
         if lora:
-            total += lora * self.hidden * ((bytes_each + 4) if dropout else bytes_each)
+            total += lora * ((bytes_each + 4) if dropout else bytes_each)
         return total
 
 
@@ -179,7 +179,10 @@ def activations(sizes: ModelSizes, stage: StageConfig, mllm: MLLMConfig, load: L
     tokens = load.clips * load.tokens
     # Vision keeps nothing where neither the renderer below it nor itself learns.
     sees = bool(trains & {"renderer", "vision"})
-    adapters = (sizes.lora_rank > 0) * 4 if "lora" in trains else 0
+    adapters = 0
+    if "lora" in trains:
+        adapters = 3 * sizes.hidden + sizes.heads * sizes.head_dim
+        adapters += (2 * sizes.hidden + sizes.intermediate) * (mllm.lora.targets == "all")
     dropout = mllm.lora.dropout > 0
     llm = llm_block(sizes).saved(each, "llm" in trains, adapters, dropout) * tokens
     vision = vision_block(sizes).saved(each, "vision" in trains, 0, False) * patches if sees else 0.0
