@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ class Monitor:
         encoder, size = model.mllm.encoder, job.cfg.renderer.image_size
         self.image_id, self.image_tokens = encoder.image_id, model.mllm.geometry.tokens(size)
         self.peak = 1e12 * train.metrics.peak_tflops or flops.peak(ctx.device, job.cfg.mllm.precision)
-        self.work, self.checksum, self.stop, self.preempted = 0.0, 0, 0, False
+        self.work, self.cpu, self.checksum, self.stop, self.preempted = 0.0, time.process_time(), 0, 0, False
         self.told_hangs()
 
     def told_hangs(self) -> None:
@@ -89,6 +90,7 @@ class Monitor:
 
     def start(self) -> None:
         """Steps follow."""
+        self.cpu = time.process_time()
         self.stops.start()
         self.beat()
 
@@ -119,7 +121,8 @@ class Monitor:
         """This rank's part of what the ranks add up at each step."""
         memory = [0.0] * self.ctx.world_size
         memory[self.ctx.rank] = memory_gb(self.ctx.device)
-        return [float(self.stops.weight()), float(self.checksum), self.work, *memory]
+        used, self.cpu = time.process_time() - self.cpu, time.process_time()
+        return [float(self.stops.weight()), float(self.checksum), self.work, used, *memory]
 
     def row(self, total: Sequence[float], seconds: float, waited: float) -> dict[str, Any]:
         """Numbers of the step that ends here from the sum of all `vector`s; remembers whether to stop.
@@ -131,7 +134,11 @@ class Monitor:
         """
         self.stop = int(total[0])
         row: dict[str, Any] = {"clips_checksum": int(total[1]), "workers": self.ctx.world_size}
-        row |= {"memory_gb": max(total[3:]), "tflops": total[2] / self.ctx.world_size / seconds / 1e12}
+        row |= {
+            "cpu_seconds": total[3],
+            "memory_gb": max(total[4:]),
+            "tflops": total[2] / self.ctx.world_size / seconds / 1e12,
+        }
         if self.peak:
             row["mfu"] = row["tflops"] * 1e12 / self.peak
         if self.clock.on:

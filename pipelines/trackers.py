@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from pipelines.config_faults import MetricsConfig
@@ -67,7 +67,7 @@ class MlflowTracker:
     """One run of an MLflow experiment.
 
     Args:
-        uri: of the tracking server, or of a database or folder.
+        uri: of the tracking server, or what else MLflow takes (a database needs its full package).
         name: of the run.
         run: id to go on with; empty starts one.
     """
@@ -127,17 +127,25 @@ class Trackers:
         goes_on: whether the stage goes on from a checkpoint.
 
     Raises:
-        UserError: a package is missing.
+        UserError: a package is missing; or a service refuses a stage that begins (one that goes on does without).
     """
 
     def __init__(self, cfg: MetricsConfig, out: str, name: str, goes_on: bool) -> None:
         uri = storage.join(out, IDS_FILE)
         ids = json.loads(storage.read_text(uri)) if goes_on and storage.exists(uri) else {}
         self.found: dict[str, Tracker] = {}
-        if cfg.mlflow:
-            self.found["mlflow"] = MlflowTracker(cfg.mlflow, name, str(ids["mlflow"]) if "mlflow" in ids else "")
-        if cfg.wandb:
-            self.found["wandb"] = WandbTracker(cfg.wandb, name, str(ids["wandb"]) if "wandb" in ids else "")
+        kinds: dict[str, Callable[[str, str, str], Tracker]] = {"mlflow": MlflowTracker, "wandb": WandbTracker}
+        for key, kind in kinds.items():
+            if not getattr(cfg, key):
+                continue
+            try:
+                self.found[key] = kind(getattr(cfg, key), name, str(ids[key]) if key in ids else "")
+            except UserError:
+                raise
+            except Exception as error:  # they raise what they like
+                if not goes_on:
+                    raise UserError(f"train.metrics.{key} {getattr(cfg, key)!r}: {error}") from error
+                say(f"[train] {key} cannot be reached ({type(error).__name__}: {error}); training goes on without")
         if self.found:
             storage.write_atomic(uri, json.dumps({key: tracker.run for key, tracker in self.found.items()}))
 

@@ -2,9 +2,9 @@
 
 A line of metrics.jsonl: step (from 1), epoch, loss (mean over clips of the mean over answer tokens, without
 smoothing), loss/<task>, objective (with smoothing), lr/<group>, grad_norm, seconds, clips, tokens (images included),
-clips_per_second, tokens_per_second, data_wait_share, clips_checksum (which clips the step saw), workers, memory_gb (the
-rank with most), tflops and mfu (per worker), in measured steps time/<region> (shares of rank 0's time), and
-validation_accuracy where it was taken.
+clips_per_second, tokens_per_second, data_wait_share, clips_checksum (which clips the step saw), workers, cpu_seconds
+(of all ranks since the step before), memory_gb (the rank with most), tflops and mfu (per worker), in measured steps
+time/<region> (shares of rank 0's time), and validation_accuracy where it was taken.
 
 A storage that refuses (full, or not there for a while) ends no training: it is said once, and everything is tried again
 with the next flush. TensorBoard's files need no TensorBoard; the viewer is the extra `tensorboard`.

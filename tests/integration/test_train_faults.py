@@ -99,7 +99,7 @@ def test_killed_rank(rank: int, made, undisturbed, tmp_path: Path) -> None:
 
 
 def test_hanging_rank_leaves_its_stacks_and_is_started_again(made, undisturbed, tmp_path: Path) -> None:
-    go(made, tmp_path / "out", Fault("hang", 1, 5, str(tmp_path / "marker")), watchdog_s=8)
+    go(made, tmp_path / "out", Fault("hang", 1, 5, str(tmp_path / "marker")), watchdog_s=15)
     assert same(tmp_path / "out", undisturbed)
     stacks = [file.read_text() for file in (tmp_path / "out/faults").glob("hang-rank1-*.txt")]
     assert any("in strike" in text for text in stacks)
