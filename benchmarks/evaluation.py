@@ -93,7 +93,7 @@ def matrix(found: Block) -> list[str]:
     for cell in found["cells"]:
         lines.append(
             f"| {cell['train']} | {cell['test']} | {cell['labels']} | {cell['n']} | {100 * cell['chance']:.1f} | "
-            f"{share(cell)} | {share(cell['nearest'])} |"
+            f"{share(cell) if cell['ci95'] else 'not trained'} | {share(cell['nearest'])} |"
         )
     return lines
 

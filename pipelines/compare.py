@@ -155,7 +155,7 @@ def lines(result: Mapping[str, Any]) -> list[str]:
                 f"{100 * found['b']:.1f}",
                 f"{100 * found['difference']:+.1f}",
                 f"{100 * low:+.1f} to {100 * high:+.1f}",
-                f"{found['p']:.3f}",
+                f"{found['p']:.4f}",
                 str(found["only_a"]),
                 str(found["only_b"]),
                 f"{found['mcnemar']:.2g}",
