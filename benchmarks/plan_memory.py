@@ -34,6 +34,7 @@ CASES: tuple[dict[str, Any], ...] = (
     {"family": "qwen3_vl", "zero": 0, "ranks": 1, "trains": ("projector", "lora")},
 )
 CLIPS, FRAMES, IMAGE = 4, 4, 96
+LIMIT_S = 600
 
 
 def _configs(case: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
@@ -142,13 +143,14 @@ def measured(case: dict[str, Any], folder: str) -> list[dict[str, Any]]:
             )
             for r in range(case["ranks"])
         ]
-        results = []
-        for process in ranks:
-            out, err = process.communicate(timeout=300)
-            if process.returncode:
-                raise RuntimeError(err[-2000:])
-            results.append(json.loads(out.splitlines()[-1]))
-    return results
+        try:
+            told = [process.communicate(timeout=LIMIT_S) for process in ranks]
+        finally:
+            for process in ranks:
+                process.kill()  # where one of them failed, the other waits for it
+    if failed := [err for process, (_, err) in zip(ranks, told, strict=True) if process.returncode]:
+        raise RuntimeError(failed[0][-2000:])
+    return [json.loads(out.splitlines()[-1]) for out, _ in told]
 
 
 def write_checkpoint(case: dict[str, Any], folder: str) -> None:
