@@ -17,6 +17,7 @@ from pipelines import leakage, manifest, score_table
 from pipelines.config import FullConfig, digest
 from pipelines.datasource import ClipStore
 from pipelines.errors import UserError
+from pipelines.export_leaks import check_export
 from pipelines.exports import find_export, identity
 from pipelines.manifest import RunPaths
 from pipelines.metrics import ClipScore, Judge
@@ -159,7 +160,7 @@ class Evaluation:
         """Scores and writes metrics.json; returns the summary.
 
         Raises:
-            UserError: no test clips, or a model of `evaluate.beside` is missing.
+            UserError: no test clips, or a model of `evaluate.beside` is missing or has seen what the test asks.
         """
         cfg, store = self.cfg, ClipStore(self.shards)
         selection = select(cfg, store)
@@ -169,6 +170,8 @@ class Evaluation:
         candidates = {name: selection.candidates(name) for name in store.sets}
         beside = {name: find_export(uri) for name, uri in sorted(cfg.evaluate.beside.items())}
         others = {name: identity(uri) for name, uri in beside.items()}
+        for uri in beside.values():
+            check_export(cfg, uri, store)
         rows_folder = self.rows("rows", self.model_key, questions, candidates)
         told = (cfg.evaluate.floors, cfg.evaluate.bootstrap, cfg.evaluate.baselines, cfg.evaluate.gzsl, cfg.seed)
         key = digest("evaluate", storage.name(rows_folder), told, others)

@@ -15,17 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipelines import config as configuration
-from pipelines import leakage, manifest
-from pipelines.config import FullConfig, decode
+from pipelines import manifest
+from pipelines.config import FullConfig
 from pipelines.datasource import ClipStore
 from pipelines.errors import UserError
 from pipelines.evaluate import Evaluation
+from pipelines.export_leaks import check_export, trained_config
 from pipelines.exports import find_export, identity
-from pipelines.model import CONFIG_FILE
-from pipelines.selection import protocol_of, select
+from pipelines.selection import protocol_of
 from skeleton_io import storage
 from skeleton_io.protocol_files import is_file
 
@@ -52,12 +50,6 @@ class Asked:
     sets: tuple[str, ...]
     out: str
     overrides: tuple[str, ...] = ()
-
-
-def trained_config(export: str) -> FullConfig:
-    """The configuration that an export was trained with."""
-    uri = storage.join(export, CONFIG_FILE)
-    return decode(yaml.safe_load(storage.read_text(uri)), uri)
 
 
 def named_protocols(given: Sequence[str], sets: Sequence[str]) -> dict[str, str]:
@@ -104,31 +96,6 @@ def configured(asked: Asked, export: str, store: ClipStore, gpus: float) -> Full
     return configuration.override(cfg, list(asked.overrides))
 
 
-def check_leaks(cfg: FullConfig, export: str, store: ClipStore) -> None:
-    """Refuses test clips, or unseen labels, that the model was trained on.
-
-    The training clips are those that the export's own protocols give on these shards, so a model that was trained on
-    other shards of a set is known by its protocol only, and one from elsewhere not at all.
-
-    Raises:
-        UserError: what leaks and where.
-    """
-    trained = trained_config(export)
-    known = [name for name in trained.train.sets or store.sets if name in store.sets and name in _labelled(export)]
-    own = {name: rule for name, rule in trained.data.protocols.items() if name in store.sets}
-    then = select(dataclasses.replace(trained, data=dataclasses.replace(trained.data, protocols=own)), store)
-    now = select(cfg, store)
-    train = {f"training clips of {name}": [*then.train[name], *then.validation[name]] for name in known}
-    test = {f"test clips of {name}": now.test[name] for name in cfg.train.sets}
-    found = leakage.shared_clips(train, test, leakage.store_contents(store.uri, store.digest))
-    hidden = leakage.hidden_labels(now, cfg.train.sets)
-    leakage.judge(cfg, sorted([*found, *leakage.model_findings(export, hidden)]))
-
-
-def _labelled(export: str) -> set[str]:
-    return set(json.loads(storage.read_text(storage.join(export, "labels.json"))))
-
-
 def run(asked: Asked) -> dict[str, Any]:
     """Scores the test clips and writes metrics.json and report.json; Ray must be connected.
 
@@ -146,7 +113,7 @@ def run(asked: Asked) -> dict[str, Any]:
     cfg = configured(asked, export, store, gpus)
     for name in cfg.train.sets:
         protocol_of(cfg, store, name)
-    check_leaks(cfg, export, store)
+    check_export(cfg, export, store)
     summary = Evaluation(cfg, export, identity(export), asked.shards, asked.out).run()
     report = {
         "name": cfg.name,
