@@ -1,6 +1,6 @@
 """An S3 server on this machine with faults: moto, and a proxy of our own before it that loses, delays and refuses.
 
-    python benchmarks/faulty_s3.py [--target URL] [--seed 0] [--rate 0.08]
+    python benchmarks/faulty_s3.py [--target URL] [--seed 0] [--rate 0.08] [--kinds 500 503 lost]
 
 Prints one line {"port": N}, listens on 127.0.0.1 and ends with its
 standard input. `GET /-/counts` counts the requests that met a fault. A share `rate` of the
@@ -35,8 +35,8 @@ _OF_ONE_HOP = {"connection", "transfer-encoding", "content-encoding", "keep-aliv
 class Proxy:
     """Hands requests on, all but some."""
 
-    def __init__(self, target: str, seed: int, rate: float) -> None:
-        self.target, self.rate = target, rate
+    def __init__(self, target: str, seed: int, rate: float, kinds: tuple[str, ...] = KINDS) -> None:
+        self.target, self.rate, self.kinds = target, rate, kinds
         self.rng = random.Random(seed)
         self.counts: Counter[str] = Counter()
         self.session: aiohttp.ClientSession | None = None
@@ -44,7 +44,7 @@ class Proxy:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/-/counts":
             return web.json_response(self.counts)
-        fault = self.rng.choice(KINDS) if self.rng.random() < self.rate else "none"
+        fault = self.rng.choice(self.kinds) if self.rng.random() < self.rate else "none"
         self.counts[fault] += 1
         if fault in ("500", "503"):
             text = _ERROR.format("InternalError" if fault == "500" else "SlowDown")
@@ -79,14 +79,14 @@ class Proxy:
             return answer.status, kept, await answer.read()
 
 
-async def serve(target: str, seed: int, rate: float) -> None:
+async def serve(target: str, seed: int, rate: float, kinds: tuple[str, ...] = KINDS) -> None:
     """The proxy, and moto where no other server is named, until standard input ends."""
     moto = None if target else ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     if moto is not None:
         moto.start()
         target = f"http://127.0.0.1:{moto.get_host_and_port()[1]}"
     application = web.Application(client_max_size=1 << 30)
-    proxy = Proxy(target, seed, rate)
+    proxy = Proxy(target, seed, rate, kinds)
     application.router.add_route("*", "/{path:.*}", proxy.handle)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
@@ -104,5 +104,6 @@ if __name__ == "__main__":
     parser.add_argument("--target", default="", help="URL of another S3 server to stand before")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=0.08)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.target, arguments.seed, arguments.rate))
+    asyncio.run(serve(arguments.target, arguments.seed, arguments.rate, tuple(arguments.kinds)))
