@@ -114,7 +114,7 @@ class WandbTracker:
 
     def close(self) -> None:
         """See Tracker."""
-        self.handle.finish(quiet=True)
+        self.handle.finish()
 
 
 class Trackers:

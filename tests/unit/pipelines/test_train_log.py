@@ -95,7 +95,7 @@ class FakeRun:
             raise ConnectionError("gone")
         self.logged.append((step, numbers))
 
-    def finish(self, quiet: bool) -> None:
+    def finish(self) -> None:
         self.id = "closed"
 
 
