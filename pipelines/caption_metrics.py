@@ -19,6 +19,7 @@ from models import uncertainty
 from pipelines.metrics import told
 
 References = Sequence[Sequence[str]]
+METRICS = ("bleu1", "bleu4", "rouge_l", "cider", "meteor", "bertscore")
 
 
 class Missing(Exception):
@@ -106,6 +107,7 @@ def caption_metrics(
     resamples: int,
     bert_model: str = "",
     bert_layer: int = 0,
+    wanted: Sequence[str] = METRICS,
 ) -> dict[str, Any]:
     """All metrics of a corpus.
 
@@ -115,6 +117,7 @@ def caption_metrics(
         seed, resamples: of the 95 % interval over clips, for metrics that are means over captions.
         bert_model: folder of an encoder for BERTScore (not rescaled, idf weights of the references); empty: missing.
         bert_layer: its layer whose states are compared.
+        wanted: which metrics.
 
     Returns:
         Name -> {"value", "n", "ci95"} (ci95 is [null, null] for BLEU, which is no mean) or {"missing": reason}.
@@ -125,7 +128,7 @@ def caption_metrics(
     if not captions or len(captions) != len(references) or not all(references):
         raise ValueError("caption_metrics: expected captions, each with at least one reference")
     plain = [words_of(c) for c in captions]
-    wanted = [[words_of(text) for text in refs] for refs in references]
+    theirs = [[words_of(text) for text in refs] for refs in references]
     table: dict[str, Callable[[list[str], list[list[str]]], Found]] = {
         "bleu1": _bleu(1),
         "bleu4": _bleu(4),
@@ -135,9 +138,9 @@ def caption_metrics(
         "bertscore": _bert(bert_model, bert_layer),
     }
     out: dict[str, Any] = {}
-    for name, metric in table.items():
+    for name in wanted:
         try:
-            found = metric(plain, wanted)
+            found = table[name](plain, theirs)
         except Missing as error:
             out[name] = {"missing": str(error)}
             continue

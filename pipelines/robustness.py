@@ -63,6 +63,79 @@ class PerturbedScorer(BatchScorer):
         self.store = PerturbedClips(ClipStore(shards_uri))
 
 
+@dataclass(frozen=True)
+class Trial:
+    """Everything that is to be scored.
+
+    Attributes:
+        asked: the command line.
+        cfg: the export's configuration with this evaluation's overrides.
+        export, model: folder and identity of the model.
+        store: the clips.
+        curves: that are tried.
+        questions: every clip in every cell that applies to it, keys of `Cell.key`.
+        candidates: set -> labels.
+        rows: folder of the rows.
+    """
+
+    asked: RobustnessAsked
+    cfg: FullConfig
+    export: str
+    model: str
+    store: ClipStore
+    curves: tuple[Curve, ...]
+    questions: tuple[Question, ...]
+    candidates: dict[str, tuple[str, ...]]
+    rows: str
+
+    def summary(self, scored: Sequence[ClipScore]) -> dict[str, Any]:
+        """The content of robustness.json but for time and machine."""
+        judge = Judge(self.candidates, self.cfg.evaluate.bootstrap, self.cfg.seed)
+        head = {
+            "version": ROBUSTNESS_VERSION,
+            "model": self.model,
+            "checkpoint": self.asked.base.checkpoint,
+            "shards": {"uri": self.asked.base.shards, "digest": self.store.digest},
+            "protocols": protocols_used(self.cfg, self.store),
+            "rule": HEADLINE,
+            "seeds": self.asked.seeds,
+            "rows": storage.name(self.rows),
+        }
+        return head | summarise(judge, self.curves, self.asked.seeds, scored)
+
+    def write(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Writes robustness.json and returns it."""
+        now = {"written": datetime.now(UTC).isoformat(timespec="seconds"), "provenance": manifest.provenance()}
+        storage.write_atomic(storage.join(self.asked.base.out, FILE), json.dumps({**summary, **now}, indent=1))
+        return {**summary, **now}
+
+
+def prepare(asked: RobustnessAsked, gpus: float) -> Trial:
+    """What is to be scored; `gpus`: for each actor.
+
+    Raises:
+        UserError: no model, shards, set, curve or test clips there, or the model has seen what the test asks.
+    """
+    curves = chosen(asked.curves)
+    if asked.seeds < 1:
+        raise UserError(f"--seeds {asked.seeds}: expected at least 1")
+    export = find_export(asked.base.checkpoint)
+    store = ClipStore(asked.base.shards)
+    cfg = configured(asked.base, export, store, gpus)
+    cfg = replace(cfg, evaluate=replace(cfg.evaluate, generate=False, answer="direct"))
+    check_leaks(cfg, export, store)
+    selection = select(cfg, store)
+    questions = held_out(cfg, store, selection)
+    if not questions:
+        raise UserError("nothing to evaluate: no set has test clips under its protocol")
+    candidates = {name: tuple(selection.candidates(name)) for name in store.sets}
+    model = identity(export)
+    out = storage.join(asked.base.out, "robustness")
+    every = [replace(q, key=cell.key(q.key)) for cell, qs in plan(curves, asked.seeds, store, questions) for q in qs]
+    rows = Evaluation(cfg, export, model, asked.base.shards, out).rows("rows", model, questions, candidates)
+    return Trial(asked, cfg, export, model, store, curves, tuple(every), candidates, rows)
+
+
 def run(asked: RobustnessAsked) -> dict[str, Any]:
     """Scores all cells and writes robustness.json; Ray must be connected.
 
@@ -70,56 +143,24 @@ def run(asked: RobustnessAsked) -> dict[str, Any]:
         The content of robustness.json. Only `written` and `seconds` differ between two runs of the same.
 
     Raises:
-        UserError: no model, shards, set, curve or test clips there, or the model has seen what the test asks.
+        UserError: see `prepare`.
     """
     import ray
 
-    curves = chosen(asked.curves)
-    if asked.seeds < 1:
-        raise UserError(f"--seeds {asked.seeds}: expected at least 1")
-    export = find_export(asked.base.checkpoint)
-    store = ClipStore(asked.base.shards)
-    cfg = configured(asked.base, export, store, 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0)
-    cfg = replace(cfg, evaluate=replace(cfg.evaluate, generate=False, answer="direct"))
-    check_leaks(cfg, export, store)
-    selection = select(cfg, store)
-    questions = held_out(cfg, store, selection)
-    if not questions:
-        raise UserError("nothing to evaluate: no set has test clips under its protocol")
-    candidates = {name: selection.candidates(name) for name in store.sets}
-    out = storage.join(asked.base.out, "robustness")
-    model = identity(export)
-    every = [replace(q, key=cell.key(q.key)) for cell, qs in plan(curves, asked.seeds, store, questions) for q in qs]
-    rows = Evaluation(cfg, export, model, asked.base.shards, out).rows("rows", model, questions, candidates)
-    key = digest("robustness", ROBUSTNESS_VERSION, storage.name(rows), sorted(q.key for q in every))
+    trial = prepare(asked, 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0)
+    key = digest("robustness", ROBUSTNESS_VERSION, storage.name(trial.rows), sorted(q.key for q in trial.questions))
 
     def work() -> dict[str, Any]:
-        scored = score(export, asked.base.shards, every, candidates, rows, cfg, "robustness", PerturbedScorer)
-        judge = Judge(candidates, cfg.evaluate.bootstrap, cfg.seed)
-        summary = summarise(judge, curves, asked.seeds, scored)
-        head = {
-            "version": ROBUSTNESS_VERSION,
-            "model": model,
-            "checkpoint": asked.base.checkpoint,
-            "shards": {"uri": asked.base.shards, "digest": store.digest},
-            "protocols": protocols_used(cfg, store),
-            "rule": HEADLINE,
-            "seeds": asked.seeds,
-            "rows": storage.name(rows),
-        }
-        return head | summary
+        clips, uri = trial.questions, asked.base.shards
+        scored = score(trial.export, uri, clips, trial.candidates, trial.rows, trial.cfg, "robustness", PerturbedScorer)
+        return trial.summary(scored)
 
-    found = manifest.run_stage("robustness", out, key, work)
-    told_now = {
-        **found,
-        "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "provenance": manifest.provenance(),
-    }
-    storage.write_atomic(storage.join(asked.base.out, FILE), json.dumps(told_now, indent=1))
+    found = trial.write(manifest.run_stage("robustness", storage.join(asked.base.out, "robustness"), key, work))
     for curve in found["curves"]:
         kept, area = curve["retained"]["value"], curve["area"]["value"]
-        say(f"[robustness] {curve['name']}: area {area:.3f}, {kept:.0%} of clean, {curve['clips']} clips")
-    return told_now
+        share = "-" if kept is None else f"{kept:.0%}"
+        say(f"[robustness] {curve['name']}: area {area:.3f}, {share} of clean, {curve['clips']} clips")
+    return found
 
 
 def plan(
