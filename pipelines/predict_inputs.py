@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from pipelines import clip_inputs
@@ -184,6 +185,12 @@ def left_out(uri: str, units: Sequence[Unit]) -> str:
     return f"{what_is_there(others)} of no known format ({named_files(others)})" if others else ""
 
 
+@lru_cache(maxsize=4)
+def _shards(uri: str, stamp: int) -> ShardSet:
+    """A shard set, opened once per process; `stamp` only makes a changed one be opened again."""
+    return ShardSet.open(uri)
+
+
 def read(unit: Unit) -> Iterator[Found | str]:
     """Clips of a unit; an error for each clip that cannot be read, as a value.
 
@@ -196,7 +203,7 @@ def read(unit: Unit) -> Iterator[Found | str]:
         item = Item(id=unit.id, path=unit.path, parts=unit.parts)
         yield from open_source(unit.source).stream(unit.root, item, unit.dataset)
     else:
-        shards = ShardSet.open(unit.root)
+        shards = _shards(unit.root, storage.stamp(storage.join(unit.root, "index.json")))
         for key in shards.keys[unit.start : unit.stop]:
             try:
                 yield shards.clip(key)

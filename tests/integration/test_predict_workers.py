@@ -16,6 +16,7 @@ from pipelines.ingest import ingest
 from pipelines.model import build_model, export_model
 from pipelines.predict import Options
 from pipelines.predictor import Asked
+from skeleton_io import storage
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -67,3 +68,25 @@ def test_more_than_the_cluster_has_is_refused(export: str, tmp_path: Path) -> No
     options = Options(checkpoint=export, asked=Asked(), out=str(tmp_path / "out"), workers=1, gpus=64)
     with pytest.raises(UserError, match="64 GPUs"):
         predict.run([str(ASSETS / "bvh")], options)
+
+
+def test_everything_on_s3(export: str, s3_endpoint: str, tmp_path: Path) -> None:
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem(endpoint_url=s3_endpoint).mkdir("predictions")
+    storage.upload(export, "s3://predictions/model/export")
+    storage.upload(str(ASSETS / "bvh"), "s3://predictions/clips")
+    storage.upload(str(ASSETS / "ntu"), "s3://predictions/clips")
+    asked = Asked(top=2, pictures="s3://predictions/seen")
+    options = Options(checkpoint="s3://predictions/model", asked=asked, out="s3://predictions/out")
+    found = predict.run(["s3://predictions/clips", "s3://predictions/clips/turn.bvh"], options)
+    assert found == {"rows": 3, "errors": 0}
+    (part,) = [name for name in storage.list_files("s3://predictions/out") if name.startswith("part-")]
+    rows = [json.loads(line) for line in storage.read_text(f"s3://predictions/out/{part}").splitlines()]
+    assert [row["format"] for row in rows] == ["ntu", "bvh", "bvh"]
+    assert all(storage.exists(row["picture"]) for row in rows)
+    predict.run([str(ASSETS / "ntu")], replace(options, out=str(tmp_path / "rows.jsonl")))
+    local = json.loads((tmp_path / "rows.jsonl").read_text())
+    assert local["label"] == rows[0]["label"]
+    assert local["probability"] == pytest.approx(rows[0]["probability"], abs=1e-5)
