@@ -8,8 +8,8 @@ killed, the cluster stays, the command is given again), asked (SIGTERM to the dr
 by hand), nodes (a node of three is lost; elastic 2 -> 1 -> 2), s3 (a faulty S3 server), full (the disk is full). Each
 part is a process of its own with a Ray of its own. After each run every step must be there once, with the clips that
 the sampler gives it (by checksum), and with the undisturbed run's loss: equal in every digit where the number of
-workers was the same, within 2e-4 where it changed. Trials are added to those of earlier calls in WORK/trials.json. Ends
-only what it started.
+workers was the same, within 2e-4 where it changed. Trials are added to those of earlier calls in WORK/trials.json; a run
+with kills that was broken off goes on. Ends only what it started.
 """
 
 from __future__ import annotations
@@ -61,16 +61,22 @@ def term(case: Case, work: Path, keep: Keep, rng: random.Random) -> None:
 
 
 def disturbed(case: Case, work: Path, keep: Keep, what: str, kind: str, rank: int, steps: list[int]) -> None:
-    """One run with one kind of fault at some steps."""
-    with tempfile.TemporaryDirectory(dir=work) as folder:
-        faults = [Fault(kind, rank, step, f"{folder}/{step}") for step in steps]
-        begun, out = time.monotonic(), f"{folder}/out"
-        with planted(*faults):
-            case.run(out)
-        trial = compare(case, out, what, ", ".join(map(str, steps)), time.monotonic() - begun, EXACT)
-        if missed := [fault.step for fault in faults if not Path(fault.marker).exists()]:
-            trial.wrong += f" no fault at {missed}"
-        keep(trial)
+    """One run with one kind of fault at some steps; goes on where an earlier call was broken off."""
+    name = f"{kind}-{rank}-" + "-".join(map(str, steps))
+    if (work / f"{name}.done").exists():
+        return
+    folder = work / name
+    folder.mkdir(exist_ok=True)
+    faults = [Fault(kind, rank, step, f"{folder}/{step}") for step in steps]
+    begun, out = time.monotonic(), f"{folder}/out"
+    with planted(*faults):
+        case.run(out)
+    trial = compare(case, out, what, ", ".join(map(str, steps)), time.monotonic() - begun, EXACT)
+    if missed := [fault.step for fault in faults if not Path(fault.marker).exists()]:
+        trial.wrong += f" no fault at {missed}"
+    keep(trial)
+    (work / f"{name}.done").write_text("")
+    shutil.rmtree(folder)
 
 
 def workers(case: Case, work: Path, keep: Keep, rng: random.Random) -> None:
@@ -151,7 +157,6 @@ def main() -> int:
         APART[args.part](prepare(work), work, keep, rng)
     if args.out:
         args.out.write_text(page(trials, len(prepare(work).reference)))
-    shutil.rmtree(work / "spare", ignore_errors=True)
     return int(any(trial.wrong for trial in trials[before:]))
 
 
