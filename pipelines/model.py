@@ -78,11 +78,16 @@ def build_model(cfg: FullConfig, mllm_path: str) -> SkeletonLLM:
 
 
 def check_image(model: SkeletonLLM, cfg: FullConfig) -> None:
-    """Refuses an image size that the vision encoder does not take.
+    """Refuses an image size that the vision encoder does not take, and several views as one video.
 
     Raises:
-        UserError: says which sizes fit.
+        UserError: says what fits.
     """
+    if cfg.mllm.frames_as == "video" and len(cfg.renderer.views) > 1:
+        raise UserError(
+            "mllm.frames_as: video takes one view, since its frames follow each other in time; found "
+            f"{len(cfg.renderer.views)} in renderer.views"
+        )
     try:
         model.mllm.geometry.tokens(cfg.renderer.image_size)
     except ValueError as error:

@@ -8,6 +8,7 @@ resize, and knows nothing of tasks or labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -46,6 +47,20 @@ def load_encoder(path: str | Path, cfg: MLLMConfig) -> tuple[Any, Any, PromptEnc
     return config, processor, encoder
 
 
+def check_attention(attention: str) -> None:
+    """Refuses what cannot run here.
+
+    Raises:
+        ValueError: FlashAttention without its package or without a GPU.
+    """
+    if attention != "flash_attention_2":
+        return
+    if find_spec("flash_attn") is None:
+        raise ValueError("mllm.attention: flash_attention_2 needs the package flash-attn, which is not installed")
+    if not torch.cuda.is_available():
+        raise ValueError("mllm.attention: flash_attention_2 needs a GPU, and none is found; sdpa runs everywhere")
+
+
 class HFMultimodal(nn.Module):
     """A multimodal LLM behind the surface of `models.mllm.base.MultimodalLM`."""
 
@@ -63,11 +78,13 @@ class HFMultimodal(nn.Module):
         """Load weights, tokenizer, chat template and image statistics of a folder or hub id.
 
         Raises:
-            ValueError: the checkpoint is of an unsupported family or lacks a chat template.
+            ValueError: the checkpoint is of an unsupported family, lacks a chat template or reads no video, or the
+                attention implementation cannot run here.
             OSError: the files are not there (raised by transformers).
         """
         from transformers import AutoModelForImageTextToText
 
+        check_attention(cfg.attention)
         _, processor, encoder = load_encoder(path, cfg)
         model = AutoModelForImageTextToText.from_pretrained(
             path, dtype=DTYPES[cfg.precision], attn_implementation=cfg.attention
