@@ -21,7 +21,8 @@ from pipelines.config import FullConfig, digest
 from pipelines.datasource import ClipStore
 from pipelines.errors import UserError
 from pipelines.evaluate import Evaluation, held_out, protocols_used
-from pipelines.evaluate_checkpoint import Asked, check_leaks, configured
+from pipelines.evaluate_checkpoint import Asked, configured
+from pipelines.export_leaks import check_export
 from pipelines.exports import find_export, identity
 from pipelines.metrics import HEADLINE, ClipScore, Judge, told
 from pipelines.progress import say
@@ -123,7 +124,7 @@ def prepare(asked: RobustnessAsked, gpus: float) -> Trial:
     store = ClipStore(asked.base.shards)
     cfg = configured(asked.base, export, store, gpus)
     cfg = replace(cfg, evaluate=replace(cfg.evaluate, generate=False, answer="direct"))
-    check_leaks(cfg, export, store)
+    check_export(cfg, export, store)
     selection = select(cfg, store)
     questions = held_out(cfg, store, selection)
     if not questions:

@@ -23,7 +23,8 @@ from pipelines.config import FullConfig, digest
 from pipelines.datasource import ClipStore
 from pipelines.errors import UserError
 from pipelines.evaluate import held_out, protocols_used
-from pipelines.evaluate_checkpoint import Asked, check_leaks, configured
+from pipelines.evaluate_checkpoint import Asked, configured
+from pipelines.export_leaks import check_export
 from pipelines.exports import find_export, identity
 from pipelines.grounding import GROUNDING_VERSION
 from pipelines.metrics import Judge, told
@@ -84,7 +85,7 @@ def setting(asked: Asked) -> Setting:
     export = find_export(asked.checkpoint)
     store = ClipStore(asked.shards)
     cfg = configured(asked, export, store, 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0)
-    check_leaks(cfg, export, store)
+    check_export(cfg, export, store)
     clips = tuple(question.key for question in held_out(cfg, store, select(cfg, store)))
     if not clips:
         raise UserError("nothing to evaluate: no set has test clips under its protocol")
