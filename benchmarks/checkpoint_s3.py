@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from typing import cast
 
 import torch
 
 from pipelines.checkpoint import Checkpoints
 from pipelines.context import LocalContext
-from pipelines.engine import Piece
+from pipelines.engine import Engine, Piece
 
 SHARED = 1000
 """Numbers of the part that all ranks hold."""
@@ -62,14 +63,15 @@ def main() -> None:
     parser.add_argument("--step-ms", type=float, default=0.0)
     asked = parser.parse_args()
     checkpoints, state = Checkpoints(asked.root, LocalContext(torch.device("cpu")), 3, 0), State(asked.numbers, 0)
-    first = checkpoints.restore(state)
+    engine = cast(Engine, state)  # what checkpoints use of one
+    first = checkpoints.restore(engine)
     written, failed, held, start = [], [], 0.0, time.perf_counter()
     for step in range(first + 1, asked.steps + 1):
         time.sleep(asked.step_ms / 1000)
         state.fill(step)
         before = checkpoints.failed
         begin = time.perf_counter()
-        checkpoints.save(state, step, {})
+        checkpoints.save(engine, step, {})
         held += time.perf_counter() - begin
         if not asked.step_ms:
             checkpoints.wait()

@@ -133,10 +133,14 @@ class Ranks:
         for pipe in self.pipes:
             pipe.send((job, until))
         found = []
-        for pipe in self.pipes:
+        for pipe, process in zip(self.pipes, self.processes, strict=True):
             if not pipe.poll(PATIENCE_S):
                 raise TimeoutError(f"no answer of a rank for {PATIENCE_S} s")
-            found.append(pipe.recv())
+            try:
+                found.append(pipe.recv())
+            except EOFError:
+                process.join(10)
+                raise RuntimeError(f"a rank ended with exit code {process.exitcode}") from None
             if isinstance(found[-1], Exception):
                 raise found[-1]
         first = found[0]
@@ -145,8 +149,9 @@ class Ranks:
 
     def close(self) -> None:
         """Ends the processes."""
-        for pipe in self.pipes:
-            pipe.send(None)
+        for pipe, process in zip(self.pipes, self.processes, strict=True):
+            if process.is_alive():
+                pipe.send(None)
         for process in self.processes:
             process.join(20)
             if process.is_alive():
