@@ -8,7 +8,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -112,12 +115,33 @@ def test_no_number_ends_with_its_clips(made, tmp_path: Path) -> None:
     assert found["clips"][2]["key"] in str(told.value)
 
 
-def test_asked_to_end_and_given_again(made, undisturbed, tmp_path: Path) -> None:
-    """SIGTERM to the driver ends the run after a checkpoint, with an exit code of its own; then the same command."""
+DRIVER = """
+import pickle, sys
+from benchmarks.soak_faults import Fault, planted
+from pipelines import train
+from pipelines.cluster import connected
+cfg, paths, out = pickle.load(open(sys.argv[1], "rb"))
+with connected(), planted(Fault("slow", 0, -1, "")):
+    train.train_stage(cfg, paths, cfg.train.stages[0], None, out)
+"""
+
+
+def test_driver_is_killed_then_asked_to_end_and_given_again(made, undisturbed, tmp_path: Path, repo_root: Path) -> None:
+    """SIGKILL of a driver whose cluster stays; SIGTERM to the next one, which ends with its own code; to the end."""
+    import ray
+
     out = tmp_path / "out"
+    (tmp_path / "job").write_bytes(pickle.dumps((*made, str(out))))
+    env = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    with subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path / "job")], cwd=repo_root, env=env) as driver:
+        while len(history(out)) < 2 and driver.poll() is None:
+            time.sleep(0.05)
+        driver.kill()
+    killed = len(history(out))
+    assert 0 < killed < len(undisturbed)
 
     def terminate() -> None:
-        while not read_rows(str(out)):
+        while len(history(out)) < killed + 2:
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -127,7 +151,7 @@ def test_asked_to_end_and_given_again(made, undisturbed, tmp_path: Path) -> None
     thread.join()
     assert code == EXIT_STOPPED
     done = len(history(out))
-    assert 0 < done < len(undisturbed)
+    assert killed < done < len(undisturbed)
     assert list(out.glob(f"checkpoints/*/step-{done:09d}-*"))
     go(made, out)
     assert same(out, undisturbed)
@@ -152,8 +176,6 @@ def test_local_run_is_asked_to_end_by_a_file(made, undisturbed, tmp_path: Path) 
 
 
 def test_missing_tracker_is_told_before_workers_start(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "mlflow", None)
     cfg, paths = made
     cfg = dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, metrics=config.MetricsConfig(mlflow="x")))
