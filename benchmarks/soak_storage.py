@@ -1,10 +1,11 @@
-"""Faults of storage for `soak.py`: an S3 server that fails requests while checkpoints are uploaded, and a full disk."""
+"""Storage for `soak.py`: an S3 server that fails requests, a full disk; and the whole demo on a server that is well."""
 
 from __future__ import annotations
 
 import os
 import random
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -14,9 +15,12 @@ from pathlib import Path
 
 from benchmarks import crash
 from benchmarks.soak_faults import Fault, planted
-from benchmarks.soak_runs import Case, Trial, compare
+from benchmarks.soak_runs import ROOT, Case, Trial, compare
+from pipelines import config
 from pipelines.cluster import connected
+from pipelines.config import StageConfig
 from pipelines.errors import StageFailed
+from pipelines.train_log import read_rows
 from skeleton_io import storage
 
 Keep = Callable[[Trial], None]
@@ -49,6 +53,37 @@ def s3(case: Case, work: Path, keep: Keep, rng: random.Random) -> None:
             keep(compare(case, out, what, "all", time.monotonic() - begun, 0.0))
     finally:
         server.stop()
+
+
+def pipeline(case: Case, work: Path, keep: Keep, rng: random.Random) -> None:
+    """The demo pipeline whole, from generated data to the report, with everything on a local S3 server."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ.update(crash.client(f"http://{host}:{port}"))
+    try:
+        bucket = storage.filesystem("s3://demo")[0]
+        bucket.clear_instance_cache()
+        bucket.mkdir("demo")
+        begun, out = time.monotonic(), "s3://demo/run"
+        command = [sys.executable, "pipelines/full.py", "--config", "tune_configs/full_demo.yaml", "--out", out]
+        command += ["--demo.subjects", "4", "--demo.test-subjects", "1", "--demo.repetitions", "1"]
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        files = storage.list_files(out) if storage.exists(out) else []
+        wanted = ["report.json", "report.html", *(f"train/{s.name}/export/config.yaml" for s in demo_stages())]
+        missing = [name for name in wanted if name not in files]
+        wrong = (f"ended with {code}; " if code else "") + (f"not there: {missing}" if missing else "")
+        loss = read_rows(storage.join(out, "train", demo_stages()[-1].name))[-1]["loss"] if not wrong else 0.0
+        keep(Trial("the demo pipeline whole on S3, undisturbed", "", time.monotonic() - begun, loss, 0.0, wrong))
+    finally:
+        server.stop()
+
+
+def demo_stages() -> tuple[StageConfig, ...]:
+    """Of the demo's configuration."""
+    return config.load(str(ROOT / "tune_configs" / "full_demo.yaml")).train.stages
 
 
 @contextmanager
