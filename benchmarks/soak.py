@@ -5,11 +5,12 @@
 
 Parts: kills (SIGKILL of rank 0 and of rank 1 at random steps), hang, term (SIGTERM to a worker), driver (the driver is
 killed, the cluster stays, the command is given again), asked (SIGTERM to the driver, then again), workers (2 -> 1 -> 2,
-by hand), nodes (a node of three is lost; elastic 2 -> 1 -> 2), s3 (a faulty S3 server), full (the disk is full), pipeline (the
-demo whole on S3). Each part is a process of its own with a Ray of its own. After each run every step must be there once, with the clips that
-the sampler gives it (by checksum), and with the undisturbed run's loss: equal in every digit where the number of
-workers was the same, within 2e-4 where it changed. Trials are added to those of earlier calls in WORK/trials.json; a
-run with kills that was broken off goes on. Ends only what it started.
+by hand), nodes (a node of three is lost), elastic (2 -> 1 -> 2, as nodes go and come), s3 (a faulty S3 server), full
+(the disk is full), pipeline (the demo whole on S3). Each part is a process of its own with a Ray of its own. After each
+run every step must be there once, with the clips that the sampler gives it (by checksum), and with the undisturbed
+run's loss: equal in every digit where the number of workers was the same, within 2e-4 where it changed. Trials are
+added to those of earlier calls in WORK/trials.json; a run with kills that was broken off goes on. Ends only what it
+started.
 """
 
 from __future__ import annotations
