@@ -70,7 +70,9 @@ def make_job(
 
 def plain_loop(job: StageJob) -> tuple[list[float], list[float]]:
     """(losses, gradient norms) of torch alone: one model, one AdamW, one clip over everything. No engine of ours."""
-    loop = StageLoop(dataclasses.replace(job, deepspeed=False, checkpoints=""), LocalContext(torch.device("cpu")))
+    loop = StageLoop(
+        dataclasses.replace(job, deepspeed=False, checkpoints=""), LocalContext(torch.device("cpu")), False
+    )
     model, cfg = loop.model, loop.train
     groups = param_groups(model, {str(g): rate for g, rate in job.stage.learning_rate.items()}, cfg.weight_decay)
     peaks = [group["lr"] for group in groups]
@@ -89,8 +91,6 @@ def plain_loop(job: StageJob) -> tuple[list[float], list[float]]:
         optimiser.zero_grad()
         losses.append(total)
         norms.append(float(norm))
-    if loop.log is not None:
-        loop.log.writer.close()
     return losses, norms
 
 
