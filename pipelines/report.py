@@ -30,6 +30,7 @@ SECTIONS = (
     ("training", "Training", ""),
     ("transfer", "Transfer", ""),
     ("robustness", "Robustness", "robustness"),
+    ("captions", "Captions", "captions"),
     ("questions", "Questions", "questions"),
     ("tune", "Search", ""),
     ("data", "Data", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,16 @@ from markupsafe import Markup
 from pipelines import figures_scores
 from pipelines.figures_scores import Curve
 
-FILES = ("robustness", "qa")
+FILES = ("robustness", "captions", "qa")
 """Names of the JSON files that further commands leave in the folder of a run or of an evaluation."""
+METRICS = {
+    "bleu1": "BLEU-1",
+    "bleu4": "BLEU-4",
+    "rouge_l": "ROUGE-L",
+    "cider": "CIDEr (0 to 10)",
+    "meteor": "METEOR",
+    "bertscore": "BERTScore",
+}
 EXAMPLES = 12
 """Questions shown with their answers."""
 _FEW = 3
@@ -20,7 +29,11 @@ _FEW = 3
 
 def parts(found: Mapping[str, Any]) -> dict[str, Any]:
     """The page's sections of this module; `found` holds the content of `FILES`, None where there is none."""
-    return {"robustness": robustness_part(found["robustness"]), "questions": questions_part(found["qa"])}
+    return {
+        "robustness": robustness_part(found["robustness"]),
+        "captions": captions_part(found["captions"]),
+        "questions": questions_part(found["qa"]),
+    }
 
 
 def transfer_chart(pairs: Sequence[Mapping[str, Any]]) -> Markup:
@@ -80,7 +93,7 @@ def questions_part(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """qa.json -> accuracy by family and by kind, with chance and examples.
 
     Args:
-        found: its content; None: `skel qa` has not run.
+        found: its content; None: `skel questions` has not run.
     """
     if not found or not found["questions"]:
         return None
@@ -92,3 +105,39 @@ def questions_part(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "kinds": [{"name": block["kind"].replace("_", " "), **block} for block in found["kinds"]],
         "examples": found["examples"][:EXAMPLES],
     }
+
+
+def captions_part(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """captions.json -> metrics against references, statements against the motion, examples.
+
+    Args:
+        found: its content; None: `skel captions` has not run.
+    """
+    if not found:
+        return None
+    metrics = [
+        {"name": METRICS.get(name, name), "missing": "", **_known(block)} for name, block in found["metrics"].items()
+    ]
+    facts = [("the model's captions", found["facts"]), ("people's captions", found["reference_facts"])]
+    return {
+        "clips": found["clips"],
+        "with_references": found["with_references"],
+        "metrics": metrics,
+        "facts": [
+            {"name": name, **block, "precision": _known(block["precision"]), "recall": _known(block["recall"])}
+            for name, block in facts
+            if block
+        ],
+        "examples": found["examples"][:EXAMPLES],
+    }
+
+
+def _known(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A score with None for what is not a number: nothing could be checked."""
+    if "missing" in block:
+        return {"value": None, "n": None, "ci95": None, **block}
+    value = block["value"]
+    there = value is not None and math.isfinite(value)
+    low = block["ci95"][0]
+    bounded = low is not None and math.isfinite(low)
+    return {**block, "value": value if there else None, "ci95": block["ci95"] if bounded else None}

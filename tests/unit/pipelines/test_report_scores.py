@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -157,6 +158,36 @@ def robustness() -> dict:
     return {"seeds": 3, "clean": share, "chance": 0.3, "curves": [fewer, mirrored], "left_out": ["view"]}
 
 
+def captions() -> dict:
+    share = {"value": 0.25, "n": 4, "ci95": [0.1, 0.4]}
+    nothing = {"value": float("nan"), "n": 4, "ci95": [float("nan"), float("nan")]}
+    metrics = {"bleu1": {**share, "ci95": [None, None]}, "cider": share, "meteor": {"missing": "no java"}}
+    facts = {"precision": nothing, "recall": share, "stated": 0.0, "silent": 1.0}
+    example = {"clip": "a/1", "said": "She <b> walks.", "references": ["walks"], "stated": 1, "right": 1}
+    return {
+        "clips": 4,
+        "with_references": 2,
+        "metrics": metrics,
+        "facts": facts,
+        "reference_facts": None,
+        "examples": [example],
+    }
+
+
+def questions() -> dict:
+    share = {"value": 0.5, "n": 4, "ci95": [0.1, 0.9]}
+    block = {"n": 4, "closed": share, "free": None, "chance": 0.5, "majority": 0.6}
+    text = {"clip": "a/1", "kind": "which_hand", "question": "Which hand moves?", "answer": "left"}
+    return {
+        "questions": 4,
+        "clips": 2,
+        "overall": block,
+        "families": [{"family": "spatial", **block}],
+        "kinds": [{"kind": "which_hand", **block, "answers": {"left": 2}}],
+        "examples": [{**text, "picked": None, "said": None, "right": None}],
+    }
+
+
 def test_page_of_an_evaluation_alone(tmp_path, capsys):
     found = {
         "name": "alone",
@@ -168,6 +199,8 @@ def test_page_of_an_evaluation_alone(tmp_path, capsys):
     }
     (tmp_path / "report.json").write_text(json.dumps(found))
     (tmp_path / "robustness.json").write_text(json.dumps(robustness()))
+    (tmp_path / "captions.json").write_text(json.dumps(captions()))
+    (tmp_path / "qa.json").write_text(json.dumps(questions()))
     assert cli.main(["report", "--scores", str(tmp_path)]) == 0
     html = (tmp_path / "report.html").read_text()
     assert "feedbeef" in html
@@ -178,6 +211,10 @@ def test_page_of_an_evaluation_alone(tmp_path, capsys):
     assert "Mirrored &lt;x&gt;" in html
     assert "there or not" in html
     assert "Fits none of these clips: view" in html
+    assert "missing: no java" in html
+    assert "She &lt;b&gt; walks." in html
+    assert not re.search(r"\bnan\b", html)
+    assert "Which hand moves?" in html
     assert "None" not in html
 
 
