@@ -106,6 +106,8 @@ def split_groups(model: SkeletonLLM, stage: StageConfig, train: TrainConfig) -> 
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+            if hasattr(parameter, "ds_tensor"):  # loaded in parts, see sharded_load
+                parameter.ds_tensor.data = parameter.ds_tensor.data.float()
     groups = param_groups(model, {str(g): rate for g, rate in stage.learning_rate.items()}, train.weight_decay)
     own = [group for group in groups if group["name"].startswith("renderer/")]
     return own, [group for group in groups if not group["name"].startswith("renderer/")]

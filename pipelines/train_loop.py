@@ -35,6 +35,7 @@ from pipelines.prefetch import Prefetcher
 from pipelines.progress import say
 from pipelines.sampler import share, stage_seed
 from pipelines.selection import select
+from pipelines.sharded_load import partitioned
 from pipelines.stage_data import chosen_sets, stage_data, told
 from pipelines.starts import labels_of
 from pipelines.tally import Tally, fallbacks
@@ -75,9 +76,15 @@ class StageJob:
     checkpoints: str = ""
 
 
+def sharded(job: StageJob) -> bool:
+    """Whether the LLM's weights are split over the ranks (ZeRO-3)."""
+    return job.deepspeed and job.cfg.train.zero_stage == 3 and bool(set(job.stage.trains) - {"renderer"})
+
+
 def start_model(job: StageJob) -> SkeletonLLM:
     """The model that the stage starts from, with adapters where it trains them, and everything else frozen."""
-    model = build_model(job.cfg, job.mllm) if job.start is None else continue_model(job.cfg, job.start)
+    with partitioned(job.cfg.train, job.cfg.mllm.precision, sharded(job)):
+        model = build_model(job.cfg, job.mllm) if job.start is None else continue_model(job.cfg, job.start)
     if "lora" in job.stage.trains:
         model.mllm.add_lora(job.cfg.mllm.lora, job.cfg.seed)
     set_trainable(model, job.stage.trains)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -27,8 +29,9 @@ def test_adapters_start_inert_and_equal_on_every_rank(tiny_mllm, tiny_folders, f
     assert all(torch.equal(ours[n], theirs[n]) for n in adapters)
 
 
-def test_merged_export_gives_the_same_logits(tiny_mllm, tiny_frames, uneven_prompts, tmp_path):
-    tiny_mllm.add_lora(CFG)
+@pytest.mark.parametrize("targets", ["attention", "all"])
+def test_merged_export_gives_the_same_logits(tiny_mllm, tiny_frames, uneven_prompts, tmp_path, targets):
+    tiny_mllm.add_lora(replace(CFG, targets=targets))
     generator = torch.Generator().manual_seed(2)
     for name, parameter in tiny_mllm.named_parameters():
         if "lora_B" in name:
