@@ -20,6 +20,8 @@ KINDS = {
 }
 
 
+DRAWN = 4
+"""Sets with a curve of their own: as many as there are colours besides that of all clips."""
 RULES = (
     ("normalised", "per token"),
     ("summed", "whole answer"),
@@ -104,7 +106,7 @@ def abstention_part(evaluate: Mapping[str, Any]) -> dict[str, Any] | None:
     blocks = {name: block["abstention"] for name, block in evaluate["sets"].items()}
     curves = [curve_of("all clips", found, 1)]
     if len(blocks) > 1:
-        curves += [curve_of(name, block, 2 + i % 4) for i, (name, block) in enumerate(blocks.items()) if i < 4]
+        curves += [curve_of(name, block, 2 + i % 4) for i, (name, block) in enumerate(blocks.items()) if i < DRAWN]
     chart = figures_scores.share_chart(curves, "share of the clips answered, %", "Accuracy over coverage")
     wanted = [i for i, share in enumerate(found["coverage"]) if round(100 * share) in (25, 50, 75, 100)]
     rows = [
@@ -114,6 +116,7 @@ def abstention_part(evaluate: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "chart": chart,
         "legend": [(curve.name, curve.colour) for curve in curves],
+        "partly": len(blocks) > DRAWN,
         "shares": [round(100 * found["coverage"][i]) for i in wanted],
         "rows": rows,
     }

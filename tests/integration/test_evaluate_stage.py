@@ -11,7 +11,7 @@ import pytest
 
 from models import prompts
 from models.config import MLLMConfig, RendererConfig, TinyMLLMConfig
-from pipelines import evaluate, manifest, report, tiny_mllm, train
+from pipelines import evaluate, manifest, report, report_worst, tiny_mllm, train
 from pipelines.config import FullConfig, decode
 from pipelines.datasource import ClipStore
 from pipelines.ingest import ingest
@@ -133,6 +133,9 @@ def test_report_draws_clips_with_the_model(cfg: FullConfig, paths: RunPaths) -> 
     data = report.run(cfg, paths)
     html = Path(paths.root, "report.html").read_text()
     assert data["stages"]["evaluate"]["status"] == "done"
-    # Two sets, two clips each, drawn twice; two frames make two strips.
-    assert html.count("data:image/webp;base64,") == 2 * 2 * 2 * 2
+    # Two sets, two clips each, and the clips of confusions, drawn twice; two frames make two strips.
+    confused = report_worst.choose(paths.evaluate, data["evaluate"])
+    assert 0 < len(confused) <= 6
+    assert html.count("</b> taken for <b>") == len(confused)
+    assert html.count("data:image/webp;base64,") == (2 * 2 + len(confused)) * 2 * 2
     assert html.count("training clip<") == 2
