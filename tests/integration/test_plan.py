@@ -18,7 +18,9 @@ CASES = (
 def test_memory_of_a_rank_is_what_was_planned(case) -> None:
     found = compare(case)
     assert 0.75 < found["planned_peak"] / found["peak"] < 1.25, found
-    assert 0.9 < found["planned_states"] / found["stays"] < 1.1, found
+    # Under ZeRO, DeepSpeed still holds some of the last step's gradients; the peak does not see them.
+    most = 1.1 if case["zero"] == 0 else 1.5
+    assert 0.9 < found["stays"] / found["planned_states"] < most, found
 
 
 def test_a_running_cluster_is_asked_for_its_room(ray_session, monkeypatch) -> None:
