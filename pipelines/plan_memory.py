@@ -20,8 +20,8 @@ of the largest block for what its backward pass makes; with gradient checkpointi
 block and a half. Gradients grow as activations go, so the larger of both counts, except where gradients stay between
 micro batches or in a buffer of their own (stage 3).
 
-Tested on tiny models of the three families, float32 on the CPU (benchmarks/plan_memory.py, results beside it). No 8 B
-model was measured. Not counted: CUDA's context (about 0.5 GB), the allocator's gaps (a tenth is usual), communication
+Tested on tiny models of the three families, float32 on the CPU: the peak within 25 % (benchmarks/plan_memory.py; its
+results lie within 13 %). No 8 B model was measured. Not counted: CUDA's context (about 0.5 GB), the allocator's gaps (a tenth is usual), communication
 libraries.
 """
 
