@@ -80,7 +80,8 @@ class Monitor:
 
     def told_hangs(self) -> None:
         """Says on each start which stacks lie there; uploads them where the stage is remote."""
-        if found := collect(self.job.out):
+        found = collect(self.job.out)
+        if found and self.ctx.rank == 0:
             files = ", ".join(f"{self.job.out}/{FOLDER}/{name}" for name in found)
             say(f"[train {self.job.stage.name}] a rank hung before; its stacks are in {files}")
 

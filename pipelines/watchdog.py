@@ -32,13 +32,25 @@ def dump_folder(out: str) -> Path:
 
 
 def collect(out: str) -> list[str]:
-    """Uploads stacks that lie on this machine to a remote stage folder; returns the names of all that are there."""
+    """Uploads stacks that lie on this machine to a remote stage folder; returns the names of all that are there.
+
+    Empty files, of ranks that ended in another way, are removed: before any rank of this start watches.
+    """
     folder = dump_folder(out)
-    found = sorted(file for file in folder.glob("hang-*.txt") if file.stat().st_size) if folder.is_dir() else []
+    found = []
+    for file in sorted(folder.glob("hang-*.txt")) if folder.is_dir() else []:
+        try:
+            if file.stat().st_size:
+                found.append(file)
+            else:
+                file.unlink()
+        except FileNotFoundError:
+            continue  # another rank of this machine was faster
     if not storage.is_local(out):
         for file in found:
-            storage.write_atomic(storage.join(out, FOLDER, file.name), file.read_bytes())
-            file.unlink()
+            with suppress(FileNotFoundError):
+                storage.write_atomic(storage.join(out, FOLDER, file.name), file.read_bytes())
+                file.unlink()
     return [file.name for file in found]
 
 

@@ -98,7 +98,7 @@ def test_killed_terminated_and_hanging_ranks(made, undisturbed, tmp_path: Path) 
     faults = [Fault(kind, rank, step, str(tmp_path / f"{kind}{rank}")) for kind, rank, step in kinds]
     summary = go(made, tmp_path / "out", *faults, watchdog_s=20)
     assert all(Path(fault.marker).exists() for fault in faults)
-    assert summary["steps"] == len(undisturbed) >= 12
+    assert summary["steps"] == len(undisturbed) > 10
     assert same(tmp_path / "out", undisturbed)
     assert [row["workers"] for row in read_rows(str(tmp_path / "out"))] == [2] * len(undisturbed)
     stacks = [file.read_text() for file in (tmp_path / "out/faults").glob("hang-rank1-*.txt")]
