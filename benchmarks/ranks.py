@@ -30,7 +30,7 @@ class Trace:
         first: steps that were done before, from a checkpoint.
         losses: of each step since then.
         norms: of the whole gradient before clipping, likewise.
-        clips: step -> keys of its global batch, in order.
+        clips: step -> keys of its global batch, sorted (each rank puts clips of like length together).
         rates: optimiser group -> learning rate in the optimiser after the last step.
         seconds: that the steps took.
     """
@@ -144,7 +144,7 @@ class Ranks:
             if isinstance(found[-1], Exception):
                 raise found[-1]
         first = found[0]
-        clips = {number: [key for trace in found for key in trace.clips[number]] for number in first.clips}
+        clips = {number: sorted(key for trace in found for key in trace.clips[number]) for number in first.clips}
         return Trace(first.first, first.losses, first.norms, clips, first.rates, first.seconds)
 
     def close(self) -> None:
