@@ -21,8 +21,8 @@ block and a half. Gradients grow as activations go, so the larger of both counts
 micro batches or in a buffer of their own (stage 3).
 
 Tested on tiny models of the three families, float32 on the CPU: the peak within 25 % (benchmarks/plan_memory.py; its
-results lie within 13 %). No 8 B model was measured. Not counted: CUDA's context (about 0.5 GB), the allocator's gaps (a
-tenth is usual), communication libraries.
+results lie within 13 %). Under ZeRO 1 and 2, 4T more was seen to last (docs/plan.md). No 8 B model was measured. Not
+counted: CUDA's context (about 0.5 GB), the allocator's gaps (a tenth is usual), communication libraries.
 """
 
 from __future__ import annotations
