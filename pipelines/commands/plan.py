@@ -32,7 +32,9 @@ def register(add: Add) -> None:
     parser.add_argument(
         "--clips-per-second", type=float, default=0.0, metavar="X", help="measured, over all workers; instead of --gpu"
     )
-    parser.add_argument("--address", default="", help="Ray cluster to compare with, for example HOST:6379; asked, not used")
+    parser.add_argument(
+        "--address", default="", help="Ray cluster to compare with, for example HOST:6379; asked, not used"
+    )
     parser.add_argument("--json", default="", metavar="FILE", help="write the plan there, too")
 
 
