@@ -45,7 +45,7 @@ def _bleu(order: int) -> Callable[[list[str], list[list[str]]], Found]:
 
         # sacrebleu wants as many references for each caption: None where one has fewer.
         most = max(map(len, references))
-        streams = [[refs[i] if i < len(refs) else None for refs in references] for i in range(most)]
+        streams: Any = [[refs[i] if i < len(refs) else None for refs in references] for i in range(most)]
         scorer = BLEU(max_ngram_order=order, tokenize="none", smooth_method="none")
         return Found(scorer.corpus_score(captions, streams).score / 100, None)
 
@@ -94,8 +94,9 @@ def _bert(model: str, layer: int) -> Callable[[list[str], list[list[str]]], Foun
             raise Missing("needs the weights of an English encoder in a local folder (--bert-model)")
         from bert_score import score
 
-        _, _, f1 = score(captions, references, model_type=model, num_layers=layer, idf=True, lang="en")
-        return Found(float(f1.mean()), [float(v) for v in f1])
+        found: Any = score(captions, references, model_type=model, num_layers=layer, idf=True, lang="en")
+        f1 = [float(value) for value in found[2]]
+        return Found(float(np.mean(f1)), f1)
 
     return bert
 

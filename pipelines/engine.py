@@ -106,8 +106,9 @@ def split_groups(model: SkeletonLLM, stage: StageConfig, train: TrainConfig) -> 
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-            if hasattr(parameter, "ds_tensor"):  # loaded in parts, see sharded_load
-                parameter.ds_tensor.data = parameter.ds_tensor.data.float()
+            part: Any = getattr(parameter, "ds_tensor", None)
+            if part is not None:  # loaded in parts, see sharded_load
+                part.data = part.data.float()
     groups = param_groups(model, {str(g): rate for g, rate in stage.learning_rate.items()}, train.weight_decay)
     own = [group for group in groups if group["name"].startswith("renderer/")]
     return own, [group for group in groups if not group["name"].startswith("renderer/")]

@@ -113,7 +113,7 @@ def _clip(
                     id=str(slot + 1),
                     frames=frames,
                     positions=seen,
-                    confidence=np.isfinite(seen).all(-1).astype(np.float64),
+                    confidence=np.asarray(np.isfinite(seen).all(-1), np.float64),
                 )
             )
     slots = persons(tracks, len(positions), FPS)
