@@ -78,6 +78,28 @@ def _join(address: str, env_vars: dict[str, str]) -> None:
         raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: {why}") from None
 
 
+def _start_head(env_vars: dict[str, str], tries: int = 3) -> None:
+    """Starts a head of this process's own. Ray gives it 30 s, which a machine under full load does not always keep.
+
+    What a failed try has started ends with this process; the next try has other ports.
+    """
+    import ray
+
+    for left in reversed(range(tries)):
+        try:
+            ray.init(
+                include_dashboard=True,  # without it a cleaner of Ray 2.60 logs an error every second
+                dashboard_host="127.0.0.1",
+                runtime_env={"env_vars": env_vars},
+                logging_level=logging.WARNING,
+            )
+            return
+        except Exception as error:  # Ray raises the bare class here
+            if not left or "timed out during startup" not in str(error):
+                raise
+            say("[ray] the head did not start within 30 s: this machine is very busy; trying again")
+
+
 @contextmanager
 def _local(env_vars: dict[str, str]) -> Iterator[None]:
     """A cluster of this process's own, with a temp folder that goes with it."""
@@ -87,12 +109,7 @@ def _local(env_vars: dict[str, str]) -> Iterator[None]:
     import ray
 
     try:
-        ray.init(
-            include_dashboard=True,  # without it a cleaner of Ray 2.60 logs an error every second
-            dashboard_host="127.0.0.1",
-            runtime_env={"env_vars": env_vars},
-            logging_level=logging.WARNING,
-        )
+        _start_head(env_vars)
         yield
     finally:
         ray.shutdown()
