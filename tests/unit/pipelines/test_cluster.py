@@ -1,0 +1,44 @@
+"""A head that starts late is tried again; any other failure is told at once."""
+
+from __future__ import annotations
+
+import pytest
+import ray
+
+from pipelines import cluster
+
+
+def _failing(monkeypatch: pytest.MonkeyPatch, times: int, words: str) -> list[object]:
+    calls: list[object] = []
+
+    def init(**options: object) -> None:
+        calls.append(options)
+        if len(calls) <= times:
+            raise Exception(words)
+
+    monkeypatch.setattr(ray, "init", init)
+    return calls
+
+
+LATE = "The current node timed out during startup. This could happen because some of the raylet failed to startup"
+
+
+def test_a_late_head_is_tried_again(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    calls = _failing(monkeypatch, 2, LATE)
+    cluster._start_head({"A": "1"})
+    assert len(calls) == 3
+    assert capsys.readouterr().out.count("trying again") == 2
+
+
+def test_it_gives_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _failing(monkeypatch, 9, LATE)
+    with pytest.raises(Exception, match="timed out"):
+        cluster._start_head({})
+    assert len(calls) == 3
+
+
+def test_other_failures_are_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _failing(monkeypatch, 1, "no port is free")
+    with pytest.raises(Exception, match="no port"):
+        cluster._start_head({})
+    assert len(calls) == 1
