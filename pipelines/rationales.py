@@ -231,10 +231,17 @@ def _write_table(uri: str, rows: list[dict[str, Any]]) -> None:
 
 
 def load_rationales(uri: str) -> dict[str, str]:
-    """Clip key -> accepted rationale text of the last finished run; empty where the stage never finished."""
+    """Clip key -> accepted rationale text of the last finished run; empty where the stage never finished.
+
+    Raises:
+        UserError: the stage finished under a version that wrote no answers.parquet.
+    """
     if not storage.exists(storage.join(uri, "index.json")):
         return {}
-    data = storage.read_bytes(storage.join(uri, "answers.parquet"))
+    answers = storage.join(uri, "answers.parquet")
+    if not storage.exists(answers):
+        raise UserError(f"{uri}: made by an older version (no answers.parquet); run `skel rationales` for it again")
+    data = storage.read_bytes(answers)
     rows = pq.read_table(pa.BufferReader(data), columns=["clip", "text", "accepted"]).to_pylist()
     return {row["clip"]: row["text"] for row in sorted(rows, key=lambda row: row["clip"]) if row["accepted"]}
 
