@@ -75,11 +75,15 @@ class Run:
             str(out),
         ]
         self._log = out / "log.txt"
-        self._env = {**os.environ, "TEACHER_KEY": KEY, "OMP_NUM_THREADS": "1"}
-        self._env.pop("RAY_ADDRESS", None)
+        # The run makes Ray's folder in here. What RAY_TMPDIR names in our own environment belongs to another Ray.
+        self.folder = tempfile.mkdtemp(prefix="skel-")
+        self._env = {**os.environ, "TEACHER_KEY": KEY, "OMP_NUM_THREADS": "1", "TMPDIR": self.folder}
+        for name in ("RAY_ADDRESS", "RAY_TMPDIR"):
+            self._env.pop(name, None)
 
     def start(self) -> None:
         """Starts the command."""
+        os.makedirs(self.folder, exist_ok=True)
         with self._log.open("a") as log:
             self.process = subprocess.Popen(
                 self._command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=self._env, start_new_session=True
@@ -88,12 +92,14 @@ class Run:
     def kill(self) -> None:
         """SIGKILL to the driver and to all that descends from it."""
         me = psutil.Process(self.process.pid)
-        folder = me.environ().get("RAY_TMPDIR", "")
         for process in [me, *me.children(recursive=True)]:
             _kill(process)
         self.process.wait()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
+        self.clean()
+
+    def clean(self) -> None:
+        """Removes the run's temp folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def kill_asker(self, rng: random.Random) -> bool:
         """SIGKILL to one process that asks; False where there is none."""
@@ -145,6 +151,7 @@ def torture(folder: Path, at: Server, clips: int, kills: int, in_flight: int, se
         found.moments.append(len(before) / clips)
         found.most_again = max(found.most_again, at.control()["again"] - twice)
     code = run.process.wait(600)
+    run.clean()
     if code:
         raise RuntimeError(f"the last run ended with {code}, see {out / 'log.txt'}")
     found.rows = len(ledger.settled(False))
