@@ -67,6 +67,8 @@ class Checkpoints:
         self.thread: threading.Thread | None = None
         self.failed = 0
         """Checkpoints that this rank could not write."""
+        self.damaged: set[tuple[int, int]] = set()
+        """Checkpoints that turned out damaged: they count neither among the newest nor among the best."""
         self.attempt = 0
         if root:
             self.attempt = self._agree(self._next_attempt() if ctx.rank == 0 else 0)
@@ -88,9 +90,8 @@ class Checkpoints:
         """
         if not self.root:
             return 0
-        passed: set[tuple[int, int]] = set()
         while True:
-            found = [f for f in patiently(lambda: checkpoint_files.complete(self.root)) if _place(f) not in passed]
+            found = patiently(self._sound)
             if best:
                 found = kept(found, 0, 1)
             chosen = _place(found[-1]) if found else (0, 0)
@@ -103,7 +104,11 @@ class Checkpoints:
             if self.ctx.sum([float(problem == "")])[0] == self.ctx.world_size:
                 engine.loaded(chosen[0])
                 return chosen[0]
-            passed.add(chosen)
+            self.damaged.add(chosen)
+
+    def _sound(self) -> list[Found]:
+        """The complete checkpoints that are not known to be damaged."""
+        return [f for f in checkpoint_files.complete(self.root) if _place(f) not in self.damaged]
 
     def _read(self, found: list[Found], engine: Engine) -> str:
         """What is wrong with the agreed checkpoint, nothing where it was read."""
@@ -153,8 +158,8 @@ class Checkpoints:
             self.thread = None
 
     def prune(self) -> None:
-        """Removes complete checkpoints that are not kept, and what was cut off before the newest complete one."""
-        whole = checkpoint_files.complete(self.root)
+        """Removes complete checkpoints that are not kept, and what was cut off or damaged before the newest of them."""
+        whole = self._sound()
         if not whole:
             return
         stay = {f.uri for f in kept(whole, self.last, self.best)}

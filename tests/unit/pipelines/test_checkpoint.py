@@ -146,6 +146,20 @@ def test_damage_after_the_markers_is_noticed(tmp_path: Path, harm: str, capsys: 
     assert ("damaged" in capsys.readouterr().out) == (harm != "remove")  # without a file it is not complete at all
 
 
+def test_a_damaged_checkpoint_takes_no_place_of_a_sound_one(tmp_path: Path) -> None:
+    write(tmp_path, 50, 1, 1)
+    file = next(write(tmp_path, 100, 1, 1, accuracy=0.9).glob("state*"))
+    file.write_bytes(file.read_bytes()[:-9])
+    kept = Checkpoints(str(tmp_path), Rank(), 1, 1)
+    assert kept.restore(Sharded(0, 1, None)) == 50
+    for step, accuracy in ((60, 0.5), (70, 0.4), (110, 0.3)):
+        kept.save(Sharded(0, 1, step), step, {ACCURACY: accuracy})
+        kept.wait()
+        Rank.agreed.clear()
+        assert Checkpoints(str(tmp_path), Rank(), 1, 1).restore(Sharded(0, 1, None)) == step
+    assert sorted(int(f.name.split("-")[1]) for f in tmp_path.iterdir()) == [60, 110]  # best and last, no damaged one
+
+
 def test_errors_of_the_storage_cost_a_checkpoint_and_nothing_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
