@@ -86,6 +86,11 @@ def withdraw(out: str) -> None:
         storage.remove(uri)
 
 
+def requested(out: str) -> bool:
+    """Whether a stage has a request that nobody has withdrawn."""
+    return storage.exists(storage.join(out, STOP_FILE))
+
+
 class StopWatch:
     """Looks for requests. The file is looked for by rank 0, in the background.
 

@@ -261,6 +261,7 @@ def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[
 
     Raises:
         UserError: the table is empty, training would see what the test asks, or see `train_stage`.
+        Stopped: the run was asked to end.
     """
     if not cfg.train.stages:
         raise UserError("nothing to train: train.stages is empty")
@@ -270,12 +271,18 @@ def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[
     for number, stage in enumerate(cfg.train.stages):
         out, start = storage.join(paths.train, stage.name), starts.start_of(cfg, paths, number)
         key = stage_key(cfg, paths, stage, start, ())
+        trained: list[str] = []
 
-        def work(stage: StageConfig = stage, start: str | None = start, out: str = out) -> dict[str, Any]:
+        def work(
+            stage: StageConfig = stage, start: str | None = start, out: str = out, trained: list[str] = trained
+        ) -> dict[str, Any]:
+            trained.append(stage.name)
             return train_stage(cfg, paths, stage, start, out, runner=runner)
 
         summary = manifest.run_stage(f"train {stage.name}", out, key, work)
         summaries.append(summary)
+        if trained and stop.requested(out):  # after its last step, when no rank looks any more
+            raise stop.Stopped(f"stage {stage.name} is finished and the run was asked to end; the same command goes on")
     # The summary's own URI is out of date where a run was moved.
     return {"stages": summaries, "export": export_of(paths, cfg.train.stages[-1])}
 

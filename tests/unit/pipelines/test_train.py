@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines import evaluate, train, tune
+from pipelines import evaluate, stop, train, tune
 from pipelines.config import FullConfig, decode
 from pipelines.errors import UserError
 from pipelines.manifest import RunPaths, run_stage
@@ -48,6 +48,23 @@ def test_tuning_starts_from_the_last_stage_that_matches(finished):
     assert tune.start_of(cfg, paths) == f"{paths.train}/1/export"
     with pytest.raises(UserError, match="another configuration"):
         evaluate.trained_model(cfg, paths)
+
+
+def test_a_request_during_the_export_ends_the_run_after_the_stage(finished, monkeypatch):
+    cfg, paths = finished
+    cfg, asked = replace(cfg, seed=cfg.seed + 1), []
+
+    def asked_late(*args, **__):
+        asked.append(args[2].name)
+        if len(asked) == 1:
+            stop.request(args[4])
+        return {"export": "gone"}
+
+    monkeypatch.setattr(train, "train_stage", asked_late)
+    with pytest.raises(stop.Stopped, match="stage 1 is finished"):
+        train.run(cfg, paths)
+    train.run(cfg, paths)  # the request was for the run before
+    assert asked == ["1", "2"]
 
 
 def test_a_workers_share_decides_no_result():
