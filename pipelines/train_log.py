@@ -13,6 +13,7 @@ with the next flush. TensorBoard's files need no TensorBoard; the viewer is the 
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import time
 from contextlib import suppress
@@ -83,7 +84,9 @@ class TrainLog:
             self.flush()
 
     def note(self, key: str, value: float) -> None:
-        """One more number of the latest step."""
+        """One more number of the latest step; of none where the lines before a restart were lost."""
+        if not self.rows:
+            return
         self.rows[-1][key] = value
         self.unplotted.append((self.rows[-1]["step"], {key: value}))
         self.trackers.add(self.rows[-1]["step"], {key: value})
@@ -151,7 +154,10 @@ def time_shares(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Steps, first and last loss, rates of a stage from its lines."""
+    """Steps, first and last loss, rates of a stage from its lines; losses NaN where the lines were lost."""
+    if not rows:
+        lost = dict.fromkeys(("train_seconds", "clips_per_second", "tokens_per_second", "data_wait_share"), 0.0)
+        return {"steps": 0, "clips": 0, "loss_first": math.nan, "loss_last": math.nan, **lost}
     clips, seconds = sum(r["clips"] for r in rows), sum(r["seconds"] for r in rows)
     first, last = rows[:_ENDS], rows[-_ENDS:]
     rated = [r for r in rows if "mfu" in r]

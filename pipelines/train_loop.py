@@ -311,6 +311,8 @@ class StageLoop:
     def finish(self) -> dict[str, Any]:
         """Validation, last checkpoint, export, summary (the summary on rank 0; others return an empty one)."""
         scores = self._scores()
+        # What follows takes as long as the storage does and gives no sign of life; a clip starts the watch again.
+        self.monitor.close()
         if self.saved != self.done:
             self.save(scores)
         self.checkpoints.close()
@@ -318,6 +320,7 @@ class StageLoop:
         if self.train.export_best and (found := self.checkpoints.restore(self.engine, best=True)):
             exported = found
             accuracy, clips = self.validate(self.train.validate_clips)
+            self.monitor.close()
             scores = {ACCURACY: accuracy, "validation_clips": clips}
         export = storage.join(self.job.out, "export")
         summary: dict[str, Any] = {}
@@ -327,7 +330,6 @@ class StageLoop:
                 export_model(self.model, self.job.cfg, self._labels_seen(), export)
                 summary = self._summary(after) | {"export": export, "exported_step": exported}
         self.ctx.barrier()
-        self.monitor.close()
         if summary and self.log is not None:
             summary |= {ACCURACY: None, "validation_clips": 0} | scores
             self.log.close()

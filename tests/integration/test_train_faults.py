@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak_faults import Fault, planted
-from pipelines import config, stop, tiny_mllm, train
+from pipelines import config, stop, tiny_mllm, train, train_loop
 from pipelines.config import FullConfig
+from pipelines.context import LocalContext
 from pipelines.datasource import ClipStore
 from pipelines.errors import StageFailed, UserError
 from pipelines.full import guarded
@@ -29,6 +30,7 @@ from pipelines.manifest import RunPaths
 from pipelines.selection import select
 from pipelines.stop import EXIT_STOPPED, Stopped
 from pipelines.train_log import read_rows
+from pipelines.train_loop import StageLoop
 from skeleton_io.demo import DemoConfig, write_demo
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -173,6 +175,24 @@ def test_local_run_is_asked_to_end_by_a_file(made, undisturbed, tmp_path: Path) 
     thread.join()
     train.train_stage(cfg, paths, cfg.train.stages[0], None, out, runner=train.run_local)
     assert history(out) == undisturbed
+
+
+def test_a_slow_export_is_no_hang_and_lost_metrics_are_no_end(made, tmp_path: Path, monkeypatch) -> None:
+    cfg, paths = made
+    settings = dataclasses.replace(cfg.train, export_best=True, faults=config.FaultsConfig(watchdog_s=600))
+    cfg, out = dataclasses.replace(cfg, train=settings), tmp_path / "out"
+    job = train.make_job(cfg, paths, cfg.train.stages[0], None, str(out), ())
+    job = dataclasses.replace(job, deepspeed=False, checkpoints=str(out / "checkpoints"))
+    loop = StageLoop(job, LocalContext())
+    loop.run()
+    watched: list[object] = []
+    monkeypatch.setattr(train_loop, "export_model", lambda *_: watched.append(loop.monitor.watchdog.file))
+    assert loop.finish()["steps"] == loop.steps
+    assert watched == [None]
+    (out / "metrics.jsonl").unlink()  # a storage that took the last checkpoint and not the metrics
+    again = StageLoop(job, LocalContext())
+    assert again.done == loop.steps
+    assert again.finish()["steps"] == 0
 
 
 def test_missing_tracker_is_told_before_workers_start(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
