@@ -5,11 +5,13 @@ Looks for files only; loading is `model.load_model`'s.
 
 from __future__ import annotations
 
+import json
+
 from models.skeleton_llm import RENDERER_FILE
 from pipelines.config import digest
 from pipelines.errors import UserError
 from pipelines.manifest import RunPaths, read_manifest
-from pipelines.model import CONFIG_FILE, LABELS_FILE
+from pipelines.model import CONFIG_FILE, LABELS_FILE, WEIGHTS_FILE, weight_hashes
 from skeleton_io import storage
 
 _FILES = (CONFIG_FILE, LABELS_FILE, RENDERER_FILE)
@@ -56,11 +58,11 @@ def _stages(train: str) -> list[str]:
 
 
 def identity(export_uri: str) -> str:
-    """Hash (16 hex digits) that tells one export from another: its small files whole, the LLM's files by name and size.
+    """Hash (16 hex digits) of all bytes of an export, which tells it from every other one.
 
-    Weights of an LLM are gigabytes, so they are not read for this.
+    The LLM's weights are gigabytes: their hashes are read, and made only for an export that was written without them.
     """
     small = [storage.sha256(storage.read_bytes(storage.join(export_uri, name))) for name in _FILES]
-    fs, path = storage.filesystem(storage.join(export_uri, "mllm"))
-    sizes = sorted((storage.name(str(name)), int(entry["size"])) for name, entry in fs.find(path, detail=True).items())
-    return digest("export", small, sizes)
+    written = storage.join(export_uri, WEIGHTS_FILE)
+    hashes = json.loads(storage.read_text(written)) if storage.exists(written) else weight_hashes(export_uri)
+    return digest("export", small, hashes)

@@ -1,7 +1,8 @@
 """Configuration + checkpoint -> SkeletonLLM, and its export: what a stage leaves and the next one starts from.
 
 An export is a folder or URI with renderer.safetensors, mllm/ (loads with `from_pretrained`), config.yaml (the whole
-configuration) and labels.json (set -> labels seen in training). Trains nothing.
+configuration), labels.json (set -> labels seen in training) and weights.json (file of mllm/ -> its SHA-256). Trains
+nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from skeleton_io import storage
 
 CONFIG_FILE = "config.yaml"
 LABELS_FILE = "labels.json"
+WEIGHTS_FILE = "weights.json"
 
 
 @contextmanager
@@ -118,7 +120,14 @@ def export_model(model: SkeletonLLM, cfg: FullConfig, labels: Mapping[str, Seque
         model.save_export(folder)
         (Path(folder) / CONFIG_FILE).write_text(to_yaml(cfg))
         (Path(folder) / LABELS_FILE).write_text(json.dumps({s: list(names) for s, names in labels.items()}, indent=1))
+        (Path(folder) / WEIGHTS_FILE).write_text(json.dumps(weight_hashes(folder), indent=1))
         storage.upload(folder, uri)
+
+
+def weight_hashes(export_uri: str) -> dict[str, str]:
+    """File of an export's LLM -> SHA-256 of its bytes; reads all of them."""
+    folder = storage.join(export_uri, MLLM_FOLDER)
+    return {name: storage.file_sha256(storage.join(folder, name)) for name in storage.list_files(folder)}
 
 
 def load_model(export_uri: str) -> tuple[SkeletonLLM, FullConfig, dict[str, tuple[str, ...]]]:

@@ -204,6 +204,16 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def file_sha256(uri: str) -> str:
+    """Hex digest of a file of any size, read piece by piece.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    with open_read(uri) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def cache_folder() -> Path:
     """Folder for local copies of remote files: $SKELETON_CACHE or a folder of this user's below the temp folder."""
     given = os.environ.get(CACHE_VARIABLE)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from models.config import RendererConfig
@@ -54,7 +54,17 @@ def save_renderer(renderer: nn.Module, path: str | Path) -> None:
         "vocabulary": json.dumps(VOCABULARY),
     }
     state = {name: value.detach().float().cpu().contiguous() for name, value in renderer.state_dict().items()}
-    save_file(state, str(path), metadata=metadata)
+    Path(path).write_bytes(_ordered(save(state, metadata=metadata)))
+
+
+def _ordered(data: bytes) -> bytes:
+    """A safetensors file with its metadata in order: the library shuffles them, and equal weights give equal bytes."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def open_weights(path: str | Path, cfg: RendererConfig) -> SceneRenderer:
