@@ -8,7 +8,6 @@ PyTorch, no compiler), and a model card. Trains, scores and converts nothing.
 from __future__ import annotations
 
 import json
-import shutil
 from importlib import metadata
 
 import yaml
@@ -119,12 +118,6 @@ def prepare(out: str, identity: str, code: str, replace: bool) -> bool:
     raise UserError(f"{out} is not empty, and no finished export; give another folder")
 
 
-def copy(source: str, target: str) -> None:
-    """One file, piece by piece: weights may be larger than the memory."""
-    with storage.open_read(source) as read, storage.atomic_file(target) as write:
-        shutil.copyfileobj(read, write, 1 << 24)
-
-
 def run(run: str, out: str, stage: str = "", replace: bool = False) -> str:
     """Writes the folder; an export that is there already is left alone.
 
@@ -149,8 +142,8 @@ def run(run: str, out: str, stage: str = "", replace: bool = False) -> str:
     labels = json.loads(storage.read_text(storage.join(export, LABELS_FILE)))
     weights = storage.join(export, MLLM_FOLDER)
     for name in storage.list_files(weights):
-        copy(storage.join(weights, name), storage.join(out, name))
-    copy(storage.join(export, RENDERER_FILE), storage.join(out, RENDERER_WEIGHTS))
+        storage.copy(storage.join(weights, name), storage.join(out, name))
+    storage.copy(storage.join(export, RENDERER_FILE), storage.join(out, RENDERER_WEIGHTS))
     card = model_card.text(cfg, labels, export, run_of(export))
     for name, text in ((CODE_FILE, code), (CARD_FILE, card), (TRAINING_FILE, shareable(cfg))):
         storage.write_atomic(storage.join(out, name), text)

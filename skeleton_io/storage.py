@@ -186,16 +186,26 @@ def remove(uri: str) -> None:
         fs.rm(path, recursive=True)
 
 
+def copy(source: str, target: str) -> None:
+    """One file from anywhere to anywhere, whole or not at all, piece by piece: it may be larger than the memory."""
+    if is_local(source) and not is_local(target):
+        fs, path = filesystem(target)
+        fs.put_file(str(local_path(source)), path)
+        return
+    with open_read(source) as read, atomic_file(target) as write:
+        shutil.copyfileobj(read, write, 1 << 24)
+
+
 def upload(folder: str | Path, uri: str) -> None:
     """Copies a local folder to a URI, file by file, each atomically."""
     for relative in list_files(str(folder)):
-        write_atomic(join(uri, relative), (Path(folder) / relative).read_bytes())
+        copy(str(Path(folder) / relative), join(uri, relative))
 
 
 def download(uri: str, folder: str | Path) -> Path:
     """Copies all files below a URI into a local folder; returns the folder."""
     for relative in list_files(uri):
-        write_atomic(str(Path(folder) / relative), read_bytes(join(uri, relative)))
+        copy(join(uri, relative), str(Path(folder) / relative))
     return Path(folder)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from skeleton_io import storage
@@ -41,6 +43,19 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         storage.write_atomic(str(target), "new")
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
     assert target.read_text() == "old"
+
+
+def test_files_larger_than_the_memory_travel(tmp_path):
+    (tmp_path / "in").mkdir()
+    with (tmp_path / "in/weights").open("wb") as file:
+        file.truncate(1 << 27)
+    tracemalloc.start()
+    storage.upload(tmp_path / "in", str(tmp_path / "there"))
+    storage.download(str(tmp_path / "there"), tmp_path / "out")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (tmp_path / "out/weights").stat().st_size == 1 << 27
+    assert peak < 1 << 26
 
 
 def test_folders_travel_and_copies_are_checked(root: str, tmp_path):
