@@ -181,7 +181,8 @@ def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[
     if not cfg.train.stages:
         raise UserError("transfer trains as the first stage of train.stages does, which is empty")
     asked = cfg.evaluate
-    scoring = (asked.max_clips, asked.generate, asked.max_new_tokens, asked.bootstrap, asked.answer, asked.baselines)
+    told = (asked.answer, asked.generate, asked.max_new_tokens, asked.max_reason_tokens)
+    scoring = (*told, asked.max_clips, asked.bootstrap, asked.baselines)
     store = ClipStore(paths.shards)
     pairs = pairs_of(cfg, store)
     for pair in pairs:
@@ -194,7 +195,7 @@ def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[
         out = storage.join(paths.transfer, f"{pair.train}-to-{pair.test}")
         # The test set's protocol decides which of its clips take part at all.
         protocol = protocol_of(cfg, store, pair.test).hash
-        key = digest("transfer", 2, pair, model[1], sorted(labels.items()), protocol, scoring, PROMPTS_VERSION)
+        key = digest("transfer", 3, pair, model[1], sorted(labels.items()), protocol, scoring, PROMPTS_VERSION)
         name = f"transfer {pair.train} -> {pair.test}"
         results.append(manifest.run_stage(name, out, key, partial(work, cfg, paths, pair, labels, model, out)))
     storage.write_atomic(storage.join(paths.transfer, "transfer.json"), json.dumps(results, indent=1))
