@@ -14,13 +14,16 @@ from skeleton_io.sources import detection
 from skeleton_io.sources.base import candidates
 
 
-def run(path: str, out: str, picture: str) -> Draft:
+def run(path: str, out: str, picture: str) -> Draft | None:
     """Drafts, writes and says what was found.
 
     Args:
         path: folder or URI of the files, or one of them.
         out: YAML to write; empty: it is printed.
         picture: PNG to write, or empty.
+
+    Returns:
+        The draft; None where a reader knows the files and there is nothing to draft.
 
     Raises:
         UserError: nothing at the path, or nothing like a skeleton in its files.
@@ -39,6 +42,8 @@ def run(path: str, out: str, picture: str) -> Draft:
     try:
         draft = describe(root, paths)
     except SkeletonFormatError as error:
+        if best is not None and not out and not picture:
+            return None
         raise UserError(f"no definition could be drafted: {error}") from None
     for line in _report(draft):
         say(line)

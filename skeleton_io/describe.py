@@ -23,12 +23,12 @@ from skeleton_io.describe_body import (
     present_frames,
     topology,
     tracking_states,
-    tree,
     units,
     upward,
 )
 from skeleton_io.describe_files import Naming, file_sets, naming
 from skeleton_io.describe_layout import Layout, guess_layouts, measure
+from skeleton_io.describe_names import joint_names, named_bones
 from skeleton_io.describe_tables import table_readings
 from skeleton_io.describe_trees import Reading, tree_readings
 from skeleton_io.errors import SkeletonFormatError
@@ -37,12 +37,12 @@ from skeleton_io.sources.arrays import source_from
 from skeleton_io.sources.arrays_content import SUFFIXES, TABLES, open_content
 from skeleton_io.sources.arrays_definition import ArraysDefinition, Kind, Read, decode
 from skeleton_io.sources.files import Item, SourceFile
-from skeleton_io.sources.joint_names import anatomical
 from skeleton_io.sources.side_files import SideInfo
 from skeleton_io.topologies import TOPOLOGIES
-from skeleton_io.topology import Topology, joint_meaning
+from skeleton_io.topology import Topology
 
 _LOOKED = 8
+_NOTHING = "no array of frames with 5 to 150 joints of 2 to 7 numbers each that move like a body, in small steps"
 _ORDER = ("files", "read", "columns", "rows", "clips", "layout", "persons", "coordinates", "topology", "joints")
 _ORDER += ("units", "image_size", "axes", "handedness", "fps", "time", "missing", "label", "subject", "view")
 _ORDER += ("repetition", "segments")
@@ -103,7 +103,7 @@ def _draft(root: str, kind: Kind, chosen: list[str]) -> Draft:
     readings, _files, failures = _readings(kind, looked)
     best = _best(readings)
     if best is None:
-        found = "; ".join(failures) or "no array with frames, 5 to 150 joints and 2 to 7 numbers for each"
+        found = "; ".join(failures) or _NOTHING
         raise SkeletonFormatError(chosen[0], "whole file", "joints over time", found[:300])
     fields = _fields(naming(chosen), *best)
     text = _yaml(fields, len(chosen))
@@ -223,17 +223,16 @@ def _joints(fields: dict[str, Guess], reading: Reading, frames: np.ndarray, size
     if not reading.names:
         fields["topology"], known = topology(frames, size)
         return known
-    names = anatomical(reading.names)
-    for named in TOPOLOGIES.values():
+    names = joint_names(reading.names)
+    for named in sorted(TOPOLOGIES.values(), key=lambda topology: topology.joints != tuple(names)):
         if sorted(named.joints) == sorted(names):
             fields["topology"] = Guess(named.name, "the names are its joints")
             if named.joints != tuple(names):
                 fields["joints"] = Guess(names, "in the file's order")
             return named
-    bones = tree(frames[..., :size])[0]
-    odd = [name for name in names if joint_meaning(name).limb == "other"]
-    reason = "names from the file, bones between joints that keep their distance"
-    weak = f"{CHECK}no meaning known for {', '.join(odd[:4])}; " if odd else ""
+    bones, odd = named_bones(names, frames[..., :size])
+    weak = f"{CHECK}no meaning known for {', '.join(odd[:4])}, which hang on what stays close; " if odd else ""
+    reason = "names from the file, bones by anatomy"
     own = {"joints": names, "bones": [list(bone) for bone in bones]}
     fields["topology"] = Guess(own, weak + reason)
     return Topology(name="own", joints=tuple(names), bones=tuple(bones))

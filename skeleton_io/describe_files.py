@@ -39,6 +39,8 @@ _MOST_NAMES = 200
 _MOST_ALIKE = 0.9
 _MOST_FOLDERS = 6
 _TOKEN = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d]+")
+# Words with - or _ between them as one; the letters that stand before a number belong to the number.
+_PHRASE = re.compile(r"[A-Za-z]+(?:[-_ ][A-Za-z]+(?![A-Za-z\d]))*|\d+|[^A-Za-z\d]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +69,16 @@ def file_sets(paths: Sequence[str]) -> list[tuple[str, list[str]]]:
     return wholes + parts
 
 
+def _name(path: str) -> str:
+    return path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+
+
+def _shape(tokens: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_kind(token) for token in tokens)
+
+
 def _form(path: str) -> tuple[str, ...]:
-    return tuple(_kind(token) for token in _TOKEN.findall(path.rsplit("/", 1)[-1].rsplit(".", 1)[0]))
+    return _shape(_PHRASE.findall(_name(path)))
 
 
 def _suffix(path: str) -> str:
@@ -77,17 +87,20 @@ def _suffix(path: str) -> str:
 
 def naming(paths: Sequence[str]) -> Naming:
     """A pattern that fits all paths, with groups for label, subject, view and repetition where the names tell them."""
-    tokens = [_TOKEN.findall(path.rsplit("/", 1)[-1].rsplit(".", 1)[0]) for path in paths]
+    tokens = [_TOKEN.findall(_name(path)) for path in paths]
+    words = "[A-Za-z]+"
+    if len({_shape(found) for found in tokens}) > 1:  # sit_down_p01 beside wave_p01
+        tokens, words = [_PHRASE.findall(_name(path)) for path in paths], "[A-Za-z][A-Za-z _-]*"
     suffixes = sorted({path.rsplit(".", 1)[-1] for path in paths})
     ending = rf"\.(?:{'|'.join(map(re.escape, suffixes))})" if len(suffixes) > 1 else rf"\.{re.escape(suffixes[0])}"
-    shapes = {tuple(_kind(token) for token in found) for found in tokens}
+    shapes = {_shape(found) for found in tokens}
     folders, fields = _folders(paths)
     if len(shapes) > 1 or len(paths) == 1:
         same = re.escape(paths[0].rsplit("/", 1)[-1].rsplit(".", 1)[0]) if len(paths) == 1 else "[^/]+"
         stem = same
         reason = "one file" if len(paths) == 1 else "the names have no common form"
     else:
-        stem, more = _stem(tokens, set(fields))
+        stem, more = _stem(tokens, set(fields), words)
         fields |= more
         reason = "the form that all names have"
     if len({path.rsplit("/", 1)[-1] for path in paths}) < len(paths):
@@ -97,7 +110,7 @@ def naming(paths: Sequence[str]) -> Naming:
 
 
 def _kind(token: str) -> str:
-    return "0" if token.isdigit() else "a" if token.isalpha() else token
+    return "0" if token.isdigit() else "a" if token[0].isalpha() else token
 
 
 def _folders(paths: Sequence[str]) -> tuple[str, dict[str, Guess]]:
@@ -126,7 +139,7 @@ def _folders(paths: Sequence[str]) -> tuple[str, dict[str, Guess]]:
     return "".join(f"{piece}/" for piece in pieces), fields
 
 
-def _stem(tokens: list[list[str]], taken: set[str]) -> tuple[str, dict[str, Guess]]:
+def _stem(tokens: list[list[str]], taken: set[str], words: str) -> tuple[str, dict[str, Guess]]:
     """Pattern of names with the same form, and what its parts may mean."""
     pattern, fields = "", {}
     for place, token in enumerate(tokens[0]):
@@ -142,9 +155,9 @@ def _stem(tokens: list[list[str]], taken: set[str]) -> tuple[str, dict[str, Gues
                 pattern += number
         elif len(values) == 1:
             pattern += re.escape(token)
-        elif token.isalpha() and len(values) <= _MOST_NAMES and "label" not in taken | fields.keys():
-            pattern += "(?P<label>[A-Za-z]+)"
+        elif token[0].isalpha() and len(values) <= _MOST_NAMES and "label" not in taken | fields.keys():
+            pattern += f"(?P<label>{words})"
             fields["label"] = Guess(None, f"{len(values)} words in the file name: {', '.join(sorted(values)[:4])}")
         else:
-            pattern += "[A-Za-z]+" if token.isalpha() else r"[^A-Za-z\d/]+"
+            pattern += words if token[0].isalpha() else r"[^A-Za-z\d/]+"
     return pattern, fields

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines import cli, launch
 from pipelines.errors import UserError
+from skeleton_io.demo import DemoConfig, write_demo
 
 DEMO = "tune_configs/full_demo.yaml"
 
@@ -71,3 +72,11 @@ def test_port_in_use(capsys: pytest.CaptureFixture[str], repo_root: Path, tmp_pa
         code = launch.main(["--config", str(repo_root / DEMO), "--out", str(tmp_path), "--dashboard-port", str(port)])
     assert code == 2
     assert f"port {port} (--dashboard-port) is in use" in capsys.readouterr().err
+
+
+def test_describe_of_known_files_says_so_and_is_no_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    write_demo(tmp_path, DemoConfig(subjects=2, test_subjects=1, repetitions=1, actions=("walk",)))
+    assert cli.main(["describe", str(tmp_path / "demo_bvh")]) == 0
+    said = capsys.readouterr()
+    assert "known files, no YAML is needed" in said.out + said.err
+    assert "error" not in said.out + said.err

@@ -17,7 +17,7 @@ from skeleton_io.describe import Draft, describe
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.sources.base import SOURCES
-from skeleton_io.topologies import NTU25
+from skeleton_io.topologies import NTU25, UTD20
 
 CONFIG = DemoConfig(subjects=2, test_subjects=1, repetitions=1, actions=("walk", "wave", "squat"), noise=0.0)
 
@@ -168,6 +168,54 @@ def test_an_unknown_body_gets_numbers_and_bones(tmp_path: Path, motions: list[Sk
     links = {frozenset(bone) for bone in topology.bones}
     assert {frozenset(pair) for pair in ((0, 1), (1, 2), (3, 4), (5, 6))} <= links
     assert "topology" in draft.checks
+
+
+def test_a_sensors_names_for_the_trunk_are_known(tmp_path: Path, motions: list[SkeletonSequence]):
+    spelled = {"pelvis": "hip_center", "neck": "shoulder_center"}
+
+    def kinect1(folder: Path, clip: SkeletonSequence, points: np.ndarray) -> None:
+        names = [f"{spelled.get(joint, joint)}_{axis}" for joint in UTD20.joints for axis in "xyz"]
+        kept = points[:, [NTU25.index[joint] for joint in UTD20.joints]]
+        rows = [",".join(f"{v:.6f}" for v in frame.reshape(-1)) for frame in kept]
+        (folder / f"{clip.id}.csv").write_text("\n".join([",".join(names), *rows]))
+
+    draft = drafted(tmp_path, motions, kinect1)
+    assert draft.clips[0].topology.joints == UTD20.joints
+    assert draft.clips[0].topology.bones == UTD20.bones
+    assert "topology" not in draft.checks
+
+
+def test_bones_between_named_joints_are_anatomys_own(tmp_path: Path, motions: list[SkeletonSequence]):
+    left_out = {"spine", "left_hand_tip", "right_thumb", "left_wrist", "chest"}
+    kept = [joint for joint in NTU25.joints if joint not in left_out]
+
+    def fewer(folder: Path, clip: SkeletonSequence, points: np.ndarray) -> None:
+        both = np.concatenate([points[:, [NTU25.index[j] for j in kept]], points[:, [NTU25.index["left_foot"]]]], 1)
+        both[:, -1, 1] += 0.02
+        names = [f"{joint}_{axis}" for joint in [*kept, "marker"] for axis in "xyz"]
+        rows = [",".join(f"{v:.6f}" for v in frame.reshape(-1)) for frame in both]
+        (folder / f"{clip.id}.csv").write_text("\n".join([",".join(names), *rows]))
+
+    draft = drafted(tmp_path, motions, fewer)
+    found = draft.clips[0].topology
+    bones = {(found.joints[parent], found.joints[child]) for parent, child in found.bones}
+    assert len(bones) == len(found.joints) - 1
+    assert {("pelvis", "neck"), ("left_elbow", "left_wrist"), ("right_knee", "right_ankle")} <= bones
+    assert ("left_foot", "marker") in bones  # the only one without a meaning: it hangs on what is near
+    assert "CHECK: no meaning known for marker" in draft.text
+
+
+@pytest.mark.parametrize("between", ["-", "_"])
+def test_labels_of_one_word_and_of_several_in_the_file_name(
+    tmp_path: Path, motions: list[SkeletonSequence], between: str
+):
+    labels = ("jog", f"swipe{between}left", "wave", f"draw{between}circle{between}fast")
+    for place, clip in enumerate(motions):
+        np.save(tmp_path / f"{labels[place % 4]}_p{place:02d}_r1.npy", clip.positions[:, 0])
+    draft = describe(str(tmp_path))
+    assert draft.files == len(draft.clips) == len(motions)
+    assert {clip.label for clip in draft.clips} == {label.replace("_", " ") for label in labels}
+    assert {clip.subject for clip in draft.clips} == {f"{place:02d}" for place in range(len(motions))}
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, world\n" * 20, b"1 2 3\n4 5 6\n"])
