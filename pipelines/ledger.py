@@ -19,6 +19,8 @@ from typing import Any
 
 from skeleton_io import storage
 
+PAUSES_S = (0.5, 2.0, 8.0)
+"""Waits before the second, third and fourth attempt at writing a group."""
 Line = dict[str, Any]
 """key, clip, dataset, label, purpose, sample; status "answered" | "failed" with kind and reason; raw; model, usage,
 usd, seconds, attempts, at, and the hashes of prompt, frames and parameters."""
@@ -120,7 +122,7 @@ class LedgerWriter:
         while self._waiting:
             group, self._waiting = self._waiting, []
             try:
-                await asyncio.to_thread(self._write, b"".join(text for text, _ in group))
+                await self._patiently(b"".join(text for text, _ in group))
             except Exception as error:  # noqa: BLE001 - whoever waits for the line must learn that it is not there
                 for _, future in group:
                     if not future.done():
@@ -130,11 +132,22 @@ class LedgerWriter:
                 if not future.done():
                     future.set_result(None)
 
-    def _write(self, data: bytes) -> None:
+    async def _patiently(self, data: bytes) -> None:
+        """Writes a group; a storage that refuses for a moment must not cost answers that are paid for.
+
+        The group has a number of its own: what was reported as refused may be there all the same, and stays.
+        """
+        number, self._groups = self._groups, self._groups + 1
+        for pause in PAUSES_S:
+            try:
+                return await asyncio.to_thread(self._write, data, number)
+            except Exception:  # noqa: BLE001 - clients of object stores raise what they like
+                await asyncio.sleep(pause)
+        return await asyncio.to_thread(self._write, data, number)
+
+    def _write(self, data: bytes, number: int) -> None:
         if not storage.is_local(self._uri):
-            name = f"{self._name}-{self._groups:06d}.jsonl"
-            storage.write_atomic(storage.join(self._uri, name), data)
-            self._groups += 1
+            storage.write_atomic(storage.join(self._uri, f"{self._name}-{number:06d}.jsonl"), data)
             return
         if self._file is None:
             folder = storage.local_path(self._uri)

@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+from pipelines import ledger
 from pipelines.ledger import Ledger, LedgerWriter, write_lines
+from skeleton_io import storage
 
 
 def line(key: str, status: str = "answered", **more: object) -> dict:
@@ -59,7 +61,34 @@ def test_the_tail_of_a_killed_writer_is_skipped(tmp_path) -> None:
         assert keys == ["a", "b"][: whole[: cut + 1].count(b"\n")]
 
 
-def test_a_line_that_cannot_be_written_is_an_error(tmp_path) -> None:
+@pytest.mark.parametrize("refused", [1, 3, 4])
+def test_an_object_store_that_fails_for_a_while_costs_no_answer(tmp_path, monkeypatch, refused: int) -> None:
+    """Each failure comes after the object was stored, as a timeout does."""
+    uri, left = f"memory://{tmp_path.name}/ledger", [refused]
+    put = storage.write_atomic
+
+    def flaky(place: str, data: bytes) -> None:
+        put(place, data)
+        if left[0] > 0:
+            left[0] -= 1
+            raise OSError("SlowDown")
+
+    async def run() -> list[object]:
+        writer = LedgerWriter(uri)
+        return [
+            *await asyncio.gather(writer.append(line("a")), return_exceptions=True),
+            *await asyncio.gather(writer.append(line("b")), return_exceptions=True),
+        ]
+
+    monkeypatch.setattr(ledger, "PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(storage, "write_atomic", flaky)
+    said = asyncio.run(run())
+    assert [isinstance(found, OSError) for found in said] == [refused == 4, False]
+    assert [found["key"] for found in Ledger(uri).lines()] == ["a", "b"]
+
+
+def test_a_line_that_cannot_be_written_is_an_error(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(ledger, "PAUSES_S", (0.0,))
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         append(str(tmp_path / "file" / "ledger"), [line("a")])
