@@ -5,6 +5,7 @@ Nothing is sent anywhere: usage statistics are off and hubs are offline unless t
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import secrets
@@ -43,11 +44,17 @@ def set_offline() -> None:
         os.environ.setdefault(name, value)
 
 
+@functools.cache
+def _token() -> str:
+    """One per process: Ray reads it once, so a second head of the same process needs the first one's."""
+    return secrets.token_hex(32)
+
+
 def private_head() -> dict[str, str]:
     """Environment of a head that only this machine reaches: loopback, a random token, a temp folder of its own."""
     return {
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_AUTH_TOKEN": _token(),
         # Unix sockets allow about 100 characters, so Ray's folder must lie high up.
         "RAY_TMPDIR": tempfile.mkdtemp(prefix="skel-"),
         # On Linux Ray replaces 127.0.0.1 by the machine's outside address and listens on all interfaces, unless it

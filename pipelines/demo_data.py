@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from pipelines import manifest
 from pipelines.config import FullConfig, digest
-from pipelines.errors import UserError
 from pipelines.manifest import RunPaths
+from skeleton_io import storage
 from skeleton_io.demo import VERSION, DemoConfig, write_demo
 
 
 def write(out: str, cfg: DemoConfig) -> dict[str, Any]:
-    """Native files below `out`, a local folder.
-
-    Raises:
-        UserError: `out` is a remote URI; native files are read from a disk.
-    """
-    if "://" in out:
-        raise UserError(f"the demo data are native files for a local folder, found {out}")
-    Path(out).mkdir(parents=True, exist_ok=True)
-    return write_demo(Path(out), cfg)
+    """Native files below `out`, a folder or a URI."""
+    if storage.is_local(out):
+        return write_demo(storage.local_path(out), cfg)
+    with tempfile.TemporaryDirectory() as folder:
+        summary = write_demo(Path(folder), cfg)
+        storage.upload(folder, out)
+    return summary
 
 
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import ray
 
@@ -42,3 +44,12 @@ def test_other_failures_are_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(Exception, match="no port"):
         cluster._start_head({})
     assert len(calls) == 1
+
+
+def test_all_heads_of_a_process_share_a_token_and_nothing_else() -> None:
+    first, second = cluster.private_head(), cluster.private_head()
+    os.rmdir(first["RAY_TMPDIR"])
+    os.rmdir(second["RAY_TMPDIR"])
+    assert first["RAY_AUTH_TOKEN"] == second["RAY_AUTH_TOKEN"]  # Ray reads it once per process
+    assert len(first["RAY_AUTH_TOKEN"]) == 64
+    assert first["RAY_TMPDIR"] != second["RAY_TMPDIR"]
