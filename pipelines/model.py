@@ -22,6 +22,7 @@ from models.draction.renderer import SceneRenderer
 from models.mllm.hf import HFMultimodal
 from models.skeleton_llm import MLLM_FOLDER, RENDERER_FILE, SkeletonLLM
 from pipelines.config import FullConfig, decode, to_yaml
+from pipelines.downloads import shared_download
 from pipelines.errors import UserError
 from skeleton_io import storage
 
@@ -32,7 +33,7 @@ WEIGHTS_FILE = "weights.json"
 
 @contextmanager
 def local_folder(uri: str) -> Iterator[Path]:
-    """A folder on this machine with what lies at `uri`: itself, or a download that lasts as long as the block.
+    """A folder on this machine with what lies at `uri`: itself, or a copy that lasts as long as anybody reads it.
 
     Raises:
         UserError: nothing is there.
@@ -42,8 +43,8 @@ def local_folder(uri: str) -> Iterator[Path]:
     if storage.is_local(uri):
         yield storage.local_path(uri)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        yield storage.download(uri, folder)
+    with shared_download(uri) as folder:
+        yield folder
 
 
 def load_mllm(path: str, cfg: FullConfig) -> HFMultimodal:
