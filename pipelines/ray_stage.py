@@ -7,6 +7,7 @@ worker or the whole driver was lost, and with as many workers as there are then.
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from pipelines import stop, trackers
@@ -21,8 +22,9 @@ SETTINGS = {
     # Ray Train's own print writes each line twice: to its log, which is echoed, and to standard output.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
 }
-
-
+PATIENCE_S = 20.0
+"""How long a rank that cannot go on waits for the others to say the same."""
+ENDED = "skeleton-ray/ended"
 RETURNED: dict[str, type[Exception]] = {kind.__name__: kind for kind in (StageFailed, UserError, Stopped)}
 
 
@@ -40,7 +42,8 @@ def apply_settings() -> None:
 def worker(config: dict[str, Any]) -> dict[str, Any]:
     """Runs on each rank; returns the summary on rank 0.
 
-    What a retry cannot mend is returned, not raised, since Ray Train answers exceptions with retries.
+    What a retry cannot mend is returned, not raised, since Ray Train answers exceptions with retries. What one rank
+    alone meets (a checkpoint that its node lacks) is raised: Ray would wait for the others, and they for this one.
     """
     import torch
 
@@ -55,7 +58,31 @@ def worker(config: dict[str, Any]) -> dict[str, Any]:
         loop.run()
         return loop.finish()
     except tuple(RETURNED.values()) as error:
+        if not all_ended():
+            raise
         return {"failed": type(error).__name__, "message": str(error)}
+
+
+def all_ended(patience_s: float = PATIENCE_S) -> bool:
+    """Whether all ranks get here, at most `patience_s` after this one. They need no collective for it to be seen."""
+    from torch import distributed
+
+    if not distributed.is_initialized() or distributed.get_world_size() == 1:
+        return True
+    store, deadline = distributed.distributed_c10d._get_default_store(), time.monotonic() + patience_s
+    count = store.add(ENDED, 1)
+    while count < distributed.get_world_size() and time.monotonic() < deadline:
+        time.sleep(0.1)
+        count = store.add(ENDED, 0)
+    return count >= distributed.get_world_size()
+
+
+def users_fault(error: Any) -> UserError | None:
+    """What the user can mend among the errors of a training's workers; None without such."""
+    for rank, failure in sorted(getattr(error, "worker_failures", {}).items()):
+        if isinstance(failure, UserError):
+            return UserError(f"{failure} (worker {rank}; is it there on every node?)")
+    return None
 
 
 def scaling(job: StageJob) -> Any:
@@ -111,7 +138,7 @@ def fit(job: StageJob, storage_path: str, name: str) -> dict[str, Any]:
         The loop's summary.
 
     Raises:
-        UserError: the cluster can never run so many workers.
+        UserError: the cluster can never run so many workers, or a node lacks what a worker reads.
         StageFailed: the loss is not a number, or the workers failed more often than allowed.
         Stopped: the run was asked to end, and a checkpoint is on storage.
     """
@@ -142,6 +169,8 @@ def fit(job: StageJob, storage_path: str, name: str) -> dict[str, Any]:
         with stop.on_sigterm(lambda: stop.request(job.out)):
             summary: dict[str, Any] = trainer.fit().return_value or {}
     except TrainingFailedError as error:
+        if fault := users_fault(error):
+            raise fault from error
         lines = [line for line in str(error).strip().splitlines() if line.strip()]
         raise StageFailed(
             f"stage {job.stage.name}: the workers failed more than {train.max_failures} times; last: {lines[-1]}; "
