@@ -29,6 +29,8 @@ METRICS_FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 SHARE_PREFIX = "time/"
 _FLUSH_S = 20.0
+_FLUSH_SHARE = 0.05
+"""Most of the time that goes into flushes of their own accord: all lines are written anew, and the training waits."""
 _NOT_PLOTTED = ("step", "clips", "tokens", "seconds", "clips_checksum")
 _ENDS = 10
 """Steps that the first and the last loss of a summary are averaged over."""
@@ -71,7 +73,7 @@ class TrainLog:
         self.writer: EventFile | None = None
         self.unplotted: list[tuple[int, dict[str, float]]] = []
         self.refused = False
-        self.flushed = time.monotonic()
+        self.flushed, self.flush_s = time.monotonic(), 0.0
 
     def add(self, row: dict[str, Any]) -> None:
         """One step."""
@@ -80,7 +82,7 @@ class TrainLog:
         self.unplotted.append((row["step"], numbers))
         self.trackers.add(row["step"], numbers)
         self.progress.add(row["clips"], self._note(row))
-        if time.monotonic() - self.flushed > _FLUSH_S:
+        if time.monotonic() - self.flushed > max(_FLUSH_S, self.flush_s / _FLUSH_SHARE):
             self.flush()
 
     def note(self, key: str, value: float) -> None:
@@ -101,7 +103,7 @@ class TrainLog:
 
     def flush(self) -> None:
         """Everything so far is on storage when this returns, unless the storage refuses."""
-        self.flushed = time.monotonic()
+        start = time.monotonic()
         try:
             storage.write_atomic(storage.join(self.out, METRICS_FILE), "".join(json.dumps(r) + "\n" for r in self.rows))
             self._plot()
@@ -112,6 +114,8 @@ class TrainLog:
             if not self.refused:
                 say(f"[train] metrics cannot be written for now ({type(error).__name__}: {error}); training goes on")
             self.refused = True
+        self.flushed = time.monotonic()
+        self.flush_s = self.flushed - start
 
     def _plot(self) -> None:
         """Writes the event file. After a refusal a new one is begun, as the old one may end in half a record."""

@@ -43,6 +43,26 @@ def test_tensorboard_reads_what_is_written_through_a_resume(tmp_path: Path) -> N
     assert scalars(tmp_path / "tensorboard", "loss") == [(1, 1.0), (2, 0.5), (3, 9.0), (4, 9.0), (5, 9.0)]
 
 
+def test_a_slow_storage_does_not_slow_the_training_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, flushes = [0.0], []
+    write = storage.write_atomic
+
+    def slow(uri: str, data: str) -> None:
+        flushes.append(clock[0])
+        clock[0] += 10.0  # as long as many lines take to an object store
+        write(uri, data)
+
+    log = TrainLog(str(tmp_path), "1", 1000, 4, 0)
+    monkeypatch.setattr(train_log.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(storage, "write_atomic", slow)
+    log.flushed = 0.0
+    for step in range(1, 1001):
+        clock[0] += 1.0
+        log.add(row(step))
+    assert 10.0 * len(flushes) <= 0.07 * clock[0]
+    assert len(flushes) > 3
+
+
 def test_storage_that_refuses_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
