@@ -88,14 +88,17 @@ def shared_settings(cfg: FullConfig) -> Any:
 
 
 def checkpoint_key(path: str) -> object:
-    """A checkpoint folder: hash of its config.json, names and bytes of its weight files. A hub id: itself."""
-    folder = Path(path)
-    if not folder.is_dir():
+    """A checkpoint folder or URI: hash of its config.json, names and bytes of its weight files. A hub id: itself."""
+    if not (storage.exists(path) if "://" in path else Path(path).is_dir()):
         return path
-    config = folder / "config.json"
-    weights = sorted(file for end in ("*.safetensors", "*.bin") for file in folder.glob(end))
-    described = config.read_bytes() if config.is_file() else b""
-    return storage.sha256(described), [(file.name, file.stat().st_size) for file in weights]
+    fs, folder = storage.filesystem(path)
+    fs.invalidate_cache()
+    found = {storage.name(entry["name"]): entry["size"] for entry in fs.ls(folder, detail=True)}
+    config = storage.join(path, "config.json")
+    described = storage.read_bytes(config) if storage.exists(config) else b""
+    return storage.sha256(described), sorted(
+        (name, size) for name, size in found.items() if name.endswith((".safetensors", ".bin"))
+    )
 
 
 def start_key(cfg: FullConfig, paths: RunPaths, start: str | None) -> object:

@@ -10,6 +10,7 @@ from pipelines import evaluate, stop, train, tune
 from pipelines.config import FullConfig, decode
 from pipelines.errors import UserError
 from pipelines.manifest import RunPaths, run_stage
+from skeleton_io import storage
 
 RATES = {"tasks": {"mqa": 1}, "trains": ["renderer"], "learning_rate": {"renderer": 1e-3}}
 
@@ -75,13 +76,18 @@ def test_a_workers_share_decides_no_result():
     assert train.shared_settings(other) != train.shared_settings(cfg)
 
 
-def test_a_local_checkpoint_is_known_by_what_it_holds(tmp_path):
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_checkpoint_is_known_by_what_it_holds(tmp_path, remote):
     assert train.checkpoint_key("owner/model") == "owner/model"
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "model.safetensors").write_bytes(b"1234")
-    first = train.checkpoint_key(str(tmp_path))
-    assert train.checkpoint_key(str(tmp_path)) == first
-    (tmp_path / "model.safetensors").write_bytes(b"12345")
-    second = train.checkpoint_key(str(tmp_path))
-    (tmp_path / "config.json").write_text('{"a": 1}')
-    assert len({repr(key) for key in (first, second, train.checkpoint_key(str(tmp_path)))}) == 3
+    assert train.checkpoint_key("memory://nowhere") == "memory://nowhere"
+    uri = f"memory://{tmp_path.name}/mllm" if remote else str(tmp_path)
+
+    def key(**files):
+        for name, text in files.items():
+            storage.write_atomic(storage.join(uri, name.replace("_", ".")), text)
+        return repr(train.checkpoint_key(uri))
+
+    first = key(config_json="{}", model_safetensors="1234")
+    assert key() == first
+    second = key(model_safetensors="12345")
+    assert len({first, second, key(config_json='{"a": 1}')}) == 3
