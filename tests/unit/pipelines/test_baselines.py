@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -55,9 +59,35 @@ def clip(tmp_path_factory):
     return source.read(root, next(iter(source.list_items(root))), "demo_ntu")[0]
 
 
-def test_features_ignore_where_the_person_stands(clip):
-    from dataclasses import replace
+class Store:
+    """Clips that are made when they are asked for; counts how many are there at a time."""
 
+    def __init__(self, clip):
+        self.clip_, self.alive, self.most = clip, 0, 0
+
+    def meta(self):
+        joints = self.clip_.positions.shape[2]
+        return pa.table({"dataset": ["s"] * 40, "id": [str(n) for n in range(40)], "J": [joints] * 40})
+
+    def clip(self, key):
+        made = replace(self.clip_, positions=self.clip_.positions * np.float32(1 + int(key[2:]) % 2))
+        self.alive += 1
+        self.most = max(self.most, self.alive)
+        weakref.finalize(made, self.gone)
+        return made
+
+    def gone(self):
+        self.alive -= 1
+
+
+def test_clips_are_read_one_by_one(clip):
+    store, keys = Store(clip), [f"s/{n}" for n in range(40)]
+    found = baselines.hits(store, keys[:30], keys[30:], {key: str(int(key[2:]) % 2) for key in keys})
+    assert all(hits.all() for hits in found.values())
+    assert store.most <= 2
+
+
+def test_features_ignore_where_the_person_stands(clip):
     found = baselines.features(clip, 25)
     assert found.shape == (24 * 2 * 25 * 3,)
     assert np.isfinite(found).all()
@@ -67,8 +97,6 @@ def test_features_ignore_where_the_person_stands(clip):
 
 
 def test_common_features_ignore_place_size_and_the_way_the_person_faces(clip):
-    from dataclasses import replace
-
     found = baselines.common_features(clip)
     assert found.shape == (24 * 13 * 3,)
     turn = np.float32([[0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # a quarter about the vertical
@@ -78,8 +106,6 @@ def test_common_features_ignore_place_size_and_the_way_the_person_faces(clip):
 
 
 def test_common_features_do_not_depend_on_the_order_of_joints(clip):
-    from dataclasses import replace
-
     order = np.random.default_rng(0).permutation(25)
     back = np.argsort(order)
     topology = replace(
