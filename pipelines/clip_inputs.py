@@ -16,9 +16,10 @@ from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sequence import SkeletonSequence
 from skeleton_io.shards import ShardSet
-from skeleton_io.sources.base import SOURCES, Source
+from skeleton_io.sources.base import SOURCES, Source, resolve
 from skeleton_io.sources.files import HEAD_BYTES, FileSource, Found, Item
 
+_ELSE = "name one with --format (skel formats lists them), or draft it: skel describe"
 _LEVELS = 4  # folders above a file that may belong to its name, as in subject/action/clip.txt
 
 
@@ -27,7 +28,7 @@ def read_clips(uri: str, format_name: str, wanted: Sequence[str]) -> list[Skelet
 
     Args:
         uri: path or URI of a file, a folder of files, or a shard set.
-        format_name: a name of the reader table; empty: found by the table.
+        format_name: a name of the reader table or the path of a definition (YAML); empty: found by the table.
         wanted: ids of clips, for a shard set keys "set/id"; empty: all clips (not for a shard set).
 
     Of a folder, or a file with many clips, those that cannot be read are named on stderr and left out.
@@ -35,14 +36,13 @@ def read_clips(uri: str, format_name: str, wanted: Sequence[str]) -> list[Skelet
     Raises:
         UserError: nothing there, no format fits, no clip can be read, or no clip of that name.
     """
-    if format_name and format_name not in SOURCES:
-        raise UserError(f"no format {format_name!r}; there is {', '.join(SOURCES)}")
+    named = named_source(format_name)
     if not storage.exists(uri):
         raise UserError(f"{uri}: no such file, folder or shard set")
     try:
         if storage.exists(storage.join(uri, "index.json")):
             return _from_shards(uri, wanted)
-        found = list(_from_files(uri, format_name))
+        found = list(_from_files(uri, named))
     except SkeletonFormatError as error:
         raise UserError(str(error)) from None
     except OSError as error:
@@ -59,6 +59,20 @@ def read_clips(uri: str, format_name: str, wanted: Sequence[str]) -> list[Skelet
     return [clip for clip in clips if not wanted or clip.id in wanted]
 
 
+def named_source(format_name: str) -> tuple[str, Source] | None:
+    """(name of the set, source) that --format names; None without a name.
+
+    Raises:
+        UserError: no such format, or a definition that cannot be read.
+    """
+    if not format_name:
+        return None
+    try:
+        return resolve(format_name)
+    except (ValueError, SkeletonFormatError) as error:
+        raise UserError(f"--format: {error}") from None
+
+
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
@@ -72,18 +86,18 @@ def _from_shards(uri: str, wanted: Sequence[str]) -> list[SkeletonSequence]:
     return [shards.clip(key) for key in wanted]
 
 
-def _from_files(uri: str, format_name: str) -> Iterator[Found]:
+def _from_files(uri: str, named: tuple[str, Source] | None) -> Iterator[Found]:
     """Clips of a file, or of every file of a folder, and an error for each that cannot be read."""
     if not storage.is_local(uri) or storage.local_path(uri).is_file():
-        source, root, item = locate(uri, format_name)
-        yield from source.stream(root, item, source.name)
+        source, root, item = locate(uri) if named is None else locate_as(uri, named[1])
+        yield from source.stream(root, item, named[0] if named else source.name)
         return
-    source = _source_of_folder(uri, format_name)
+    source = named[1] if named else _source_of_folder(uri)
     items = items_below(uri, source)
     if not items:
         raise UserError(f"{uri}: no file of the format {source.name} in this folder")
     for root, item in items:
-        yield from source.stream(root, item, source.name)
+        yield from source.stream(root, item, named[0] if named else source.name)
 
 
 def items_below(uri: str, source: Source) -> list[tuple[str, Item]]:
@@ -98,13 +112,11 @@ def items_below(uri: str, source: Source) -> list[tuple[str, Item]]:
     return items
 
 
-def _source_of_folder(uri: str, format_name: str) -> Source:
-    """The named source, or the first that finds files of its own."""
-    if format_name:
-        return SOURCES[format_name]
+def _source_of_folder(uri: str) -> Source:
+    """The first that finds files of its own."""
     found = next((source for source in SOURCES.values() if source.detect(uri)), None)
     if found is None:
-        raise UserError(f"{uri}: no known format; name one with --format: {', '.join(SOURCES)}")
+        raise UserError(f"{uri}: no file of a known format; {_ELSE}")
     return found
 
 
@@ -119,22 +131,20 @@ def _splits(uri: str) -> Iterator[tuple[str, str]]:
         root, relative = posixpath.dirname(root), f"{posixpath.basename(root)}/{relative}"
 
 
-def locate(uri: str, format_name: str) -> tuple[Source, str, Item]:
-    """(source, folder of the set, item) of a file.
+def locate(uri: str) -> tuple[Source, str, Item]:
+    """(source, folder of the set, item) of a file, by its name and first bytes.
 
     Raises:
         UserError: no format of the table fits.
         OSError: it cannot be read.
     """
-    if format_name:
-        return locate_as(uri, SOURCES[format_name])
     head = storage.read_head(uri, HEAD_BYTES)
     for source in SOURCES.values():
         for root, relative in _splits(uri):
             item = _item(source, root, relative, head)
             if item is not None:
                 return source, root, item
-    raise UserError(f"{uri}: no known format; name one with --format (skel formats lists them)")
+    raise UserError(f"{uri}: no known format; {_ELSE}")
 
 
 def locate_as(uri: str, source: Source) -> tuple[Source, str, Item]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import select
 import sys
 import traceback
 from pathlib import Path
@@ -25,6 +27,7 @@ from pipelines.manifest import RunPaths
 from pipelines.progress import say
 from pipelines.stop import EXIT_STOPPED, Stopped
 
+EXIT_UNHEARD = 141  # 128 + SIGPIPE
 # Stage name -> module; every module has run(cfg, paths) -> summary. Imported late: `--help` loads no torch.
 STAGES: dict[str, str] = {
     "demo-data": "pipelines.demo_data",
@@ -105,9 +108,13 @@ def check_inputs(cfg: FullConfig) -> None:
 
 
 def guarded(work: Any) -> int:
-    """Runs `work()`; exit code 2 and one line for errors of the user, 75 after a requested end, 1 for all others."""
+    """Runs `work()`; exit code 2 and one line for errors of the user, 75 after a requested end, 1 for all others.
+
+    Where the reader of our output has gone (`skel ... | head`), the end is a quiet 141, as a shell's own tools give.
+    """
     try:
         work()
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
@@ -117,16 +124,41 @@ def guarded(work: Any) -> int:
     except Stopped as error:
         print(f"stopped: {error}", file=sys.stderr, flush=True)
         return EXIT_STOPPED
+    except BrokenPipeError as error:
+        if _listened_to():
+            return _unforeseen(error)
+        return EXIT_UNHEARD
     except KeyboardInterrupt:
         print("interrupted; finished stages are kept", file=sys.stderr, flush=True)
         return 130
     except Exception as error:  # noqa: BLE001 - the last line of defence; the traceback is printed
-        if isinstance(cause := user_error_in(error), UserError):
-            print(f"error: {cause}", file=sys.stderr, flush=True)
-            return 2
-        traceback.print_exc()
-        return 1
+        return _unforeseen(error)
     return 0
+
+
+def _unforeseen(error: Exception) -> int:
+    """Exit code of an exception that nothing expected: of the user's error in it, else 1 and the traceback."""
+    if isinstance(cause := user_error_in(error), UserError):
+        print(f"error: {cause}", file=sys.stderr, flush=True)
+        return 2
+    traceback.print_exception(error)
+    return 1
+
+
+def _listened_to() -> bool:
+    """Whether stdout still has a reader; where it has none, what is left of it goes nowhere."""
+    try:
+        out = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return True
+    poll = select.poll()
+    poll.register(out, select.POLLOUT)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return True
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, out)  # or the interpreter complains at its own last flush
+    os.close(nowhere)
+    return False
 
 
 def user_error_in(error: BaseException) -> BaseException | None:

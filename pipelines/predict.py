@@ -26,6 +26,8 @@ from skeleton_io import storage
 SETTINGS = "settings.json"
 SUMMARY = "predictions.json"
 """Written last: its presence says that all parts are there."""
+_OTHER_FILES = ("csv", "tsv", "txt", "json", "ndjson", "xlsx", "arrow", "html")
+"""Suffixes of an --out that nobody means as a folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +144,9 @@ def check(options: Options) -> None:
         raise UserError("--workers writes parts: give --out FOLDER")
     if options.asked.labels and options.asked.label_set:
         raise UserError("give either --labels or --label-set, not both")
+    suffix = storage.name(options.out).rpartition(".")[2].lower() if "." in storage.name(options.out) else ""
+    if suffix in _OTHER_FILES:
+        raise UserError(f"--out {options.out}: expected FILE.jsonl, FILE.parquet, - or a folder, found .{suffix}")
     names = options.asked.labels
     if any(not name.strip() or "\n" in name for name in names) or len(set(names)) != len(names):
         raise UserError("--labels: expected different labels, none of them empty, each on one line")

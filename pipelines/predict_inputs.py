@@ -17,7 +17,7 @@ from pipelines.full import absolute
 from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.shards import ShardSet
-from skeleton_io.sources.base import SOURCES, Source, candidates, open_source, reference, resolve
+from skeleton_io.sources.base import SOURCES, Source, candidates, open_source, reference
 from skeleton_io.sources.detection import choose, named_files, what_is_there
 from skeleton_io.sources.files import HEAD_BYTES, FileSource, Found, Item
 
@@ -72,12 +72,7 @@ def list_units(inputs: Sequence[str], format_name: str) -> list[Unit]:
     Raises:
         UserError: no such format.
     """
-    named: tuple[str, Source] | None = None
-    if format_name:
-        try:
-            named = resolve(format_name)
-        except (ValueError, SkeletonFormatError) as error:
-            raise UserError(f"--format: {error}") from None
+    named = clip_inputs.named_source(format_name)
     units: list[Unit] = []
     roots: dict[str, list[str]] = {}
     for uri in inputs:
@@ -107,7 +102,7 @@ def _units_of(uri: str, named: tuple[str, Source] | None) -> Iterator[Unit]:
         yield from _of_shards(uri)
         return
     if not _is_folder(uri):
-        source, root, item = clip_inputs.locate(uri, "") if named is None else clip_inputs.locate_as(uri, named[1])
+        source, root, item = clip_inputs.locate(uri) if named is None else clip_inputs.locate_as(uri, named[1])
         yield _unit(uri, root, named[0] if named else source.name, source, item)
         return
     found = _named_items(uri, *named) if named else _detected_items(uri)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -38,7 +39,7 @@ class RenderOptions:
     """What is drawn and where it goes. None and empty mean: as the weights say, or the configuration's default."""
 
     format: str = ""
-    """Name of the reader table; empty: found by the table."""
+    """Name of the reader table or path of a definition (YAML); empty: found by the table."""
     clips: tuple[str, ...] = ()
     """Ids of clips; keys SET/ID for a shard set."""
     weights: str = ""
@@ -281,6 +282,19 @@ def run(inputs: Sequence[str], options: RenderOptions) -> list[Path]:
             write(path, item, provenance(item, renderer, options))
         except OSError as error:
             raise UserError(f"--out {path}: {error.strerror or error}") from None
+        if note := emptiness(item, renderer.cfg):
+            print(f"note: {clip.key}: {note}", file=sys.stderr, flush=True)
         height, width = item.frames.shape[1:3]
         print(f"{path}: {len(item.frames)} frames of {width} x {height}, {clip.key}", flush=True)
     return paths
+
+
+def emptiness(item: Rendered, cfg: RendererConfig) -> str:
+    """How many frames show nothing, and what would help; empty: none."""
+    black = int((~item.frames.any(axis=(1, 2, 3))).sum())
+    if not black:
+        return ""
+    why = "no joint is seen in them"
+    if cfg.camera == "identity":
+        why = "nothing stands before the authors' camera, which is a sensor at the origin; --camera fit frames the clip"
+    return f"{black} of {len(item.frames)} frames are empty: {why}"

@@ -34,4 +34,7 @@ def _export(args: argparse.Namespace, rest: list[str]) -> None:
         raise UserError(f"skel export does not know {' '.join(rest)}; see skel export --help")
     from pipelines import export
 
-    export.export(full.absolute(args.uri), args.to, full.absolute(args.out), args.sets, args.clips, args.fill_gaps)
+    out = full.absolute(args.out)
+    found = export.export(full.absolute(args.uri), args.to, out, args.sets, args.clips, args.fill_gaps)
+    if not found["exported"]:
+        raise UserError(f"{args.to} can hold none of the {len(found['refused'])} clips; the lines above say why")

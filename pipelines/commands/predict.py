@@ -28,10 +28,10 @@ def register(add: Add) -> None:
                         "export; folder or URI")  # fmt: skip
     parser.add_argument("--format", default="", metavar="NAME", help="format of the files, or a definition.yaml; "
                         "default: found by itself")  # fmt: skip
-    parser.add_argument("--labels", default="", metavar="a,b,c", help="candidates; @FILE: one a line; default: the "
+    parser.add_argument("--labels", metavar="a,b,c", help="candidates; @FILE: one a line; default: the "
                         "labels of the trained set that the clip belongs to, else of all trained sets")  # fmt: skip
     parser.add_argument("--label-set", default="", metavar="SET", help="candidates: the labels of this trained set")
-    parser.add_argument("--question", default="", metavar="TEXT", help="also ask this and write the answer; with "
+    parser.add_argument("--question", metavar="TEXT", help="also ask this and write the answer; with "
                         "--labels, those are the answers to choose from")  # fmt: skip
     parser.add_argument("--top", type=int, default=5, metavar="K", help="candidates in a row (5)")
     parser.add_argument("--max-new-tokens", type=int, default=48, metavar="N", help="of an answer (48)")
@@ -46,34 +46,44 @@ def register(add: Add) -> None:
     parser.add_argument("--gpus", type=float, default=0.0, metavar="G", help="GPUs of each worker (0)")
 
 
-def _labels(text: str) -> tuple[str, ...]:
-    """Labels between commas, or the lines of @FILE.
+def _labels(text: str | None) -> tuple[str, ...]:
+    """Labels between commas, or the lines of @FILE; none where nothing was given.
 
     Raises:
-        UserError: no such file.
+        UserError: no such file, or no label in what was given.
     """
+    if text is None:
+        return ()
     if not text.startswith("@"):
-        return tuple(part.strip() for part in text.split(",")) if text.strip() else ()
-    from skeleton_io import storage
+        labels = tuple(part.strip() for part in text.split(",")) if text.strip() else ()
+    else:
+        from skeleton_io import storage
 
-    try:
-        lines = storage.read_text(text[1:]).splitlines()
-    except (OSError, ValueError) as error:
-        raise UserError(f"--labels {text}: {error}") from None
-    return tuple(line.strip() for line in lines if line.strip())
+        try:
+            lines = storage.read_text(text[1:]).splitlines()
+        except FileNotFoundError:
+            raise UserError(f"--labels {text}: no such file") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"--labels {text}: {error}") from None
+        labels = tuple(line.strip() for line in lines if line.strip())
+    if not labels:
+        raise UserError(f"--labels {text!r}: expected labels between commas, or @FILE with one a line, found none")
+    return labels
 
 
 def _predict(args: argparse.Namespace, rest: list[str]) -> None:
     if rest:
         raise UserError(f"skel predict does not know {' '.join(rest)}; see skel predict --help")
     labels = _labels(args.labels)
+    if args.question is not None and not args.question.strip():
+        raise UserError("--question: expected a question, found an empty text")
     from pipelines import full, predict
     from pipelines.predictor import Asked
 
     asked = Asked(
         labels=labels,
         label_set=args.label_set,
-        question=args.question.strip(),
+        question=(args.question or "").strip(),
         top=args.top,
         max_new_tokens=args.max_new_tokens,
         batch=args.batch,

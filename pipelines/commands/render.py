@@ -26,7 +26,8 @@ def register(add: Add) -> None:
     parser = add("render", text, _render)
     parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="native file, folder of such files, or shard set")
-    parser.add_argument("--format", default="", metavar="NAME", help="format of the files; default: found by itself")
+    parser.add_argument("--format", default="", metavar="NAME", help="format of the files, or a definition.yaml; "
+                        "default: found by itself")  # fmt: skip
     parser.add_argument("--clip", action="append", default=[], metavar="ID", help="only this clip; SET/ID in shards")
     parser.add_argument("--weights", default="", metavar="FILE", help="export folder, renderer.safetensors, or the "
                         "authors' released file; default: untrained")  # fmt: skip

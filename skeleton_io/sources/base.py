@@ -6,6 +6,7 @@ set a name of its own; FORMAT may be the YAML of an `arrays` definition. What al
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -153,6 +154,8 @@ def resolve(name: str) -> tuple[str, Source]:
         return split_name(dataset or definition.name)[0], arrays.source_from(definition)
     wanted = format_name or dataset
     if wanted not in SOURCES:
+        if near := difflib.get_close_matches(wanted, SOURCES, n=1, cutoff=0.65):
+            raise ValueError(f"no format {wanted!r}; did you mean {near[0]}? `skel formats` lists all")
         hint = "" if format_name else f"; for a set of your own write {dataset}:FORMAT or {dataset}:DEFINITION.yaml"
         raise ValueError(f"no format {wanted!r}; there is {', '.join(SOURCES)}{hint}")
     return dataset, SOURCES[wanted]

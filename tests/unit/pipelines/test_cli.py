@@ -80,3 +80,16 @@ def test_describe_of_known_files_says_so_and_is_no_error(capsys: pytest.CaptureF
     said = capsys.readouterr()
     assert "known files, no YAML is needed" in said.out + said.err
     assert "error" not in said.out + said.err
+
+
+def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+    code = (
+        "import sys; from pipelines import full\nsys.exit(full.guarded(lambda: [print('row') for _ in range(200000)]))"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    assert run.stderr is not None
+    run.stdout.readline()
+    run.stdout.close()
+    assert run.stderr.read() == ""
+    assert run.wait() == 141

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipelines.clip_inputs import read_clips
@@ -53,6 +54,8 @@ def test_a_folder_gives_all_clips_and_names_the_spoilt_ones(demo, capsys):
     [
         ("absent.bvh", "", [], "no such file"),
         ("demo_bvh", "nonsense", [], "no format 'nonsense'; there is"),
+        ("demo_bvh", "bhv", [], "no format 'bhv'; did you mean bvh"),
+        ("demo_bvh", "no.yaml", [], "no definition at no.yaml"),
         ("README.txt", "", [], "no known format; name one with --format"),
         (".", "msr_action3d", [], "no file of the format msr_action3d"),
         ("demo_bvh", "", ["nobody"], "no clip nobody; there is S"),
@@ -62,3 +65,14 @@ def test_a_folder_gives_all_clips_and_names_the_spoilt_ones(demo, capsys):
 def test_refusals(demo, uri, format_name, wanted, message):
     with pytest.raises(UserError, match=message):
         read_clips(str(demo / uri), format_name, wanted)
+
+
+def test_a_definition_reads_files_of_another_layout(tmp_path: Path):
+    points = np.random.default_rng(0).normal(size=(9, 20, 3))
+    np.save(tmp_path / "wave.npy", points * 1000)
+    text = "files: (?P<id>.+)\\.npy\nlayout: T, J, C\ntopology: utd20\nunits: mm\nfps: 25\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    for uri in (tmp_path, tmp_path / "wave.npy"):
+        clips = read_clips(str(uri), str(tmp_path / "mine.yaml"), [])
+        assert [clip.key for clip in clips] == ["mine/wave"]
+        np.testing.assert_allclose(clips[0].positions[:, 0], points, atol=1e-5)

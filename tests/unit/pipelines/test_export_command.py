@@ -97,3 +97,10 @@ def test_errors(uri: str, tmp_path: Path, capsys: pytest.CaptureFixture):
     assert not (tmp_path / "out").exists()
     assert cli.main(["export", uri, "--to", "npz", "--out", str(tmp_path / "o"), "--clips", "nothing"]) == 2
     assert "no clip matches" in capsys.readouterr().err
+
+
+def test_nothing_that_the_format_can_hold_is_an_error(uri: str, tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert cli.main(["export", uri, "--to", "pyskl", "--out", str(tmp_path), "--sets", "two"]) == 2
+    said = capsys.readouterr()
+    assert "refused 4: no label" in said.out
+    assert said.err.strip() == "error: pyskl can hold none of the 4 clips; the lines above say why"
