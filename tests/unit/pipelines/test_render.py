@@ -135,12 +135,13 @@ def test_names_of_outputs(clip):
 def test_empty_frames_are_said(tmp_path: Path, capsys: pytest.CaptureFixture):
     # Feet of a motion capture file stand on the floor below a camera at the origin that looks along +z.
     asset = next((Path(__file__).resolve().parents[2] / "assets/asf_amc").rglob("*.amc"))
-    common = {"format": "asf_amc", "renderer": "stick", "image_size": 32, "frames": 2}
-    render.run([str(asset)], RenderOptions(**common, camera="fit", out=str(tmp_path / "a.npz")))
+    fit = RenderOptions(format="asf_amc", renderer="stick", image_size=32, frames=2, out=str(tmp_path / "a.npz"))
+    render.run([str(asset)], fit)
     assert capsys.readouterr().err == ""
-    blind = render.load(RenderOptions(**common, camera="identity"))
+    identity = dataclasses.replace(fit, camera="identity")
+    blind = render.load(identity)
     clip = read_clips(str(asset), "asf_amc", [])[0]
     behind = dataclasses.replace(clip, positions=clip.positions - np.float32([0, 0, 50]))
-    item = render.draw(blind, behind, RenderOptions(**common, camera="identity"))
+    item = render.draw(blind, behind, identity)
     assert not item.frames.any()
     assert render.emptiness(item, blind.cfg).startswith("2 of 2 frames are empty: nothing stands before the authors")
