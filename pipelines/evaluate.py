@@ -174,7 +174,8 @@ class Evaluation:
             check_export(cfg, uri, store)
         rows_folder = self.rows("rows", self.model_key, questions, candidates)
         told = (cfg.evaluate.floors, cfg.evaluate.bootstrap, cfg.evaluate.baselines, cfg.evaluate.gzsl, cfg.seed)
-        key = digest("evaluate", storage.name(rows_folder), told, others)
+        # Two protocols may test alike and train baselines on other clips.
+        key = digest("evaluate", storage.name(rows_folder), told, others, protocols_used(cfg, store))
 
         def work() -> dict[str, Any]:
             judge = Judge(candidates, cfg.evaluate.bootstrap, cfg.seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pyarrow as pa
 import pytest
 
@@ -11,6 +13,8 @@ from pipelines.errors import StageFailed, UserError
 from pipelines.evaluate import Question, read_rows, sample, trained_model, write_part
 from pipelines.manifest import RunPaths
 from pipelines.score_rows import batches_of
+from pipelines.selection import Selection
+from skeleton_io.splits import Protocol
 
 
 def rows(*keys, prediction="bow"):
@@ -55,6 +59,25 @@ def test_finished_rows_are_not_scored_again(tmp_path):
     # Ray is not connected here: a single missing row would start it.
     found = evaluate.score("no model", "no shards", questions, {"a": ("bow", "wave")}, str(tmp_path), FullConfig())
     assert [clip.key for clip in found] == ["a/1", "a/2"]
+
+
+def test_a_protocol_that_tests_alike_and_trains_otherwise_is_evaluated_anew(tmp_path, monkeypatch):
+    sides = {"train": ("1",), "test": ("2",)}
+    rules = {name: Protocol(name=name, field="subject", **sides) for name in ("whole", "clean")}
+    store = SimpleNamespace(sets=("a",), digest="d", labels=lambda: {"a/2": "bow"})
+    chosen = Selection({"a": ("a/1",)}, {"a": ()}, {"a": ("a/2",)}, {"a": ("bow", "wave")}, {"a": ()})
+    (score,) = (evaluate.clip_score(row) for row in rows("a/2").to_pylist())
+    made = []
+    monkeypatch.setattr(evaluate, "ClipStore", lambda _: store)
+    monkeypatch.setattr(evaluate, "select", lambda *_: chosen)
+    monkeypatch.setattr(evaluate, "protocol_of", lambda cfg, *_: rules[cfg.data.protocols["a"]])
+    monkeypatch.setattr(evaluate, "score", lambda *_, **__: [score])
+    monkeypatch.setattr(evaluate.score_table, "table", lambda cfg, *_: made.append(cfg.data.protocols["a"]) or [])
+    for name in ("whole", "clean", "clean"):
+        cfg = decode({"data": {"protocols": {"a": name}}}, "test")
+        summary = evaluate.Evaluation(cfg, "model", "key", "shards", str(tmp_path)).run()
+        assert summary["protocols"]["a"]["name"] == name
+    assert made == ["whole", "clean"]
 
 
 def test_batches_depend_on_the_questions_alone():
