@@ -109,7 +109,10 @@ def load(path: str) -> FullConfig:
 
 
 def _absolute(config: FullConfig) -> FullConfig:
-    """Paths in `data.protocols` and of the training's files and starts made absolute: workers run in other folders."""
+    """Paths made absolute: workers run in other folders, and what they wrote to a relative one would be lost there.
+
+    `data.inputs` is left to `full.fill_inputs`, and `mllm.path` is one where such a folder is here, else a hub's id.
+    """
     named = {name: _path(value) if is_file(value) else value for name, value in config.data.protocols.items()}
     train = config.train
     stages = tuple(
@@ -118,9 +121,16 @@ def _absolute(config: FullConfig) -> FullConfig:
     negatives = dataclasses.replace(train.negatives, file=_path(train.negatives.file))
     questions = dataclasses.replace(train.questions, file=_path(train.questions.file))
     train = dataclasses.replace(train, stages=stages, negatives=negatives, questions=questions)
-    scoring = dataclasses.replace(config.evaluate, synonyms=_path(config.evaluate.synonyms))
+    beside = {name: _path(uri) for name, uri in config.evaluate.beside.items()}
+    scoring = dataclasses.replace(config.evaluate, synonyms=_path(config.evaluate.synonyms), beside=beside)
+    asked = config.rationales
+    drawn = asked.renderer if asked.renderer == "stick" else _path(asked.renderer)
+    asked = dataclasses.replace(asked, ledger=_path(asked.ledger), renderer=drawn)
+    mllm = config.mllm
+    mllm = dataclasses.replace(mllm, path=_path(mllm.path)) if Path(mllm.path).is_dir() else mllm
     data = dataclasses.replace(config.data, protocols=named)
-    return dataclasses.replace(config, data=data, train=train, evaluate=scoring)
+    changed = {"data": data, "train": train, "evaluate": scoring, "rationales": asked, "mllm": mllm}
+    return dataclasses.replace(config, **changed)
 
 
 def _path(value: str) -> str:

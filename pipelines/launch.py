@@ -170,6 +170,14 @@ def interruptible() -> Iterator[None]:
             signal.signal(kind, previous[kind])
 
 
+def carried(cfg: configuration.FullConfig) -> list[str]:
+    """Arguments with the folders that a configuration names from here; the job reads it in a copy of the code."""
+    named = {"--rationales.ledger": cfg.rationales.ledger, "--mllm.path": cfg.mllm.path}
+    if cfg.rationales.renderer != "stick":
+        named["--rationales.renderer"] = cfg.rationales.renderer
+    return [part for flag, value in named.items() if value for part in (flag, value)]
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Command line of `make full`."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.launch", description=__doc__)
@@ -186,11 +194,12 @@ def run(argv: list[str] | None) -> int:
     """Checks the plan, then head, job, report; returns the job's exit code."""
     args = parse(argv)
     root = Path(__file__).resolve().parents[1]
-    configuration.load(args.config)  # a wrong configuration must not cost a head's start
+    cfg = configuration.load(args.config)  # a wrong configuration must not cost a head's start
     out = args.out if "://" in args.out else str(Path(args.out).resolve())
     arguments = ["--config", str(Path(args.config).resolve()), "--out", out]
     if args.data_root:
         arguments += ["--data-root", args.data_root if "://" in args.data_root else str(Path(args.data_root).resolve())]
+    arguments += carried(cfg)
     port, dashboard_port = pick_port(args.port, "--port"), pick_port(args.dashboard_port, "--dashboard-port")
     with interruptible():
         head = Head(port, dashboard_port, args.num_cpus)

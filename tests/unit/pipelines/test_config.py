@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import config
+from pipelines import config, launch
 from pipelines.config import FullConfig, StageConfig
 from pipelines.errors import UserError
 
@@ -115,6 +115,29 @@ def test_stages_may_be_left_out_and_start_elsewhere(tmp_path: Path) -> None:
         str(Path("other/train/1").resolve()),
         rows[3]["start"],
     ]
+
+
+def test_folders_mean_the_same_to_workers_and_jobs_that_run_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "llm").mkdir(parents=True)
+    there.mkdir()
+    text = (
+        "{mllm: {path: llm}, rationales: {ledger: paid, renderer: runs/a/export}, "
+        "evaluate: {beside: {b: runs/b, c: 's3://bucket/c'}}}"
+    )
+    monkeypatch.chdir(here)
+    cfg = config.load(write(here, text))
+    assert (cfg.mllm.path, cfg.rationales.ledger) == (f"{here}/llm", f"{here}/paid")
+    assert cfg.rationales.renderer == f"{here}/runs/a/export"
+    assert cfg.evaluate.beside == {"b": f"{here}/runs/b", "c": "s3://bucket/c"}
+    monkeypatch.chdir(there)  # as a submitted job does
+    found = config.override(config.load(write(here, text)), launch.carried(cfg))
+    assert (found.mllm, found.rationales) == (cfg.mllm, cfg.rationales)
+    hub = config.load(write(here, "mllm: {path: owner/model}"))
+    assert hub.mllm.path == "owner/model"
+    assert launch.carried(config.load(write(here, "{}"))) == []
 
 
 def test_missing_file() -> None:
