@@ -83,7 +83,7 @@ class Engine(Protocol):
         ...
 
     def gathered(self) -> Any:
-        """Context manager: all weights of the model are whole on this rank. Every rank must enter."""
+        """Context manager: on rank 0 all weights of the model are whole, be it on the CPU. Every rank must enter."""
         ...
 
 

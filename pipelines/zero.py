@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.config import Precision
 from models.draction.renderer import ClipInput
@@ -28,6 +28,9 @@ from models.mllm.base import LMOutput, TextBatch
 from models.skeleton_llm import SkeletonLLM
 from pipelines.config import StageConfig, TrainConfig
 from pipelines.engine import Piece, Reader, Replica, adam_state, adamw, names_of, split_groups
+
+AT_A_TIME = 1 << 28
+"""Numbers that are gathered at a time for an export."""
 
 
 def zero_config(train: TrainConfig, micro_batch: int, micro_batches: int) -> dict[str, Any]:
@@ -169,7 +172,28 @@ class ZeroEngine:
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
-        """See Engine."""
-        parameters = list(self.model.mllm.parameters()) if self.sharded else []
-        with self.deepspeed.zero.GatheredParameters(parameters, modifier_rank=None, enabled=self.sharded):
+        """See Engine. Sharded weights are whole in rank 0's host memory: a GPU may not hold all of them."""
+        whole = self._whole() if self.sharded else {}
+        parts = {parameter: parameter.data for parameter in whole}
+        try:
+            for parameter, value in whole.items():
+                parameter.data = value
             yield
+        finally:
+            for parameter, part in parts.items():
+                parameter.data = part
+
+    def _whole(self) -> dict[nn.Parameter, Tensor]:
+        """On rank 0 the LLM's parameters and their whole values on the CPU, elsewhere nothing; all ranks call it."""
+        found: dict[nn.Parameter, Tensor] = {}
+        chunk: list[nn.Parameter] = []
+        parameters = list(self.model.mllm.parameters())
+        for number, parameter in enumerate(parameters, 1):
+            chunk.append(parameter)
+            if sum(getattr(p, "ds_numel", p.numel()) for p in chunk) < AT_A_TIME and number < len(parameters):
+                continue
+            with self.deepspeed.zero.GatheredParameters(chunk, modifier_rank=None):
+                if torch.distributed.get_rank() == 0:
+                    found |= {p: p.data.to("cpu", copy=True) for p in chunk}
+            chunk = []
+        return found

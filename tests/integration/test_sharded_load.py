@@ -14,6 +14,7 @@ from torch import nn
 
 from models.config import LoraConfig, MLLMConfig, Precision, TinyMLLMConfig
 from models.mllm.hf import HFMultimodal
+from models.mllm.lora import merged_state_dict
 from models.mllm.tiny import write_tiny_checkpoint
 from models.skeleton_llm import SkeletonLLM
 from models.trainable import set_trainable
@@ -39,8 +40,8 @@ class Gain(nn.Module):
         return clips * self.gain
 
 
-def losses(mllm: HFMultimodal, precision: Precision, trains: tuple[Any, ...]) -> tuple[list[float], list[str]]:
-    """Three steps' losses and the types of what learns."""
+def trained(mllm: HFMultimodal, precision: Precision, trains: tuple[Any, ...]) -> tuple[Any, list[float], list[str]]:
+    """The engine after three steps, their losses, and the types of what learns."""
     from pipelines.zero import ZeroEngine
 
     if "lora" in trains:
@@ -57,7 +58,16 @@ def losses(mllm: HFMultimodal, precision: Precision, trains: tuple[Any, ...]) ->
         engine.backward(loss)
         engine.step(1.0)
         found.append(float(loss.detach()))
-    return found, sorted({str(p.ds_tensor.dtype) for _, p in engine.learning})
+    return engine, found, sorted({str(p.ds_tensor.dtype) for _, p in engine.learning})
+
+
+def exported(engine: Any, mllm: HFMultimodal, rank: int) -> dict[str, Any]:
+    """What an export would write, as sums, and whether the weights are as split afterwards as before."""
+    held, sums = held_bytes(mllm), {}
+    with engine.gathered():
+        if rank == 0:
+            sums = {name: float(value.double().abs().sum()) for name, value in merged_state_dict(mllm.model).items()}
+    return {"sums": sums, "split again": held_bytes(mllm) <= held, "h": [held, held_bytes(mllm)]}
 
 
 def on_rank(rank: int, port: int, folder: str) -> None:
@@ -68,6 +78,9 @@ def on_rank(rank: int, port: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     import deepspeed
 
+    from pipelines import zero
+
+    zero.AT_A_TIME = 1000  # each module by itself
     seen: list[int] = []
     enter = deepspeed.zero.GatheredParameters.__enter__
 
@@ -84,7 +97,9 @@ def on_rank(rank: int, port: int, folder: str) -> None:
             with partitioned(TRAIN, precision, split):
                 mllm = HFMultimodal.from_checkpoint(f"{folder}/{family}", MLLMConfig(precision=precision))
             row[name] = {"held": held_bytes(mllm), "gathered": max(seen, default=0)}
-            row[name]["losses"], row[name]["learns"] = losses(mllm, precision, trains)
+            engine, row[name]["losses"], row[name]["learns"] = trained(mllm, precision, trains)
+            seen.clear()
+            row[name] |= exported(engine, mllm, rank) | {"gathered for export": max(seen, default=0)}
         rows.append(row)
     Path(folder, f"rank{rank}.json").write_text(json.dumps(rows))
     torch.distributed.destroy_process_group()
@@ -118,3 +133,13 @@ def test_training_goes_as_with_whole_weights(ranks: list[list[dict[str, Any]]], 
     for rows in ranks:
         assert rows[case]["split"]["learns"] == rows[case]["whole"]["learns"] == ["torch.float32"]
         assert rows[case]["split"]["losses"] == pytest.approx(rows[case]["whole"]["losses"], abs=2e-6)
+
+
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_an_export_gathers_part_after_part(ranks: list[list[dict[str, Any]]], case: int) -> None:
+    whole, first = ranks[0][case]["whole"], ranks[0][case]["split"]
+    assert first["sums"] == pytest.approx(whole["sums"], rel=1e-4)
+    assert all(total > 0 for name, total in first["sums"].items() if name.endswith("proj.weight"))
+    for rows in ranks:
+        assert rows[case]["split"]["split again"], [r[case]["split"]["h"] for r in ranks]
+        assert 0 < rows[case]["split"]["gathered for export"] < 0.5 * whole["held"]
