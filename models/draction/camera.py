@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import RendererConfig
-from models.draction.template import SkeletonSpec, drawing_order
+from models.draction.template import SkeletonSpec, drawing_order, hand_alone
 
 _PUSH_BELOW_M = 0.5  # the authors' rule: median depth nearer than this is moved by _PUSH_M
 _PUSH_M = 1.0
@@ -149,7 +149,8 @@ def identity_camera(cfg: RendererConfig, positions: Tensor | None = None) -> Cam
 def fit_camera(positions: Tensor, spec: SkeletonSpec, cfg: RendererConfig, yaw: float = 0.0) -> Camera:
     """A level camera that frames all persons in all frames, with true left and right.
 
-    It stands at least cfg.distance from the clip's centre and steps back until everything lies inside the margin.
+    It stands at least cfg.distance from the clip's centre and steps back until everything lies inside the margin. A
+    hand without a body, a tenth of a person, is framed as near as the margin allows.
     View "front" stands before the person, or across the line between two; "sensor" looks along +z. Planar clips
     (lifted 2D) and skeletons without left and right are always seen from the sensor.
 
@@ -173,7 +174,7 @@ def fit_camera(positions: Tensor, spec: SkeletonSpec, cfg: RendererConfig, yaw: 
         forward = _turn(forward, yaw)
     rotation = _look(forward)
     seen = points @ rotation.T
-    eye, distance = _stand(seen, cfg)
+    eye, distance = _stand(seen, cfg, 0.0 if hand_alone(spec) else cfg.distance)
     return _camera(rotation, -eye, _ahead(distance), cfg, planar)
 
 
@@ -207,11 +208,11 @@ def _look(forward: Tensor) -> Tensor:
     return torch.tensor([[-z, 0.0, x], [0.0, 1.0, 0.0], [x, 0.0, z]])
 
 
-def _stand(seen: Tensor, cfg: RendererConfig) -> tuple[Tensor, float]:
+def _stand(seen: Tensor, cfg: RendererConfig, least: float) -> tuple[Tensor, float]:
     """Nearest point from which all of `seen` (N, 3; right, up, forward axes) lies inside the margin.
 
     Inside means |a - a0| <= k (c - c0) across and up, with k = (1 - 2 margin) tan(fov/2): a pair of planes on each
-    axis, whose intersection gives the nearest eye (a0, c0) in closed form.
+    axis, whose intersection gives the nearest eye (a0, c0) in closed form. `least`: metres from the middle.
 
     Returns:
         The eye in those axes, and its distance from the middle of the points' depth range.
@@ -223,7 +224,7 @@ def _stand(seen: Tensor, cfg: RendererConfig) -> tuple[Tensor, float]:
     near, far = float(depth.amin()), float(depth.amax())
     middle = (near + far) / 2
     limits = ((low - high) / (2 * k)).tolist()
-    back = min(*limits, middle - cfg.distance)
+    back = min(*limits, middle - least)
     centre = ((low + high) / 2).tolist()
     return torch.tensor([centre[0], centre[1], back]), middle - back
 

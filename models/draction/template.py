@@ -28,6 +28,7 @@ _FRONT = ("hand", "arm", "head", "foot", "leg", "torso")  # what hides what wher
 
 _RADIUS_CLAMP_JOINT = (1 / 3, 7 / 6)  # 0.010 and 0.035 m at the default 0.030 m
 _RADIUS_CLAMP_BONE = (0.3, 1.5)  # 0.006 and 0.030 m at the default 0.020 m
+_HAND_THICKNESS = 0.3  # fingers against limbs
 _RATIO_UNKNOWN = 0.5  # of a bone that is never seen, and of a joint where no bone meets
 
 
@@ -85,6 +86,7 @@ class Template:
         order: (J,) place of each joint in the format's own order, or None where that is kept (imported weights).
         offset: (N, 3) constant shift of the Gaussians in metres, or None. Only imported weights have one.
         radii: (N,) fixed radii in metres, or None for radii from bone lengths. Only imported weights have them.
+        thickness: what radii from bone lengths are multiplied by: 1, and less for a hand without a body.
     """
 
     blend: Tensor
@@ -96,6 +98,7 @@ class Template:
     order: Tensor | None = None
     offset: Tensor | None = None
     radii: Tensor | None = None
+    thickness: float = 1.0
 
     @property
     def size(self) -> int:
@@ -164,7 +167,13 @@ def template_of(spec: SkeletonSpec, samples: int, device: torch.device) -> Templ
         meeting=_meeting(joints, spec.bones).to(device),
         samples=samples,
         order=torch.tensor(order, dtype=torch.long, device=device),
+        thickness=_HAND_THICKNESS if hand_alone(spec) else 1.0,
     )
+
+
+def hand_alone(spec: SkeletonSpec) -> bool:
+    """Whether all joints are of hands: such a figure is a tenth as large as a person."""
+    return bool(spec.limb) and all(limb == "hand" for limb in spec.limb)
 
 
 def _factors(spec: SkeletonSpec, blend: Tensor, along: Tensor) -> Tensor:
@@ -194,7 +203,7 @@ def radii_from_lengths(template: Template, positions: Tensor, cfg: RendererConfi
 
     A bone's length is its median over all frames and persons that show it. With r = length / longest bone, a bone
     point has cfg.bone_radius * r^g and a joint cfg.joint_radius * r^g with r the median over the bones that meet
-    there; both are clamped.
+    there; both are clamped, and times template.thickness.
 
     Args:
         positions: (B, F, P, J, 3) metres, joints in the template's order, NaN = missing.
@@ -220,4 +229,4 @@ def radii_from_lengths(template: Template, positions: Tensor, cfg: RendererConfi
     joint = (at_joint**cfg.radius_exponent).clamp(low, high) * cfg.joint_radius
     low, high = _RADIUS_CLAMP_BONE
     bone = (ratio**cfg.radius_exponent).clamp(low, high) * cfg.bone_radius
-    return torch.cat([joint, bone.repeat_interleave(template.samples, dim=1)], dim=1)
+    return torch.cat([joint, bone.repeat_interleave(template.samples, dim=1)], dim=1) * template.thickness

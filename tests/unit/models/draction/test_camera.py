@@ -9,6 +9,9 @@ import torch
 
 from models.draction.camera import fit_camera, focal_length, identity_camera, view_direction
 from models.draction.lift import PLANE_M, TORSO_M, lift_2d
+from models.draction.projection import NEAR_M
+from models.draction.template import radii_from_lengths, template_of
+from skeleton_io.topologies import HAND20
 
 
 def pixels(camera, positions):
@@ -127,3 +130,16 @@ def test_lift_brings_the_torso_to_metres(body, scale):
 def test_lift_refuses_3d(body):
     with pytest.raises(ValueError, match="lift_2d"):
         lift_2d(torch.zeros(2, 1, 17, 3), body.spec(body.topologies["coco17"]))
+
+
+def test_a_hand_without_a_body_fills_the_frame(body, cfg):
+    """Seen from a person's distance it was 26 of 448 pixels wide: nobody could count its fingers."""
+    spec = body.spec(HAND20)
+    points = np.random.default_rng(0).uniform(-0.08, 0.08, (5, 1, 20, 3)).astype(np.float32) + np.float32([0, 2.4, 0.4])
+    u, v, depth = pixels(fit_camera(torch.from_numpy(points), spec, cfg), points)
+    low, high = cfg.margin * cfg.image_size, (1 - cfg.margin) * cfg.image_size
+    assert min(u.min(), v.min()) >= low - 0.01
+    assert max(u.max() - u.min(), v.max() - v.min()) == pytest.approx(high - low, abs=0.05)
+    assert depth.min() > NEAR_M
+    longest = radii_from_lengths(template_of(spec, 4, torch.device("cpu")), torch.from_numpy(points)[None], cfg)
+    assert float(longest.max()) < 0.5 * cfg.joint_radius  # limbs of that thickness hide the fingers
