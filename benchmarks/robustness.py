@@ -1,47 +1,16 @@
-"""Curves of `skel robustness` measured in one process, in pieces, and drawn: robustness.json, a table, a picture.
+"""Curves of a finished `skel robustness` -> a Markdown table on the terminal and a picture. Scores nothing.
 
-One process and no Ray: for a machine that others use too. Stops after --seconds; called again, it goes on with the
-clips that have no row yet. The rows are those that `skel robustness` writes.
-
-    python benchmarks/robustness.py --checkpoint RUN --shards URI --out DIR --clips 12 --seeds 2 --seconds 600
+skel robustness --checkpoint RUN --shards URI --out DIR --clips 40 --seeds 2
+python benchmarks/robustness.py DIR/robustness.json --picture docs/images/robustness.png
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import time
 from pathlib import Path
 
-import pyarrow as pa
 from PIL import Image, ImageDraw, ImageFont
-
-from pipelines.evaluate_checkpoint import Asked
-from pipelines.robustness import PerturbedScorer, RobustnessAsked, Trial, prepare
-from pipelines.score_rows import batches_of, clip_score, read_rows, write_part
-
-BATCHES_PER_PART = 8
-
-
-def fill(trial: Trial, seconds: float) -> int:
-    """Scores until the time is up; returns how many batches are left."""
-    done = set(read_rows(trial.rows)["key"].to_pylist())
-    todo = [b for b in batches_of(trial.questions, trial.cfg.evaluate.batch) if any(q.key not in done for q in b)]
-    # Cells of all curves in turn, so that a stopped run has some of everything.
-    todo.sort(key=lambda batch: (not batch[0].key.startswith("clean"), batch[0].key))
-    scorer = PerturbedScorer(trial.export, trial.asked.base.shards, trial.candidates, trial.cfg)
-    start, waiting = time.monotonic(), []
-    while todo and time.monotonic() - start < seconds:
-        batch = json.dumps([dataclasses.asdict(question) for question in todo.pop(0)])
-        waiting.append(scorer({"questions": [batch]}))
-        if len(waiting) == BATCHES_PER_PART or not todo:
-            write_part(trial.rows, pa.concat_tables(waiting))
-            waiting = []
-            print(f"{len(todo)} batches left, {time.monotonic() - start:.0f} s", flush=True)
-    if waiting:
-        write_part(trial.rows, pa.concat_tables(waiting))
-    return len(todo)
 
 
 def table(found: dict) -> str:
@@ -98,28 +67,11 @@ def picture(found: dict, path: Path) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("checkpoint", "shards", "out"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--sets", default="")
-    parser.add_argument("--curves", default="")
-    parser.add_argument("--clips", type=int, default=0)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("found", type=Path, help="robustness.json")
+    parser.add_argument("--picture", type=Path, required=True)
     args = parser.parse_args()
-    fields = ("--evaluate.max-clips", str(args.clips)) if args.clips else ()
-    sets = tuple(name for name in args.sets.split(",") if name)
-    base = Asked(args.checkpoint, args.shards, (), sets, args.out, fields)
-    curves = tuple(name for name in args.curves.split(",") if name)
-    trial = prepare(RobustnessAsked(base, curves, args.seeds), 0.0)
-    print(f"{len(trial.questions)} clips in all cells")
-    left = fill(trial, args.seconds)
-    if left:
-        print(f"{left} batches left; call again")
-        return
-    wanted = {q.key for q in trial.questions}
-    scored = [clip_score(row) for row in read_rows(trial.rows).to_pylist() if row["key"] in wanted]
-    found = trial.write(trial.summary(sorted(scored, key=lambda c: c.key)))
-    picture(found, Path(args.out) / "robustness.png")
+    found = json.loads(args.found.read_text())
+    picture(found, args.picture)
     print(table(found))
 
 
