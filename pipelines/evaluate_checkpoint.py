@@ -96,6 +96,18 @@ def configured(asked: Asked, export: str, store: ClipStore, gpus: float) -> Full
     return configuration.override(cfg, list(asked.overrides))
 
 
+def check(asked: Asked) -> None:
+    """Refuses what `run` would, as far as that needs no positions: seconds before Ray starts, not minutes after.
+
+    Raises:
+        UserError: no model, shards, set or protocol there.
+    """
+    export, store = find_export(asked.checkpoint), ClipStore(asked.shards)
+    cfg = configured(asked, export, store, gpus=0.0)
+    for name in cfg.train.sets:
+        protocol_of(cfg, store, name)
+
+
 def run(asked: Asked) -> dict[str, Any]:
     """Scores the test clips and writes metrics.json and report.json; Ray must be connected.
 

@@ -161,7 +161,7 @@ def clip_facts(clip: SkeletonSequence) -> dict[str, Any]:
         "key": clip.key,
         "topology": f"{clip.topology.name} ({clip.topology.hash})",
         "T P J C": list(clip.positions.shape),
-        "fps": clip.fps,
+        "fps": round(clip.fps, 3),
         "seconds": round(clip.duration, 3),
         **{name: getattr(clip, name) for name in texts if getattr(clip, name) not in (None, "")},
         "arrays": ["positions", *(name for name in arrays if getattr(clip, name) is not None)],

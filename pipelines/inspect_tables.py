@@ -72,11 +72,17 @@ def _motion_table(sets: dict[str, Any]) -> Table:
     table = _table("motion", ["set", "topology", "scale"], ["persons", "frames", "fps", "minutes", "missing"])
     for name, s in sets.items():
         missing = s["quality"].get("missing_share", 0.0)
-        fps = ", ".join(f"{rate:g}" for rate in s["fps"][:3]) + (", ..." if len(s["fps"]) > 3 else "")
+        fps = _rates(s["fps"])
         texts = [name, f"{s['topology']} {s['dimensions']}D", s["scale"]]
         numbers = [str(s["persons"]), str(s["frames"]), fps, f"{s['seconds'] / 60:.1f}", f"{missing:.1%}"]
         table.add_row(*map(escape, texts), *numbers)
     return table
+
+
+def _rates(rates: list[float]) -> str:
+    """Frames per second of a set; what time stamps make of one rate (29.999, 30.001) is one."""
+    near = sorted({round(rate, 1) for rate in rates})
+    return ", ".join(f"{rate:g}" for rate in near[:3]) + (", ..." if len(near) > 3 else "")
 
 
 def _clips_table(name: str, facts: dict[str, Any]) -> Table:

@@ -63,7 +63,11 @@ def refuse(findings: Sequence[Finding]) -> None:
     if findings:
         more = f"; and {len(findings) - SHOWN} more" if len(findings) > SHOWN else ""
         told = "; ".join(str(finding) for finding in findings[:SHOWN])
-        raise UserError(f"leakage: training would see what the test asks. {told}{more} (docs/evaluate.md, Leakage)")
+        way = ""
+        if all(finding.kind == "recording" for finding in findings):
+            way = ". Leave the set out, train under a protocol without them, or be told only: --data.repeats report"
+        text = f"leakage: training would see what the test asks. {told}{more}{way} (docs/evaluate.md, Leakage)"
+        raise UserError(text)
 
 
 def judge(cfg: FullConfig, findings: Sequence[Finding]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -82,13 +83,16 @@ def read_clip(clip: ClipLike) -> Clip:
             themselves; where they apply `scale` and `timestamps`. Other names are ignored.
 
     Raises:
-        ValueError: something is missing or has a wrong shape.
+        ValueError: something is missing or has a wrong shape, or the file is no npz.
         OSError: no such file.
     """
     if isinstance(clip, Clip):
         return clip
     if isinstance(clip, (str, Path)):
-        with np.load(clip, allow_pickle=False) as stored:
+        stored = np.load(clip, allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            raise ValueError(f"{clip}: expected an npz with positions and fps, found one array of {stored.shape}")
+        with stored:
             return read_clip(dict(stored))
     if missing := [name for name in ("positions", "fps") if name not in clip]:
         raise ValueError(f"clip: {' and '.join(missing)} missing")
@@ -239,9 +243,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--max-new-tokens", type=int, default=64)
     args = parser.parse_args(argv)
+    try:
+        clip = read_clip(args.clip)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        parser.error(f"{args.clip}: {error}".replace(f"{args.clip}: {args.clip}: ", f"{args.clip}: "))
     model = SkeletonLLM.from_pretrained(Path(__file__).resolve().parent, args.device)
     if args.labels:
-        for label, share in model.classify(args.clip, args.labels).items():
+        for label, share in model.classify(clip, args.labels).items():
             print(f"{share:.3f}  {label}")
         return
-    print(model.answer(args.clip, args.question, args.max_new_tokens))
+    print(model.answer(clip, args.question, args.max_new_tokens))

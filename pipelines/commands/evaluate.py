@@ -50,11 +50,12 @@ def _evaluate(args: argparse.Namespace, rest: list[str]) -> None:
         return
     if not args.shards:
         raise UserError("--checkpoint needs --shards URI")
-    from pipelines.evaluate_checkpoint import Asked, run
+    from pipelines.evaluate_checkpoint import Asked, check, run
 
     shards, checkpoint, out = (full.absolute(uri) for uri in (args.shards, args.checkpoint, args.out))
     sets = tuple(name for name in args.sets.split(",") if name)
     asked = Asked(checkpoint, shards, tuple(args.protocol), sets, out, tuple(rest))
+    check(asked)
     with connected():
         require(1, 0, "evaluate (one worker)")
         run(asked)

@@ -54,21 +54,27 @@ def _arguments(parser: argparse.ArgumentParser, epilog: str) -> argparse.Argumen
 
 
 def _captions(args: argparse.Namespace, rest: list[str]) -> None:
+    from pipelines.evaluate_checkpoint import check
     from pipelines.words import run_captions
 
+    asked = _asked(args, rest)
+    check(asked)
     with connected():
         require(1, 0, "captions (one worker)")
-        run_captions(_asked(args, rest), full.absolute(args.bert_model) if args.bert_model else "", args.bert_layer)
+        run_captions(asked, full.absolute(args.bert_model) if args.bert_model else "", args.bert_layer)
 
 
 def _questions(args: argparse.Namespace, rest: list[str]) -> None:
+    from pipelines.evaluate_checkpoint import check
     from pipelines.words import run_questions
 
     if args.most < 0:
         raise UserError(f"--most {args.most}: expected 0 or more")
+    asked = _asked(args, rest)
+    check(asked)
     with connected():
         require(1, 0, "questions (one worker)")
-        run_questions(_asked(args, rest), full.absolute(args.file) if args.file else "", args.most)
+        run_questions(asked, full.absolute(args.file) if args.file else "", args.most)
 
 
 def _asked(args: argparse.Namespace, rest: list[str]) -> Any:

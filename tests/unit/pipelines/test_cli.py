@@ -93,3 +93,13 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
     run.stdout.close()
     assert run.stderr.read() == ""
     assert run.wait() == 141
+
+
+@pytest.mark.parametrize("command", ["evaluate", "robustness", "captions", "questions"])
+def test_a_wrong_checkpoint_is_said_before_ray_starts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    for module in ("evaluate", "robustness", "words"):
+        monkeypatch.setattr(f"pipelines.commands.{module}.connected", lambda: pytest.fail("Ray was started"))
+    where = ["--checkpoint", str(tmp_path / "none"), "--shards", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert "no such folder" in fails(capsys, command, *where)

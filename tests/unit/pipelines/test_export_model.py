@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 import sysconfig
@@ -256,3 +257,25 @@ def test_configuration_goes_along_without_folders_of_this_machine(exported, tmp_
     assert "ntu60:ntu" in text
     assert "InternVL3-8B-hf" in text
     load(str(exported["internvl"] / "training_config.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.npz", None, "No such file"),
+        ("a.npy", "array", r"expected an npz with positions and fps, found one array of \(4, 1, 25, 3\)"),
+        ("a.npz", b"PK\x03\x04 cut short", "a.npz"),
+        ("a.txt", b"hello", "a.txt"),
+    ],
+)
+def test_a_wrong_file_on_its_command_line_costs_one_line(tmp_path, capsys, name, content, message):
+    if content == "array":
+        np.save(tmp_path / name, np.zeros((4, 1, 25, 3)))
+    elif content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SystemExit) as stop:
+        standalone.main([str(tmp_path / name), "What?"])
+    assert stop.value.code == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(message, last)
+    assert last.count(str(tmp_path / name)) <= 2

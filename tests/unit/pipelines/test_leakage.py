@@ -232,3 +232,12 @@ def test_many_findings_are_counted() -> None:
     with pytest.raises(UserError, match=r"place 4: x; and 4 more"):
         leakage.refuse(found)
     leakage.refuse([])
+
+
+def test_repeated_recordings_come_with_a_way_out() -> None:
+    found = [leakage.Finding("recording", "place", "x")]
+    with pytest.raises(UserError, match=r"--data\.repeats report"):
+        leakage.refuse(found)
+    with pytest.raises(UserError) as refused:
+        leakage.refuse([*found, leakage.Finding("clip", "place", "y")])
+    assert "--data.repeats" not in str(refused.value)
