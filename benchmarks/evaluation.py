@@ -3,7 +3,9 @@
 skel evaluate --checkpoint RUN --shards S --out direct
 skel evaluate --checkpoint RUN --shards S --out reason --answer reason --evaluate.max-clips 40
 skel transfer --config tune_configs/full_real.yaml --out RUN2 --all
-python -m benchmarks.evaluation --direct direct --reason reason --matrix RUN2/transfer/matrix.json --notes notes.md
+skel evaluate --checkpoint DRACTION --shards S --out drawn --beside stick=STICK   (presets/renderers_real.yaml)
+python -m benchmarks.evaluation --direct direct --reason reason --renderers drawn --matrix RUN2/transfer/matrix.json \
+    --notes notes.md
 """
 
 from __future__ import annotations
@@ -104,12 +106,16 @@ def main() -> int:
     parser.add_argument("--direct", required=True)
     parser.add_argument("--reason", default="")
     parser.add_argument("--matrix", default="")
+    parser.add_argument("--renderers", default="", help="an evaluation --beside models behind fixed renderers")
     parser.add_argument("--notes", default="", help="Markdown that is put after the title")
     parser.add_argument("--out", default=str(OUT))
     args = parser.parse_args()
     direct = json.loads((Path(args.direct) / "metrics.json").read_text())
     lines = ["# Evaluation", "", *(Path(args.notes).read_text().splitlines() if args.notes else []), ""]
     lines += ["## Methods on the same clips", "", *methods(direct), "", "## All scores", "", *scores(direct), ""]
+    if args.renderers:
+        drawn = json.loads((Path(args.renderers) / "metrics.json").read_text())
+        lines += ["## Fixed renderers", "", *methods(drawn), ""]
     if args.reason:
         reason = json.loads((Path(args.reason) / "metrics.json").read_text())
         lines += ["## Answers after reasoning", "", *scores(reason), ""]
