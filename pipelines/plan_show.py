@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 from rich.table import Table
 
 from pipelines.plan import Plan, StagePlan
 from pipelines.plan_memory import Memory
 
+_PIPE_WIDTH = 120
 _PARTS = ("weights", "master", "gradients", "adam", "buckets", "casts", "activations", "frames")
 
 
@@ -27,13 +30,13 @@ def duration(seconds: float | None) -> str:
 
 
 def _learns(stage: StagePlan) -> str:
-    return ", ".join(f"{group} {amount(number)}" for group, number in stage.learns.items())
+    return "\n".join(f"{group} {amount(number)}" for group, number in stage.learns.items())
 
 
 def _grid(plan: Plan, title: str, caption: str, rows: dict[str, list[str]]) -> Table:
     """A column per stage."""
     table = Table(title=title, caption=caption, show_lines=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for stage in plan.stages:
         table.add_column(stage.name, justify="right")
     for name, cells in rows.items():
@@ -74,7 +77,9 @@ def _memory(plan: Plan) -> Table:
 def _teacher(plan: Plan) -> str:
     cost = plan.teacher
     if cost is None:
-        return "Teacher: no stage needs rationales, or there are no shards to count them by."
+        if plan.data is None or not plan.data.counted:
+            return "Teacher: unknown. Rationales are counted by the shards of --run."
+        return "Teacher: no stage needs rationales."
     money = f"{cost['usd']:.2f} USD" if cost["priced"] else "no prices given (rationales.api.usd_per_million_*)"
     tokens = f"{cost['input']:,} input and {cost['output']:,} output tokens at most"
     return f"Teacher {cost['teacher']}: {cost['requests']:,} requests to be sent, {tokens}, {money}."
@@ -82,7 +87,7 @@ def _teacher(plan: Plan) -> str:
 
 def show(plan: Plan) -> None:
     """Prints everything."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, soft_wrap=True)
     parameters = ", ".join(f"{group} {amount(number)}" for group, number in plan.parameters.items())
     console.print(f"Model {plan.model}: {parameters}.")
     if plan.data is None:

@@ -27,7 +27,9 @@ def register(add: Add) -> None:
         "--labels", type=int, default=60, metavar="N", help="labels in a question, where there are no shards (60)"
     )
     parser.add_argument("--gpu", default="", metavar="NAME", help="device of each worker, for example H100")
-    parser.add_argument("--gpu-memory", type=float, default=0.0, metavar="GB", help="its memory, where --gpu is silent")
+    parser.add_argument(
+        "--gpu-memory", type=float, default=0.0, metavar="GB", help="of one device, in place of that of --gpu"
+    )
     parser.add_argument("--mfu", type=float, default=0.3, help="share of its peak that is reached (0.3)")
     parser.add_argument(
         "--clips-per-second", type=float, default=0.0, metavar="X", help="measured, over all workers; instead of --gpu"

@@ -146,6 +146,11 @@ def test_what_is_unknown_is_said(tiny, capsys) -> None:
     out = capsys.readouterr().out
     assert "Training clips: unknown" in out
     assert "no shards" in out
+    assert "Teacher: unknown" in out
+    # Names of rows stand on one line each, whatever the width of the terminal that is not there.
+    assert "of them visual" in out
+    assert "tokens of a row" in out
+    assert max(map(len, out.splitlines())) <= 130
 
 
 def test_states_follow_the_table() -> None:
