@@ -76,6 +76,10 @@ def _parser() -> argparse.ArgumentParser:
 
     for module in COMMANDS:
         module.register(add)
+    for name, sub in commands.choices.items():
+        takes_fields = name == "config" or "--config" in sub.format_usage()
+        if sub.epilog == EPILOG and not takes_fields:
+            sub.epilog = None
     return parser
 
 

@@ -103,3 +103,12 @@ def test_a_wrong_checkpoint_is_said_before_ray_starts(
         monkeypatch.setattr(f"pipelines.commands.{module}.connected", lambda: pytest.fail("Ray was started"))
     where = ["--checkpoint", str(tmp_path / "none"), "--shards", str(tmp_path), "--out", str(tmp_path / "out")]
     assert "no such folder" in fails(capsys, command, *where)
+
+
+@pytest.mark.parametrize(("command", "fields"), [("formats", False), ("inspect", False), ("train", True)])
+def test_help_speaks_of_fields_where_there_are_some(
+    capsys: pytest.CaptureFixture[str], command: str, fields: bool
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert ("--train.zero-stage" in capsys.readouterr().out) is fields
