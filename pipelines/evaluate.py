@@ -189,6 +189,7 @@ class Evaluation:
                 "table": score_table.table(cfg, store, selection, judge, clips, rivals),
                 "gzsl": self.harmonic(store, selection) if cfg.evaluate.gzsl else None,
                 "answer": cfg.evaluate.answer,
+                "max_clips": cfg.evaluate.max_clips,
                 "seeds": {"seed": cfg.seed, "bootstrap": cfg.seed},
                 "protocols": protocols_used(cfg, store),
                 "model": self.model_key,

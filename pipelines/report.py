@@ -89,6 +89,7 @@ def accuracy_part(evaluate: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "headline": evaluate["accuracy"],
         "mean_class": evaluate.get("mean_class"),
+        "max_clips": evaluate.get("max_clips", 0),
         "sets": rows,
         "sets_chart": figures.interval_chart(
             [estimate(r["name"], r["accuracy"], r["floor"]) for r in rows], "Accuracy by set"

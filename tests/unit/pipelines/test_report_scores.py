@@ -80,6 +80,13 @@ def test_sections_are_there_with_their_numbers(tmp_path, cfg):
     assert html.count('aria-label="') > 6
 
 
+def test_a_sample_is_called_one(tmp_path, cfg):
+    for folder, extra, said in (("all", {"max_clips": 0}, False), ("some", {"max_clips": 8}, True), ("old", {}, False)):
+        write(tmp_path / folder / "evaluate", metrics() | extra)
+        report.run(cfg, RunPaths(str(tmp_path / folder)))
+        assert ("a sample: at most 8 of each set" in (tmp_path / folder / "report.html").read_text()) is said
+
+
 def test_sections_without_numbers_do_not_appear(tmp_path, cfg):
     old = metrics()
     for block in (old, old["sets"]["a"]):
