@@ -162,18 +162,28 @@ def check(options: Options) -> None:
 def _to_one_place(units: Sequence[Unit], export_uri: str, options: Options) -> dict[str, Any]:
     """Terminal or one file; rows are shown or kept as they come."""
     predictor = Predictor(export_uri, options.asked)
+    rows = predictor.rows(_counted(units))
     if options.out == "-":
-        return _tally(predictor.rows(units), lambda row: print(predict_rows.line(row), flush=True))
+        return _tally(rows, lambda row: print(predict_rows.line(row), flush=True))
     table = predict_tables.Shown(bool(options.asked.question))
     if not options.out:
-        found = _tally(predictor.rows(units), table.add)
+        found = _tally(rows, table.add)
     else:
         with storage.atomic_file(absolute(options.out)) as file:
             write = predict_rows.Writer(file, predict_rows.kind_of(options.out))
-            found = _tally(predictor.rows(units), lambda row: (table.add(row), write.add(row)))
+            found = _tally(rows, lambda row: (table.add(row), write.add(row)))
             write.close()
     table.print(found, options.out)
     return found
+
+
+def _counted(units: Sequence[Unit]) -> Iterator[Unit]:
+    """The units as they are; how far they are is said every few seconds, on stderr, where no row goes."""
+    progress = Progress("predict", len(units), "inputs", tell=predict_tables.complain)
+    for done, unit in enumerate(units):
+        if done:
+            progress.add(1)
+        yield unit
 
 
 def _tally(rows: Iterable[Row], take: Callable[[Row], object]) -> dict[str, Any]:

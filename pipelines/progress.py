@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 
 def say(message: str) -> None:
@@ -27,10 +28,11 @@ class Progress:
         total: units of work.
         unit: what is counted, for example "clips".
         every: seconds between lines.
+        tell: takes a line.
     """
 
-    def __init__(self, name: str, total: int, unit: str, every: float = 5.0) -> None:
-        self.name, self.total, self.unit, self.every = name, total, unit, every
+    def __init__(self, name: str, total: int, unit: str, every: float = 5.0, tell: Callable[[str], None] = say) -> None:
+        self.name, self.total, self.unit, self.every, self.tell = name, total, unit, every, tell
         self.start = self.last = time.monotonic()
         self.done = self.initial = 0
 
@@ -49,7 +51,7 @@ class Progress:
             left = (self.total - self.done) / rate if rate else 0.0
             share = 100 * self.done / max(self.total, 1)
             note = f", {note}" if note else ""
-            say(
+            self.tell(
                 f"[{self.name}] {self.done}/{self.total} {self.unit} ({share:.0f} %), "
                 f"{rate:.1f} {self.unit}/s, {clock(left)} left{note}"
             )

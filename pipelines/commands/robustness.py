@@ -39,11 +39,13 @@ def register(add: Add) -> None:
 def _robustness(args: argparse.Namespace, rest: list[str]) -> None:
     from pipelines.evaluate_checkpoint import Asked, check
     from pipelines.robustness import RobustnessAsked, run
+    from pipelines.robustness_curves import chosen
 
     shards, checkpoint, out = (full.absolute(uri) for uri in (args.shards, args.checkpoint, args.out))
     sets, curves = (tuple(name for name in text.split(",") if name) for text in (args.sets, args.curves))
     fields = ["--evaluate.max-clips", str(args.clips)] if args.clips else []
     base = Asked(checkpoint, shards, tuple(args.protocol), sets, out, (*rest, *fields))
+    chosen(curves)
     check(base)
     with connected():
         require(1, 0, "robustness (one worker)")

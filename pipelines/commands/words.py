@@ -65,16 +65,20 @@ def _captions(args: argparse.Namespace, rest: list[str]) -> None:
 
 
 def _questions(args: argparse.Namespace, rest: list[str]) -> None:
+    from pipelines.datasource import ClipStore
     from pipelines.evaluate_checkpoint import check
+    from pipelines.question_scores import from_file
     from pipelines.words import run_questions
 
     if args.most < 0:
         raise UserError(f"--most {args.most}: expected 0 or more")
-    asked = _asked(args, rest)
+    asked, file = _asked(args, rest), full.absolute(args.file) if args.file else ""
     check(asked)
+    if file:
+        from_file(file, set(ClipStore(asked.shards).keys))
     with connected():
         require(1, 0, "questions (one worker)")
-        run_questions(asked, full.absolute(args.file) if args.file else "", args.most)
+        run_questions(asked, file, args.most)
 
 
 def _asked(args: argparse.Namespace, rest: list[str]) -> Any:

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -112,3 +113,17 @@ def test_help_speaks_of_fields_where_there_are_some(
     with pytest.raises(SystemExit):
         cli.main([command, "--help"])
     assert ("--train.zero-stage" in capsys.readouterr().out) is fields
+
+
+def test_a_wrong_curve_or_file_of_questions_is_said_before_ray_starts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for module in ("robustness", "words"):
+        monkeypatch.setattr(f"pipelines.commands.{module}.connected", lambda: pytest.fail("Ray was started"))
+    monkeypatch.setattr("pipelines.evaluate_checkpoint.check", lambda asked: None)
+    monkeypatch.setattr("pipelines.datasource.ClipStore", lambda uri: SimpleNamespace(keys=("a/b",)))
+    where = ["--checkpoint", str(tmp_path), "--shards", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert "--curves noize" in fails(capsys, "robustness", *where, "--curves", "noize")
+    file = tmp_path / "questions.json"
+    file.write_text('[{"clip": "a/c", "question": "What?", "answer": "walk"}]')
+    assert "no clip 'a/c' in the shards" in fails(capsys, "questions", *where, "--file", str(file))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +222,13 @@ def test_checkpoint_is_a_run_a_stage_or_an_export(run, tmp_path):
 def test_a_unit_is_plain_data():
     unit = Unit(input="x", root="/r", source="openpose", dataset="d", id="i", path=".", parts=("a", "b"))
     assert Unit.from_json(json.loads(json.dumps(unit.to_json()))) == unit
+
+
+def test_progress_is_said_on_stderr_where_no_row_goes(monkeypatch, capsys):
+    monkeypatch.setattr(predict, "Progress", partial(predict.Progress, every=0.0))
+    units = ["first", "second", "third"]
+    assert list(predict._counted(units)) == units
+    said = capsys.readouterr()
+    assert "[predict] 1/3 inputs" in said.err
+    assert "[predict] 2/3 inputs" in said.err
+    assert not said.out
