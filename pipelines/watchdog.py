@@ -19,6 +19,7 @@ from skeleton_io import storage
 
 FOLDER = "faults"
 """Of a stage, for stacks and the clips of steps that failed."""
+_TRIES = 1000
 
 
 def dump_folder(out: str) -> Path:
@@ -72,11 +73,22 @@ class Watchdog:
         if not self.seconds:
             return
         if self.file is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            number = len(list(self.folder.glob(f"hang-rank{self.rank}-*.txt")))
-            # Open from the start: lost rights or files that run out must not matter when it is needed.
-            self.file = (self.folder / f"hang-rank{self.rank}-{number}.txt").open("w")
+            self.file = self._open()
         faulthandler.dump_traceback_later(self.seconds, exit=True, file=self.file)
+
+    def _open(self) -> TextIO:
+        """Open from the start: lost rights or files that run out must not matter when it is needed.
+
+        Raises:
+            OSError: the folder cannot be made.
+        """
+        for _ in range(_TRIES):
+            # Another rank of this machine that stops watching removes the folder where it is empty: try again.
+            with suppress(FileNotFoundError, FileExistsError):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                number = len(list(self.folder.glob(f"hang-rank{self.rank}-*.txt")))
+                return (self.folder / f"hang-rank{self.rank}-{number}.txt").open("w")
+        raise OSError(f"{self.folder}: expected a folder that can be made, found something in its way")
 
     def close(self) -> None:
         """Stops watching until the next beat; removes the file, which is empty."""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,21 @@ def test_a_requested_end_has_its_own_exit_code(capsys: pytest.CaptureFixture[str
 
     assert guarded(work) == EXIT_STOPPED == 75
     assert "checkpoint of step 7 written" in capsys.readouterr().err
+
+
+def test_a_rank_that_stops_watching_disturbs_no_other(tmp_path: Path) -> None:
+    def watch(rank: int) -> None:
+        dog = Watchdog(60, str(tmp_path), rank)
+        for _ in range(2000):
+            dog.beat()
+            dog.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(watch, (0, 1)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_place_of_its_folder_is_told(tmp_path: Path) -> None:
+    dump_folder(str(tmp_path)).write_text("")
+    with pytest.raises(OSError, match="found something in its way"):
+        Watchdog(60, str(tmp_path), 0).beat()
