@@ -134,7 +134,7 @@ def workers() -> dict[str, Any]:
     whole: dict[int, list[float]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as folder, connected():
         inputs = {"set:ntu": str(Path(folder) / "in")}
-        size = ntu_folder(Path(folder) / "in", 3000, 75)
+        size = ntu_folder(Path(folder) / "in", 6000, 75)
         opened = [stage.open_input(spec, root) for spec, root in inputs.items()]
         for run in range(RUNS + 1):
             for number in (1, 2) if run % 2 else (2, 1):
@@ -152,7 +152,7 @@ def workers() -> dict[str, Any]:
                 shutil.rmtree(out + "w")
     for kept in (*passes.values(), *whole.values()):
         del kept[0]  # the first round starts Ray's workers
-    return {"passes": passes, "whole": whole, "bytes": size, "clips": 3000, "load": os.getloadavg()[0]}
+    return {"passes": passes, "whole": whole, "bytes": size, "clips": 6000, "load": os.getloadavg()[0]}
 
 
 class Watch(threading.Thread):
