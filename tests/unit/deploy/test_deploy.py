@@ -154,7 +154,7 @@ def test_image_holds_all_that_runs_and_nothing_else(deploy, repo_root, tmp_path)
 def test_nothing_of_one_workplace_stands_in_there(deploy):
     for file in deploy.iterdir():
         text = file.read_text()
-        assert not re.search(r"/home/|/root/|/work/|https?://", text), file.name
+        assert not re.search(r"/(?:home|root|work)/|https?://", text), file.name
         for image in re.findall(r"image: (\S+)", text):
             assert image.startswith("REGISTRY/"), image
 
