@@ -37,28 +37,36 @@ def shared_download(uri: str) -> Iterator[Path]:
     """
     folder = storage.cache_folder() / "folders" / _state(uri)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        while not (folder / WHOLE).exists():
-            # One fetches; the others wait here and then find it.
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    gate, readers = folder.with_suffix(".lock"), folder.with_suffix(".readers")
+    # Two locks: with one, whoever waits to look would wait for readers to leave, and those may wait for each other.
+    with readers.open("a") as reading:
+        with _alone(gate):
+            fcntl.flock(reading, fcntl.LOCK_SH)
             if not (folder / WHOLE).exists():
                 shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
                 storage.download(uri, folder)
                 (folder / WHOLE).touch()
-            fcntl.flock(lock, fcntl.LOCK_SH)  # may let another one in between, so that the loop looks again
         try:
             yield folder
         finally:
-            _leave(folder, lock.fileno())
+            with _alone(gate):
+                _leave(folder, reading.fileno())
 
 
-def _leave(folder: Path, lock: int) -> None:
+@contextmanager
+def _alone(gate: Path) -> Iterator[None]:
+    """Nobody else of this machine comes or goes meanwhile."""
+    with gate.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _leave(folder: Path, reading: int) -> None:
     """Removes the copy where nobody else reads it."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(reading, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
-    # The mark first: whoever comes next must not take half of it.
+    # The mark first: where this process is killed here, nobody takes half of it.
     (folder / WHOLE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

@@ -28,7 +28,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def slow(uri: str, folder: str | Path) -> Path:
         found.append(uri)
-        time.sleep(0.3)
+        time.sleep(0.05)
         return fetch(uri, folder)
 
     monkeypatch.setattr(downloads.storage, "download", slow)
@@ -39,12 +39,13 @@ def copies(tmp_path: Path) -> list[Path]:
     return [path for path in (tmp_path / "cache/folders").iterdir() if path.is_dir()]
 
 
-def test_all_ranks_of_a_machine_share_one_download(remote: str, fetched: list[str], tmp_path: Path) -> None:
+def ranks_reading(remote: str) -> list[bytes]:
+    """What eight ranks read, of which none goes on before all have the files, as ranks do that load in parts."""
     together, read = threading.Barrier(8), []
 
     def rank() -> None:
         with shared_download(remote) as folder:
-            together.wait(30)  # as ranks do that load in parts: nobody goes on before all have the files
+            together.wait(30)
             read.append((folder / "mllm/model.safetensors").read_bytes())
 
     ranks = [threading.Thread(target=rank) for _ in range(8)]
@@ -52,9 +53,20 @@ def test_all_ranks_of_a_machine_share_one_download(remote: str, fetched: list[st
         thread.start()
     for thread in ranks:
         thread.join()
-    assert read == [b"weights"] * 8
+    return read
+
+
+def test_all_ranks_of_a_machine_share_one_download(remote: str, fetched: list[str], tmp_path: Path) -> None:
+    assert ranks_reading(remote) == [b"weights"] * 8
     assert len(fetched) == 1
     assert copies(tmp_path) == []
+
+
+@pytest.mark.usefixtures("fetched")
+def test_ranks_that_wait_for_each_other_never_wait_for_the_lock(remote: str) -> None:
+    # Whoever comes while others already read: with one lock for both, some try of these hung.
+    for _ in range(20):
+        assert ranks_reading(remote) == [b"weights"] * 8
 
 
 def test_one_that_leaves_takes_nothing_from_the_others(remote: str, fetched: list[str], tmp_path: Path) -> None:
