@@ -32,7 +32,7 @@ from skeleton_io.topology import Topology
 INGEST_VERSION = 2
 """Raised whenever the shards change though readers and schema did not."""
 # Files per task: enough tasks to see progress and lose little, few enough that a task is worth starting.
-_TASKS_PER_SET = 200
+_TASKS_PER_SET = 32
 _MOST_FILES = 256
 
 
