@@ -53,16 +53,12 @@ def spread(work: Callable[[Job], Job], jobs: Sequence[Job], workers: int = 0) ->
         except OSError as error:  # a value, since Ray would wrap it in pages of its own
             return {"result": "", "failed": f"{type(error).__name__}: {error}"}
 
-    # Ray Data keeps a share of the CPUs back for operators downstream; there are none here, and on two CPUs the tasks
-    # would run one after the other.
-    context = ray.data.DataContext.get_current()
-    kept, context.op_resource_reservation_enabled = context.op_resource_reservation_enabled, False
-    try:
-        rows = ray.data.from_items([{"job": json.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
-        del jobs  # they may name every file of a large set
-        for row in rows.map(run, compute=ray.data.TaskPoolStrategy(workers) if workers else None).iter_rows():
-            if row["failed"]:
-                raise StageFailed(f"the storage failed: {row['failed']}; what is finished is kept, start again")
-            yield json.loads(row["result"])
-    finally:
-        context.op_resource_reservation_enabled = kept
+    rows = ray.data.from_items([{"job": json.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
+    del jobs  # they may name every file of a large set
+    rows = rows.map(run, compute=ray.data.TaskPoolStrategy(workers) if workers else None)
+    # It would keep CPUs back for operators downstream; there are none here, and on two CPUs the tasks would take turns.
+    rows.context.op_resource_reservation_enabled = False
+    for row in rows.iter_rows():
+        if row["failed"]:
+            raise StageFailed(f"the storage failed: {row['failed']}; what is finished is kept, start again")
+        yield json.loads(row["result"])
