@@ -33,7 +33,7 @@ def spread(work: Callable[[Job], Job], jobs: Sequence[Job], workers: int = 0) ->
     Args:
         work: a function of an importable module; what it writes must be the same however often it runs.
         jobs: plain JSON data.
-        workers: tasks at a time; 0: as many as the cluster has CPUs.
+        workers: tasks at a time, which makes Ray Data wait a little between them; 0: as many as the cluster has CPUs.
 
     Yields:
         Results, in the order in which jobs finish.
