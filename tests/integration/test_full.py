@@ -76,7 +76,7 @@ def test_ctrl_c_ends_the_head_and_keeps_what_is_done(run_folder: Path, repo_root
             process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130, "".join(lines[-30:])
     assert children, "".join(lines[-30:])
-    _, alive = psutil.wait_procs(children, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
 
 

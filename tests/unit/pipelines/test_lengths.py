@@ -27,7 +27,6 @@ MIX = {"mqa": 1.0, "yesno": 1.0, "rationale": 1.0, "caption": 1.0}
 ROWS = st.lists(st.integers(1, 400), min_size=1, max_size=12)
 
 
-@settings(deadline=None)
 @given(ROWS, st.integers(1, 12))
 def test_every_row_is_in_one_micro_batch(lengths: list[int], micro: int):
     groups = cut(lengths, micro)
@@ -36,7 +35,7 @@ def test_every_row_is_in_one_micro_batch(lengths: list[int], micro: int):
     assert all(0 < len(group) <= micro for group in groups)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=6), st.integers(1, 4))
 def test_no_split_of_the_rows_has_less_padding(lengths: list[int], micro: int):
     """Against every assignment of rows to as many micro batches."""

@@ -68,7 +68,7 @@ def assert_same(a: SkeletonSequence, b: SkeletonSequence) -> None:
             assert left == right, field.name
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(clip=clips())
 def test_any_clip_comes_back_bit_for_bit_from_both_formats(clip: SkeletonSequence, tmp_path_factory) -> None:
     folder = str(tmp_path_factory.mktemp("set"))

@@ -210,7 +210,7 @@ def test_truncations_end_in_records_or_errors(name: str):
     assert any(isinstance(error, SkeletonFormatError) for error in errors)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(data=st.data())
 @pytest.mark.parametrize("name", sorted(MEMBERS))
 def test_spoilt_bytes_end_in_records_or_errors(name: str, data: st.DataObject):

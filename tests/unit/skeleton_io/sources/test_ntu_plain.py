@@ -69,7 +69,7 @@ def test_well_formed_files_take_the_short_way():
     assert ntu_plain.decode(data.replace(b"-0.5 ", b"half ")) is None
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.integers(0, 3000),
     st.sampled_from([b" ", b"\n", b"\r", b"\t", b"-", b"x", b"1", b"", b"\x1c", b"\xe9"]),
@@ -85,7 +85,6 @@ def test_both_ways_agree_on_any_letter(place: int, letter: bytes, windows: bool)
         assert found == outcome(data)
 
 
-@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["{!r}", "{:.7g}", "{:.3f}", "{:+}"]))
 def test_rounding_is_that_of_python(value: float, style: str):
     text = style.format(value)

@@ -162,7 +162,7 @@ def test_one_payload_behind_many_arrays_is_refused():
         load(stream.getvalue(), FILE)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(data=st.data())
 def test_spoilt_bytes_end_in_data_or_the_one_error(data: st.DataObject):
     content = bytearray(pickle.dumps(DATA, data.draw(st.integers(0, 5))))

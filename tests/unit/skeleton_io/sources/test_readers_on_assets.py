@@ -208,7 +208,7 @@ def test_truncations_end_in_a_record_or_the_one_error(name: str):
     assert all(error.path == path and error.expected and error.found for error in errors)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(data=st.data())
 @pytest.mark.parametrize("name", sorted(ASSETS))
 def test_spoilt_bytes_end_in_a_record_or_the_one_error(name: str, data: st.DataObject):
