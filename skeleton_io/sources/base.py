@@ -111,8 +111,8 @@ SOURCES: dict[str, Source] = {
         c3d.SOURCE,
         amass.SOURCE,
         human36m.SOURCE,
-        texts_only.SOURCE,
         humanml3d.SOURCE,
+        texts_only.SOURCE,  # after humanml3d: texts beside motions belong to the motions
         deepmimic.SOURCE,
         coco17.SOURCE,
     )

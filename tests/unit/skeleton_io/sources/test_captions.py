@@ -218,3 +218,14 @@ def test_real_texts_alone_are_refused(shared_data: Path):
     (item,) = source.list_items(root)
     with pytest.raises(SkeletonFormatError, match="texts about 5766 motions and no motion"):
         source.read(root, item, "kit")
+
+
+def test_texts_beside_motions_do_not_hide_them(tmp_path: Path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "new_joints").mkdir()
+    (tmp_path / "texts/000001.txt").write_text("a person waves.#a/DET person/NOUN wave/VERB#0.0#0.0\n")
+    found = detect_source(str(tmp_path))
+    assert found is not None
+    assert found.name != "humanml3d"
+    np.save(tmp_path / "new_joints/000001.npy", np.ones((3, 22, 3), np.float32))
+    assert detect_source(str(tmp_path)) is SOURCES["humanml3d"]
