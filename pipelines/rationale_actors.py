@@ -13,6 +13,7 @@ import json
 import math
 import warnings
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ _LEARNED: dict[str, Any] = {
 CLIPS_PER_BATCH = 64
 BATCHES_AT_A_TIME = 8
 """Batches that one actor works on at once, so that the end of one leaves no gap."""
+_CLOSE_S = 5
 
 
 class Drawer:
@@ -189,6 +191,8 @@ class Asker:
         account: handle of the actor with the shared `Limits`; None: a teacher without limits.
     """
 
+    _loop: asyncio.AbstractEventLoop | None = None
+
     def __init__(self, shards_uri: str, ledger_uri: str, cfg: RationalesConfig, secret: Any, account: Any) -> None:
         import ray
 
@@ -202,8 +206,9 @@ class Asker:
         self._store, self._cfg = ClipStore(shards_uri), cfg
         if account is not None:
             ray.get(account.enter.remote(holder))
+        self._teacher = table.make_teacher(cfg, secret)
         self._asking = Asking(
-            teacher=table.make_teacher(cfg, secret),
+            teacher=self._teacher,
             account=LocalAccount(Limits(table.limits_of(cfg))) if account is None else RayAccount(account),
             ledger=LedgerWriter(ledger_uri),
             holder=holder,
@@ -215,12 +220,20 @@ class Asker:
 
     async def __call__(self, batch: Batch) -> AsyncIterator[Batch]:
         """Columns of questions (and images) -> one row {answered, failed, stopped}."""
+        self._loop = asyncio.get_running_loop()
         rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
         todo = [row for row in rows if row["key"] not in self._settled]
         ends = await asyncio.gather(*(self._ask(row) for row in todo))
         count = {end: np.array([ends.count(end)]) for end in ("answered", "failed", "stopped")}
         count["answered"] += len(rows) - len(todo)
         yield count
+
+    def __del__(self) -> None:
+        """Ray Data lets its actors go this way; connections left open would be complained of in the user's terminal."""
+        loop, close = self._loop, getattr(self._teacher, "close", None) if self._loop else None
+        if loop is not None and loop.is_running() and close is not None:
+            with suppress(Exception):
+                asyncio.run_coroutine_threadsafe(close(), loop).result(_CLOSE_S)
 
     async def _ask(self, row: dict[str, Any]) -> str:
         return await self._asking.ask(Question(facts=facts_of(row), request=request_of(row, self._store)))
