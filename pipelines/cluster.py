@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -93,18 +94,30 @@ def _start_head(env_vars: dict[str, str], tries: int = 3) -> None:
     import ray
 
     for left in reversed(range(tries)):
+        # Ray's own helpers in its workers look for the cluster by RAY_ADDRESS, and fail where the machine runs several.
+        port = _free_port()
+        os.environ["RAY_GCS_SERVER_PORT"] = str(port)
         try:
             ray.init(
                 include_dashboard=True,  # without it a cleaner of Ray 2.60 logs an error every second
                 dashboard_host="127.0.0.1",
-                runtime_env={"env_vars": env_vars},
+                runtime_env={"env_vars": env_vars | {"RAY_ADDRESS": f"127.0.0.1:{port}"}},
                 logging_level=logging.WARNING,
             )
             return
         except Exception as error:  # Ray raises the bare class here
-            if not left or "timed out during startup" not in str(error):
+            late = any(words in str(error) for words in ("timed out during startup", "Failed to start GCS"))
+            if not left or not late:
                 raise
-            say("[ray] the head did not start within 30 s: this machine is very busy; trying again")
+            say("[ray] the head did not start in time: this machine is very busy; trying again")
+        finally:
+            os.environ.pop("RAY_GCS_SERVER_PORT")
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 import ray
@@ -25,11 +26,29 @@ def _failing(monkeypatch: pytest.MonkeyPatch, times: int, words: str) -> list[ob
 LATE = "The current node timed out during startup. This could happen because some of the raylet failed to startup"
 
 
-def test_a_late_head_is_tried_again(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    calls = _failing(monkeypatch, 2, LATE)
+@pytest.mark.parametrize("words", [LATE, "Failed to start GCS.  Last 0 lines of error files:"])
+def test_a_late_head_is_tried_again(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = _failing(monkeypatch, 2, words)
     cluster._start_head({"A": "1"})
     assert len(calls) == 3
     assert capsys.readouterr().out.count("trying again") == 2
+    assert "RAY_GCS_SERVER_PORT" not in os.environ
+
+
+def test_workers_know_which_of_several_clusters_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def init(**options: Any) -> None:
+        given = options["runtime_env"]["env_vars"]
+        assert given["A"] == "1"
+        assert given["RAY_ADDRESS"] == f"127.0.0.1:{os.environ['RAY_GCS_SERVER_PORT']}"
+        calls.append(given["RAY_ADDRESS"])
+
+    monkeypatch.setattr(ray, "init", init)
+    cluster._start_head({"A": "1"})
+    assert len(calls) == 1
 
 
 def test_it_gives_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
