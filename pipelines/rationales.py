@@ -165,6 +165,7 @@ def _finish(cfg: FullConfig, shards_uri: str, out: str, asked: list[Question], n
     """Table, index and summary."""
     lines = Ledger(ledger_uri(cfg, out)).latest()
     mine: list[Line] = [{**lines[row["key"]], **_who(row)} for row in asked if row["key"] in lines]
+    del lines  # a shared ledger may hold far more
     if stop:
         left = len(asked) - len(mine)
         raise StageFailed(f"rationales: {stop}; {len(mine)} questions are settled and kept, {left} are left")

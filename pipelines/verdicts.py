@@ -19,6 +19,7 @@ from pipelines.config import AcceptConfig, FullConfig
 from pipelines.datasource import ClipStore
 from pipelines.grounding import GROUNDING_VERSION, ground
 from pipelines.ledger import Line
+from pipelines.progress import Progress
 from pipelines.rationale_duplicates import most_alike
 from pipelines.teachers.base import Rationale
 from pipelines.teachers.kinematic import leaks
@@ -99,7 +100,12 @@ def _grounded(shards_uri: str, told: list[Line]) -> list[dict[str, Any]]:
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, blocks)),
         num_cpus=1,
     )
-    return [json.loads(row["row"]) for row in rows.iter_rows()]
+    del items  # Ray's store has them now
+    progress, found = Progress("rationales: judge", len(told), "answers"), []
+    for row in rows.iter_rows():
+        found.append(json.loads(row["row"]))
+        progress.add(1)
+    return found
 
 
 class Judge:
