@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 full: setup
-	$(PY) -m pipelines.launch --config tune_configs/full_demo.yaml --out runs/demo
+	$(PY) -m pipelines.cluster.launch --config tune_configs/full_demo.yaml --out runs/demo
 
 test: setup
 	$(PY) -m ruff check .

@@ -16,9 +16,9 @@ from typing import cast
 
 import torch
 
-from pipelines.checkpoint import Checkpoints
-from pipelines.context import LocalContext
-from pipelines.engine import Engine, Piece
+from pipelines.trainer.checkpoints import Checkpoints
+from pipelines.trainer.context import LocalContext
+from pipelines.trainer.engine import Engine, Piece
 
 SHARED = 1000
 """Numbers of the part that all ranks hold."""

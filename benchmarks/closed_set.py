@@ -28,7 +28,7 @@ from models.mllm.base import CandidateScores
 from models.mllm.hf import HFMultimodal
 from models.mllm.tiny import write_tiny_checkpoint
 from models.prompts import mqa_prompt, prompt_corpus
-from skeleton_io.sources.ntu_labels import NTU_LABELS
+from skeleton_io.sources.depth.ntu_labels import NTU_LABELS
 
 LABELS = NTU_LABELS[:60]
 FRAMES, IMAGE, TOKENS = 8, 96, 16
@@ -175,8 +175,8 @@ def main() -> int:
         costs.append(measure(f"tiny {family}", tiny(family), clip(IMAGE, FRAMES), args.rounds))
         print(costs[-1], flush=True)
     if args.checkpoint:
-        from pipelines.exports import find_export
-        from pipelines.model import load_model
+        from pipelines.exports.find import find_export
+        from pipelines.exports.store import load_model
 
         model, cfg, _ = load_model(find_export(args.checkpoint))
         frames = clip(cfg.renderer.image_size, cfg.renderer.frames)

@@ -32,12 +32,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from crash_runs import PER_SHARD, Run  # noqa: E402
 
-from pipelines.cluster import connected  # noqa: E402
-from pipelines.ingest import ingest  # noqa: E402
+from pipelines.cluster.connect import connected  # noqa: E402
+from pipelines.ingest.stage import ingest  # noqa: E402
 from skeleton_io import storage  # noqa: E402
-from skeleton_io.demo import DemoConfig, write_demo  # noqa: E402
+from skeleton_io.demo.dataset import DemoConfig, write_demo  # noqa: E402
 from skeleton_io.errors import SkeletonFormatError  # noqa: E402
-from skeleton_io.shards import ShardSet  # noqa: E402
+from skeleton_io.shards.shard_set import ShardSet  # noqa: E402
 
 DEMO = DemoConfig(subjects=3, test_subjects=1, repetitions=2, actions=("walk", "wave", "squat", "kick", "bow"))
 CLIENT = {"config_kwargs": {"read_timeout": 2, "connect_timeout": 2}}

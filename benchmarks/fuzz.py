@@ -34,10 +34,10 @@ import hostile  # noqa: E402
 from mutators import mutate  # noqa: E402
 
 from skeleton_io.errors import SkeletonFormatError  # noqa: E402
-from skeleton_io.schema import to_row, to_table  # noqa: E402
-from skeleton_io.sources.base import SOURCES  # noqa: E402
-from skeleton_io.sources.files import Item  # noqa: E402
-from skeleton_io.sources.side_files import SideInfo, side_info  # noqa: E402
+from skeleton_io.shards.schema import to_row, to_table  # noqa: E402
+from skeleton_io.sources.registry import SOURCES  # noqa: E402
+from skeleton_io.sources.shared.files import Item  # noqa: E402
+from skeleton_io.sources.shared.side_files import SideInfo, side_info  # noqa: E402
 
 ASSETS = ROOT / "tests" / "assets"
 SECONDS = 10.0

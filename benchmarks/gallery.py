@@ -24,16 +24,16 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from models.config import RendererKind  # noqa: E402
-from models.draction.kinds import make_renderer  # noqa: E402
-from pipelines import render  # noqa: E402
-from pipelines.clip_inputs import read_clips  # noqa: E402
-from skeleton_io.demo_body import INDEX, Array, Body, Motion  # noqa: E402
-from skeleton_io.demo_formats import Sensor, bvh_text, coco_text, ntu_text  # noqa: E402
-from skeleton_io.demo_motion import ACTIONS, Style, perform  # noqa: E402
-from skeleton_io.export_humanml3d import JOINTS as HUMANML3D  # noqa: E402
-from skeleton_io.sequence import SkeletonSequence, Source  # noqa: E402
-from skeleton_io.topologies import MSR20, SBU15  # noqa: E402
-from skeleton_io.topology import Topology  # noqa: E402
+from models.draction.registry import make_renderer  # noqa: E402
+from pipelines.data.clip_files import read_clips  # noqa: E402
+from pipelines.inference import render  # noqa: E402
+from skeleton_io.demo.body import INDEX, Array, Body, Motion  # noqa: E402
+from skeleton_io.demo.formats import Sensor, bvh_text, coco_text, ntu_text  # noqa: E402
+from skeleton_io.demo.motion import ACTIONS, Style, perform  # noqa: E402
+from skeleton_io.exporters.humanml3d import JOINTS as HUMANML3D  # noqa: E402
+from skeleton_io.record.sequence import SkeletonSequence, Source  # noqa: E402
+from skeleton_io.record.topologies import MSR20, SBU15  # noqa: E402
+from skeleton_io.record.topology import Topology  # noqa: E402
 
 FPS, IMAGE_SIZE, FOCAL_PX = 30.0, (1280, 720), 900.0
 SENSOR = Sensor(yaw=0.0, distance=3.2, height=1.0)

@@ -32,18 +32,19 @@ from baselines import token_loop  # noqa: E402
 from ingest_data import ntu_file, ntu_folder  # noqa: E402
 from ingest_page import page  # noqa: E402
 
-from pipelines import ingest as stage  # noqa: E402
-from pipelines.cluster import connected  # noqa: E402
-from pipelines.ingest_tasks import read_chunk, write_block  # noqa: E402
-from pipelines.raydata import spread  # noqa: E402
-from skeleton_io import quality, storage  # noqa: E402
-from skeleton_io.schema import to_row, to_table  # noqa: E402
-from skeleton_io.sequence import SkeletonSequence, Source  # noqa: E402
-from skeleton_io.sources import ntu  # noqa: E402
-from skeleton_io.sources.base import SOURCES  # noqa: E402
-from skeleton_io.sources.files import Item, SourceFile  # noqa: E402
-from skeleton_io.sources.ntu_plain import decode  # noqa: E402
-from skeleton_io.sources.side_files import SideInfo  # noqa: E402
+from pipelines.cluster.connect import connected  # noqa: E402
+from pipelines.cluster.spread import spread  # noqa: E402
+from pipelines.ingest import stage as ingest  # noqa: E402
+from pipelines.ingest.tasks import read_chunk, write_block  # noqa: E402
+from skeleton_io import storage  # noqa: E402
+from skeleton_io.record import quality  # noqa: E402
+from skeleton_io.record.sequence import SkeletonSequence, Source  # noqa: E402
+from skeleton_io.shards.schema import to_row, to_table  # noqa: E402
+from skeleton_io.sources.depth import ntu  # noqa: E402
+from skeleton_io.sources.depth.ntu_plain import decode  # noqa: E402
+from skeleton_io.sources.registry import SOURCES  # noqa: E402
+from skeleton_io.sources.shared.files import Item, SourceFile  # noqa: E402
+from skeleton_io.sources.shared.side_files import SideInfo  # noqa: E402
 
 RUNS = 5
 SMALL, LARGE = 1000, 50_000
@@ -138,19 +139,19 @@ def workers() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, connected():
         inputs = {"set:ntu": str(Path(folder) / "in")}
         size = ntu_folder(Path(folder) / "in", 6000, 75)
-        opened = [stage.open_input(spec, root) for spec, root in inputs.items()]
+        opened = [ingest.open_input(spec, root) for spec, root in inputs.items()]
         for run in range(RUNS + 1):
             for number in (1, 2) if run % 2 else (2, 1):
                 limit = 1 if number == 1 else 0
                 out = str(Path(folder) / f"out{run}{number}")
-                chunks = stage._chunks(opened, storage.join(out, "spool"))
+                chunks = ingest._chunks(opened, storage.join(out, "spool"))
                 begun = time.monotonic()
                 reports = list(spread(read_chunk, chunks, limit))
-                clips, _ = stage._unique(reports)
-                list(spread(write_block, stage._blocks(clips, storage.join(out, "spool"), out, "ipc", 256), limit))
+                clips, _ = ingest._unique(reports)
+                list(spread(write_block, ingest._blocks(clips, storage.join(out, "spool"), out, "ipc", 256), limit))
                 passes[number].append(time.monotonic() - begun)
                 begun = time.monotonic()
-                stage.ingest(inputs, out + "w", "ipc", 256, workers=limit)
+                ingest.ingest(inputs, out + "w", "ipc", 256, workers=limit)
                 whole[number].append(time.monotonic() - begun)
                 shutil.rmtree(out)
                 shutil.rmtree(out + "w")

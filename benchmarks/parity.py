@@ -21,14 +21,20 @@ import torch
 
 from benchmarks.ranks import Ranks, Trace
 from models.trainable import param_groups
-from pipelines import config, schedule, tiny_mllm, train
-from pipelines.context import LocalContext
-from pipelines.datasource import ClipStore
-from pipelines.ingest import ingest
-from pipelines.manifest import RunPaths
-from pipelines.selection import select
-from pipelines.train_loop import StageJob, StageLoop
-from skeleton_io.demo import DemoConfig, write_demo
+from pipelines.config import loading
+from pipelines.config.stages import Group, StageConfig
+from pipelines.config.tree import FullConfig
+from pipelines.data.clip_store import ClipStore
+from pipelines.data.selection import select
+from pipelines.ingest.stage import ingest
+from pipelines.run.paths import RunPaths
+from pipelines.trainer import schedule
+from pipelines.trainer.context import LocalContext
+from pipelines.training import stage as training
+from pipelines.training import tiny_mllm
+from pipelines.training.job import StageJob
+from pipelines.training.loop import StageLoop
+from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 PAGE = Path(__file__).parent / "results" / "training.md"
 MARKS = ("<!-- parity -->", "<!-- /parity -->")
@@ -36,7 +42,7 @@ BOUND = 2e-6
 """Largest relative difference of a loss that is put down to rounding, see the page."""
 STOP = 7
 """Step after which the resumed runs are taken up."""
-RATES: dict[config.Group, float] = {"renderer": 3e-3, "vision": 1e-3, "projector": 2e-3, "llm": 5e-4}
+RATES: dict[Group, float] = {"renderer": 3e-3, "vision": 1e-3, "projector": 2e-3, "llm": 5e-4}
 SETTINGS: dict[str, Any] = {
     "data": {"validation_share": 0.1},
     "renderer": {"frames": 2, "image_size": 64, "samples_per_bone": 3},
@@ -45,11 +51,11 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def make_run(folder: Path, sets: Sequence[str] = ("ntu", "coco17")) -> tuple[config.FullConfig, RunPaths]:
+def make_run(folder: Path, sets: Sequence[str] = ("ntu", "coco17")) -> tuple[FullConfig, RunPaths]:
     """A small run with shards and a tiny LLM, ready for training. Needs a connected Ray."""
     demo = DemoConfig(subjects=9, test_subjects=1, repetitions=1, actions=("walk", "wave", "squat"), broken=False)
     write_demo(folder / "demo", demo)
-    paths, cfg = RunPaths(str(folder / "run")), config.decode(SETTINGS, "parity")
+    paths, cfg = RunPaths(str(folder / "run")), loading.decode(SETTINGS, "parity")
     ingest({f"demo_{name}:{name}": str(folder / "demo" / f"demo_{name}") for name in sets}, paths.shards, "ipc", 64)
     texts = tiny_mllm.corpus(select(cfg, ClipStore(paths.shards)), {})
     tiny_mllm.write(paths.mllm, cfg.mllm.family, cfg.mllm, texts, cfg.renderer.image_size, 0)
@@ -57,14 +63,14 @@ def make_run(folder: Path, sets: Sequence[str] = ("ntu", "coco17")) -> tuple[con
 
 
 def make_job(
-    cfg: config.FullConfig, paths: RunPaths, out: Path, steps: int, zero_stage: int, offload: bool = False
+    cfg: FullConfig, paths: RunPaths, out: Path, steps: int, zero_stage: int, offload: bool = False
 ) -> StageJob:
     """A stage that trains everything, with another rate for each group; checkpoints lie in OUT/steps."""
-    stage = config.StageConfig(
+    stage = StageConfig(
         name="parity", tasks={"mqa": 1, "yesno": 1}, trains=tuple(RATES), learning_rate=RATES, steps=steps
     )
     cfg = dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, zero_stage=zero_stage, offload=offload))
-    job = train.make_job(cfg, paths, stage, None, str(out), ())
+    job = training.make_job(cfg, paths, stage, None, str(out), ())
     return dataclasses.replace(job, checkpoints=str(out / "steps"))
 
 
@@ -118,7 +124,7 @@ def case(name: str, whole: Trace, again: Trace, plain: tuple[list[float], list[f
     )
 
 
-def table(cfg: config.FullConfig, paths: RunPaths, folder: Path, steps: int, counts: Sequence[int]) -> list[str]:
+def table(cfg: FullConfig, paths: RunPaths, folder: Path, steps: int, counts: Sequence[int]) -> list[str]:
     """The lines of the page."""
     plain = plain_loop(make_job(cfg, paths, folder / "plain", steps, 0))
     lines = [
@@ -168,7 +174,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4])
     arguments = parser.parse_args()
-    from pipelines.cluster import connected, set_offline
+    from pipelines.cluster.connect import connected, set_offline
 
     set_offline()
     with tempfile.TemporaryDirectory() as folder:

@@ -40,7 +40,8 @@ LIMIT_S = 600
 def _configs(case: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
     """(stage, train, mllm, renderer) of a case."""
     from models.config import LoraConfig, MLLMConfig, RendererConfig, TinyMLLMConfig
-    from pipelines.config import StageConfig, TrainConfig
+    from pipelines.config.stages import StageConfig
+    from pipelines.config.tree import TrainConfig
 
     rates = dict.fromkeys(case["trains"], 1e-4)
     stage = StageConfig(name="1", tasks={"mqa": 1.0}, trains=tuple(case["trains"]), learning_rate=rates)
@@ -59,7 +60,7 @@ def _configs(case: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
 def planned(case: dict[str, Any], folder: str, tokens: int, answers: float) -> tuple[float, float]:
     """(peak, states) in bytes as `skel plan` has them, without the reduce bucket."""
     from models.mllm.sizes import describe
-    from pipelines.plan_memory import Load, per_rank
+    from pipelines.planning.memory import Load, per_rank
 
     stage, train, mllm, renderer = _configs(case)
     sizes = describe(folder, mllm.lora if "lora" in case["trains"] else None)
@@ -86,16 +87,16 @@ def work(case: dict[str, Any], folder: str, rank: int, meeting: str, trace: str)
     import torch.distributed as dist
 
     from models.draction.camera import fit_camera
-    from models.draction.kinds import make_renderer
+    from models.draction.registry import make_renderer
     from models.draction.renderer import ClipInput
     from models.mllm.hf import HFMultimodal
     from models.prompts import mqa_prompt
     from models.skeleton_llm import SkeletonLLM
     from models.trainable import set_trainable
-    from pipelines.collate import skeleton_spec
-    from pipelines.engine import PlainEngine
-    from pipelines.zero import ZeroEngine, load_deepspeed
-    from skeleton_io.topologies import TOPOLOGIES
+    from pipelines.data.renderer_input import skeleton_spec
+    from pipelines.training.engines.plain import PlainEngine
+    from pipelines.training.engines.zero import ZeroEngine, load_deepspeed
+    from skeleton_io.record.topologies import TOPOLOGIES
 
     torch.set_num_threads(1)
     load_deepspeed()

@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
-from pipelines.context import LocalContext
-from pipelines.train_log import read_rows
-from pipelines.train_loop import StageJob, StageLoop
+from pipelines.trainer.context import LocalContext
+from pipelines.trainer.telemetry.metrics_log import read_rows
+from pipelines.training.job import StageJob
+from pipelines.training.loop import StageLoop
 
 PATIENCE_S = 300
 

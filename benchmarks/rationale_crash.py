@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import psutil
 from teacher_run import KEY, ROOT, Server, config, make_clips, server
 
-from pipelines.config import to_yaml
-from pipelines.ledger import Ledger
+from pipelines.config.loading import to_yaml
+from pipelines.rationales.teachers.ledger import Ledger
 
 
 @dataclass

@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipelines.config import FullConfig
-from pipelines.figures import filmstrip
-from pipelines.rationale_actors import Drawer, drawing
-from pipelines.rationale_review import sampled
+from pipelines.config.tree import FullConfig
+from pipelines.figures.charts import filmstrip
+from pipelines.rationales.actors import Drawer, drawing
+from pipelines.rationales.review_page import sampled
 
 SIDE = 96
 

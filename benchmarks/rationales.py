@@ -29,15 +29,15 @@ import psutil
 from openai import OpenAI
 from teacher_run import KEY, Server, config, make_clips, server
 
-from pipelines.cluster import connected
-from pipelines.config import FullConfig
-from pipelines.datasource import ClipStore
-from pipelines.ledger import Ledger
-from pipelines.rationale_actors import CLIPS_PER_BATCH, account_of, answered, drawn, request_of
-from pipelines.rationales import ask_all, questions
-from pipelines.raydata import quiet
-from pipelines.teachers import table
-from pipelines.teachers.openai_api import chat_body
+from pipelines.cluster.connect import connected
+from pipelines.cluster.spread import quiet
+from pipelines.config.tree import FullConfig
+from pipelines.data.clip_store import ClipStore
+from pipelines.rationales.actors import CLIPS_PER_BATCH, account_of, answered, drawn, request_of
+from pipelines.rationales.stage import ask_all, questions
+from pipelines.rationales.teachers import registry
+from pipelines.rationales.teachers.ledger import Ledger
+from pipelines.rationales.teachers.openai_api import chat_body
 
 SERIAL = 40
 
@@ -57,7 +57,7 @@ def serial(cfg: FullConfig, uri: str, rows: list[dict[str, Any]]) -> float:
 def parallel(cfg: FullConfig, uri: str, folder: Path, rows: Any, count: int, at: Server) -> dict[str, float]:
     """Asks all; the time runs from the first request to the last answer, without the start of the actors."""
     blocks = -(-count // CLIPS_PER_BATCH)
-    secret, account = table.secret_of(cfg.rationales), account_of(cfg.rationales, (0.0, 0))
+    secret, account = registry.secret_of(cfg.rationales), account_of(cfg.rationales, (0.0, 0))
     at.control(reset=True)
     at.control(latency_s=cfg_latency)
     watch = _Watch(at, count)

@@ -30,8 +30,8 @@ import render_cuda  # noqa: E402
 import render_mllm  # noqa: E402
 from render_scene import LEAVES, Scene, additional_mib, clocked, measure, scene  # noqa: E402
 
-from models.draction.projection import Raster, project  # noqa: E402
-from models.draction.tiles import TILE, bin_gaussians  # noqa: E402
+from models.draction.rasterize.projection import Raster, project  # noqa: E402
+from models.draction.rasterize.tiles import TILE, bin_gaussians  # noqa: E402
 
 FAST = ("tiled, C++", "tiled, PyTorch")
 STATED = {"forward": 3.6, "backward": 1.0, "gib": 4.7}  # the authors' renderer, one frame, on such a machine

@@ -11,7 +11,7 @@ from render_scene import measure, ntu_spec, scene, waving_body
 from models.config import MLLMConfig, RendererConfig
 from models.draction.camera import fit_camera
 from models.draction.frames import velocity
-from models.draction.renderer import ClipInput, Renderer
+from models.draction.renderer import ClipInput, DrAction
 from models.mllm.hf import HFMultimodal
 from models.mllm.tiny import write_tiny_checkpoint
 from models.prompts import mqa_prompt, prompt_corpus
@@ -46,7 +46,7 @@ def tiny_step(clips: int, frames: int, size: int, runs: int) -> dict[str, float]
     with tempfile.TemporaryDirectory() as folder:
         mllm_cfg = MLLMConfig()
         write_tiny_checkpoint(folder, "internvl", mllm_cfg.tiny, prompt_corpus(LABELS), size, seed=0)
-        model = SkeletonLLM(Renderer(cfg), HFMultimodal.from_checkpoint(folder, mllm_cfg))
+        model = SkeletonLLM(DrAction(cfg), HFMultimodal.from_checkpoint(folder, mllm_cfg))
     text = model.mllm.tokenize([mqa_prompt(LABELS)] * clips, [LABELS[0]] * clips, frames, size)
     weights = torch.randn(clips, frames, 3, size, size)
     whole = measure(lambda: model(batch, text).loss.backward(), runs)

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from models.config import RendererConfig
 from models.draction.camera import fit_camera
-from models.draction.projection import Raster
-from models.draction.rasterize import rasterize
-from models.draction.rasterize_tiled import rasterize_tiled
+from models.draction.rasterize.projection import Raster
+from models.draction.rasterize.reference import rasterize
+from models.draction.rasterize.tiled import rasterize_tiled
 from models.draction.template import SkeletonSpec, template_of
-from skeleton_io.topologies import NTU25
+from skeleton_io.record.topologies import NTU25
 
 RADIUS_M = 0.020
 """Of every Gaussian, as in the authors' checkpoints."""

@@ -18,9 +18,10 @@ if __name__ == "__main__":
 
 from models.config import LoraConfig, MLLMConfig, RendererConfig
 from models.mllm.sizes import describe
-from pipelines.config import FullConfig, StageConfig, TrainConfig
-from pipelines.plan_memory import per_rank
-from pipelines.plan_work import Data, work_of
+from pipelines.config.stages import StageConfig
+from pipelines.config.tree import FullConfig, TrainConfig
+from pipelines.planning.memory import per_rank
+from pipelines.planning.work import Data, work_of
 
 MODELS = (
     "Qwen3-VL-2B",

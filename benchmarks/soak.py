@@ -34,7 +34,7 @@ sys.path[:0] = [str(ROOT)]
 from benchmarks import soak_cluster, soak_storage  # noqa: E402
 from benchmarks.soak_faults import Fault, planted  # noqa: E402
 from benchmarks.soak_runs import Case, Trial, compare, environment, prepare  # noqa: E402
-from pipelines.cluster import connected  # noqa: E402
+from pipelines.cluster.connect import connected  # noqa: E402
 
 EXACT, ROUNDED = 0.0, 2e-4
 KILLS_PER_RUN = 5

@@ -20,9 +20,9 @@ import psutil
 
 from benchmarks.soak_faults import Fault, planted
 from benchmarks.soak_runs import ROOT, Case, Trial, compare, history
-from pipelines import launch
-from pipelines.cluster import private_head, set_offline
-from pipelines.stop import EXIT_STOPPED, Stopped
+from pipelines.cluster import launch
+from pipelines.cluster.connect import private_head, set_offline
+from pipelines.run.stop import EXIT_STOPPED, Stopped
 
 Keep = Callable[[Trial], None]
 LIMIT_S = 600.0
@@ -166,7 +166,7 @@ def elastic(case: Case, work: Path, keep: Keep, rng: random.Random) -> None:
     case = case.with_train(cpus_per_worker=1.0, min_workers=1, resize_check_s=5.0)
     with cluster(2) as made, tempfile.TemporaryDirectory(dir=work) as folder:
         out, begun = f"{folder}/out", time.monotonic()
-        from pipelines.train_log import read_rows
+        from pipelines.trainer.telemetry.metrics_log import read_rows
 
         with running(case, out):
             wait_for(lambda: len(history(out)) >= rng.randrange(6, 12) and busy(made), "steps")

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from pipelines import ray_stage, stop
-from pipelines.train_loop import StageLoop
+from pipelines.run import stop
+from pipelines.trainer import ray_run
+from pipelines.training.loop import StageLoop
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def worker(config: dict[str, Any], faults: tuple[Fault, ...]) -> dict[str, Any]:
         return _worker(config)
 
 
-_worker = ray_stage.worker
+_worker = ray_run.worker
 
 
 @contextmanager
@@ -100,5 +101,5 @@ def planted(*faults: Fault) -> Iterator[None]:
     if not faults:
         yield
         return
-    with mock.patch.object(ray_stage, "worker", functools.partial(worker, faults=faults)):
+    with mock.patch.object(ray_run, "worker", functools.partial(worker, faults=faults)):
         yield

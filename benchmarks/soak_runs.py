@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import config, tiny_mllm, train
-from pipelines.config import FullConfig
-from pipelines.datasource import ClipStore
-from pipelines.ingest import ingest
-from pipelines.manifest import RunPaths
-from pipelines.sampler import stage_seed
-from pipelines.selection import select
-from pipelines.stage_data import stage_data
-from pipelines.train_log import read_rows
+from pipelines.batches.sampler import stage_seed
+from pipelines.config import loading
+from pipelines.config.tree import FullConfig
+from pipelines.data.clip_store import ClipStore
+from pipelines.data.selection import select
+from pipelines.ingest.stage import ingest
+from pipelines.run.paths import RunPaths
+from pipelines.trainer.telemetry.metrics_log import read_rows
+from pipelines.training import stage as training
+from pipelines.training import tiny_mllm
+from pipelines.training.stage_data import stage_data
 from skeleton_io import storage
-from skeleton_io.demo import DemoConfig, write_demo
+from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = DemoConfig(subjects=9, test_subjects=1, repetitions=1, actions=("walk", "wave", "squat"), broken=False)
@@ -75,12 +77,12 @@ class Case:
 
     def run(self, out: str) -> dict[str, Any]:
         """The stage on the connected Ray."""
-        return train.train_stage(self.cfg, self.paths, self.cfg.train.stages[0], None, out)
+        return training.train_stage(self.cfg, self.paths, self.cfg.train.stages[0], None, out)
 
     def write_config(self, folder: Path) -> Path:
         """The configuration as a file for `skel train`."""
         file = folder / "soak.yaml"
-        file.write_text(config.to_yaml(self.cfg))
+        file.write_text(loading.to_yaml(self.cfg))
         return file
 
 
@@ -99,7 +101,7 @@ def prepare(folder: Path) -> Case:
     Raises:
         RuntimeError: the undisturbed run did not see the clips that the sampler gives.
     """
-    paths, cfg = RunPaths(str(folder / "run")), config.decode(PLAIN, "soak")
+    paths, cfg = RunPaths(str(folder / "run")), loading.decode(PLAIN, "soak")
     cfg = dataclasses.replace(cfg, mllm=dataclasses.replace(cfg.mllm, path=paths.mllm))
     kept = folder / "reference.json"
     if not kept.exists():
@@ -124,7 +126,7 @@ def expected(case: Case) -> list[int]:
 
     cfg, stage = case.cfg, case.cfg.train.stages[0]
     store = ClipStore(case.paths.shards)
-    job = train.make_job(cfg, case.paths, stage, None, "", ())
+    job = training.make_job(cfg, case.paths, stage, None, "", ())
     _, sampler = stage_data(job, store, select(cfg, store))
     batch, seed = cfg.train.global_batch, stage_seed(cfg.seed, stage.name)
     found = []

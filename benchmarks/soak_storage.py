@@ -16,11 +16,11 @@ from pathlib import Path
 from benchmarks import crash
 from benchmarks.soak_faults import Fault, planted
 from benchmarks.soak_runs import ROOT, Case, Trial, compare
-from pipelines import config
-from pipelines.cluster import connected
-from pipelines.config import StageConfig
-from pipelines.errors import StageFailed
-from pipelines.train_log import read_rows
+from pipelines.cluster.connect import connected
+from pipelines.config import loading
+from pipelines.config.stages import StageConfig
+from pipelines.run.errors import StageFailed
+from pipelines.trainer.telemetry.metrics_log import read_rows
 from skeleton_io import storage
 
 Keep = Callable[[Trial], None]
@@ -83,7 +83,7 @@ def pipeline(case: Case, work: Path, keep: Keep, rng: random.Random) -> None:
 
 def demo_stages() -> tuple[StageConfig, ...]:
     """Of the demo's configuration."""
-    return config.load(str(ROOT / "tune_configs" / "full_demo.yaml")).train.stages
+    return loading.load(str(ROOT / "tune_configs" / "full_demo.yaml")).train.stages
 
 
 @contextmanager

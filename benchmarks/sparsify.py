@@ -33,15 +33,15 @@ from render_mllm import Large, large_flops  # noqa: E402
 from render_scene import clocked  # noqa: E402
 
 from models.config import MLLMConfig, MLLMFamily, RendererConfig, SparsifyConfig, TinyMLLMConfig  # noqa: E402
-from models.draction.renderer import Renderer  # noqa: E402
+from models.draction.renderer import DrAction  # noqa: E402
 from models.mllm.hf import HFMultimodal  # noqa: E402
 from models.mllm.sparsify import foreground  # noqa: E402
 from models.mllm.tiny import write_tiny_checkpoint  # noqa: E402
 from models.prompts import mqa_prompt, prompt_corpus  # noqa: E402
 from models.skeleton_llm import SkeletonLLM  # noqa: E402
-from pipelines.collate import clip_input  # noqa: E402
-from pipelines.render import RenderOptions, load  # noqa: E402
-from skeleton_io.shards import ShardSet  # noqa: E402
+from pipelines.data.renderer_input import clip_input  # noqa: E402
+from pipelines.inference.render import RenderOptions, load  # noqa: E402
+from skeleton_io.shards.shard_set import ShardSet  # noqa: E402
 
 THRESHOLD = SparsifyConfig().threshold
 EACH = 40
@@ -151,7 +151,7 @@ def tiny_lines(shards: ShardSet, cfg: RendererConfig) -> list[str]:
         with tempfile.TemporaryDirectory() as folder:
             tiny = TinyMLLMConfig(patch=PATCH)
             write_tiny_checkpoint(folder, family, tiny, prompt_corpus(labels), cfg.image_size, seed=0)
-            renderer = Renderer(cfg)
+            renderer = DrAction(cfg)
             arms = [SkeletonLLM(renderer, HFMultimodal.from_checkpoint(folder, c)) for c in (TINY_PLAIN, TINY_SPARSE)]
         text = arms[0].mllm.tokenize([mqa_prompt(labels)] * 8, [labels[0]] * 8, cfg.frames, cfg.image_size)
         taken: list[list[float]] = [[], []]
@@ -243,7 +243,7 @@ def report(plain: Sequence[Path], sparse: Sequence[Path]) -> str:
     shards = ShardSet.open(str(plain[0] / "shards"))
     trained = load(RenderOptions(weights=str(plain[0] / "train" / "4-refine" / "export")))
     torch.manual_seed(0)
-    published = Renderer(RendererConfig()).eval()
+    published = DrAction(RendererConfig()).eval()
     small = draw(f"the preset: 8 of 96 px, blocks of {2 * PATCH} px", trained, 2 * PATCH, shards)
     full = draw("12 of 448 px, blocks of 28 px (InternVL, Qwen2.5-VL)", published, 28, shards)
     qwen3 = draw("12 of 448 px, blocks of 32 px (Qwen3-VL)", published, 32, shards)

@@ -16,12 +16,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipelines.config import AcceptConfig, ApiTeacherConfig, FullConfig, RationalesConfig
-from skeleton_io import shards
-from skeleton_io.schema import to_row
-from skeleton_io.sequence import SkeletonSequence, Source
-from skeleton_io.splits import Protocol
-from skeleton_io.topologies import NTU25
+from pipelines.config.tree import AcceptConfig, ApiTeacherConfig, FullConfig, RationalesConfig
+from skeleton_io.protocols.protocol import Protocol
+from skeleton_io.record.sequence import SkeletonSequence, Source
+from skeleton_io.record.topologies import NTU25
+from skeleton_io.shards import shard_set
+from skeleton_io.shards.schema import to_row
 
 ROOT = Path(__file__).resolve().parents[1]
 KEY = "sk-benchmark"
@@ -49,9 +49,9 @@ def make_clips(uri: str, clips: int, frames: int = 8) -> None:
                 source=Source(uri="made", sha256=f"{k:064x}", reader="made", reader_version=1),
             )
             rows.append(to_row(clip))
-        infos.append(shards.write_shard(shards.shard_uri(uri, "made", number), rows))
+        infos.append(shard_set.write_shard(shard_set.shard_uri(uri, "made", number), rows))
     protocol = Protocol(name="subject", field="subject", train=("train",), test=("test",))
-    shards.write_index(uri, infos, [NTU25], {"made": [protocol]}, [], {"made": total})
+    shard_set.write_index(uri, infos, [NTU25], {"made": [protocol]}, [], {"made": total})
 
 
 def config(url: str, in_flight: int = 256, actors: int = 1, image_size: int = 32, frames: int = 2) -> FullConfig:

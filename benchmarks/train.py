@@ -27,15 +27,19 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from benchmarks.soak_runs import environment  # noqa: E402
-from pipelines import config, tiny_mllm, train  # noqa: E402
-from pipelines.cluster import connected  # noqa: E402
-from pipelines.config import FullConfig, StageConfig  # noqa: E402
-from pipelines.datasource import ClipStore  # noqa: E402
-from pipelines.ingest import ingest  # noqa: E402
-from pipelines.manifest import RunPaths  # noqa: E402
-from pipelines.selection import select  # noqa: E402
-from pipelines.train_log import SHARE_PREFIX, read_rows  # noqa: E402
-from skeleton_io.demo import DemoConfig, write_demo  # noqa: E402
+from pipelines.cluster.connect import connected  # noqa: E402
+from pipelines.config import loading  # noqa: E402
+from pipelines.config.faults import MetricsConfig  # noqa: E402
+from pipelines.config.stages import StageConfig  # noqa: E402
+from pipelines.config.tree import FullConfig  # noqa: E402
+from pipelines.data.clip_store import ClipStore  # noqa: E402
+from pipelines.data.selection import select  # noqa: E402
+from pipelines.ingest.stage import ingest  # noqa: E402
+from pipelines.run.paths import RunPaths  # noqa: E402
+from pipelines.trainer.telemetry.metrics_log import SHARE_PREFIX, read_rows  # noqa: E402
+from pipelines.training import stage as training  # noqa: E402
+from pipelines.training import tiny_mllm  # noqa: E402
+from skeleton_io.demo.dataset import DemoConfig, write_demo  # noqa: E402
 
 DEMO = DemoConfig(subjects=5, test_subjects=1, repetitions=1, broken=False)
 WARM = 4
@@ -45,11 +49,9 @@ RATES = {"renderer": 3e-3, "vision": 3e-4, "projector": 3e-4, "llm": 3e-4}
 
 def prepare(work: Path, steps: int) -> tuple[FullConfig, RunPaths]:
     """Configuration, and a run with shards and the tiny LLM."""
-    paths, cfg = RunPaths(str(work / "run")), config.load(str(ROOT / "tune_configs" / "full_demo.yaml"))
+    paths, cfg = RunPaths(str(work / "run")), loading.load(str(ROOT / "tune_configs" / "full_demo.yaml"))
     stage = StageConfig(name="1", tasks={"mqa": 1, "yesno": 1}, trains=(*RATES,), learning_rate=RATES, steps=steps)
-    settings = dataclasses.replace(
-        cfg.train, stages=(stage,), validate_clips=0, metrics=config.MetricsConfig(profile_every=2)
-    )
+    settings = dataclasses.replace(cfg.train, stages=(stage,), validate_clips=0, metrics=MetricsConfig(profile_every=2))
     cfg = dataclasses.replace(cfg, train=settings, mllm=dataclasses.replace(cfg.mllm, path=paths.mllm))
     if not (work / "done").exists():
         write_demo(work / "demo", DEMO)
@@ -65,7 +67,7 @@ def measure(cfg: FullConfig, paths: RunPaths, workers: int, work: Path) -> dict[
     """One run with so many workers: medians over its steps."""
     cfg = dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, workers=workers))
     with tempfile.TemporaryDirectory(dir=work) as folder:
-        train.train_stage(cfg, paths, cfg.train.stages[0], None, f"{folder}/out")
+        training.train_stage(cfg, paths, cfg.train.stages[0], None, f"{folder}/out")
         rows = read_rows(f"{folder}/out")[WARM:]
     measured = [row for row in rows if f"{SHARE_PREFIX}llm" in row]
     seconds, clips = sum(row["seconds"] for row in rows), sum(row["clips"] for row in rows)

@@ -28,15 +28,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipelines.claims import parts_of
-from pipelines.config_tree import AcceptConfig
-from pipelines.datasource import ClipStore
-from pipelines.grounding import ground
-from pipelines.teachers.base import Rationale, Step, TeacherRequest
-from pipelines.teachers.kinematic import KinematicTeacher
-from skeleton_io.kinematics_tracks import person_tracks
-from skeleton_io.sequence import SkeletonSequence
-from skeleton_io.topology import Topology
+from pipelines.config.tree import AcceptConfig
+from pipelines.data.clip_store import ClipStore
+from pipelines.rationales.grounding.claims import parts_of
+from pipelines.rationales.grounding.rationale import Rationale, Step
+from pipelines.rationales.grounding.verify import ground
+from pipelines.rationales.teachers.base import TeacherRequest
+from pipelines.rationales.teachers.kinematic import KinematicTeacher
+from skeleton_io.kinematics.tracks import person_tracks
+from skeleton_io.record.sequence import SkeletonSequence
+from skeleton_io.record.topology import Topology
 
 FALSE_ALARMS = 0.05
 FALSE = 0.7

@@ -51,7 +51,7 @@ class SkeletonLLM(nn.Module):
     def score_content_free(
         self, prompt: str, candidates: Sequence[str], frames: int, image_size: int
     ) -> CandidateScores:
-        """Scores under black frames: the prior of each candidate that `models.scoring.closed_set` divides out."""
+        """Scores under black frames: the prior of each candidate, which `prior_corrected` divides out."""
         device = next(self.mllm.parameters()).device
         black: Tensor = torch.zeros(1, frames, 3, image_size, image_size, device=device)
         return self.mllm.score_candidates(black, [prompt], [candidates])[0]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipelines import config as configuration
-from pipelines import full
-from pipelines.cluster import set_offline
+from pipelines.cluster.connect import set_offline
 from pipelines.commands import (
     compare,
     demo_data,
@@ -31,7 +29,9 @@ from pipelines.commands import (
     words,
 )
 from pipelines.commands.base import Work
-from pipelines.config import FullConfig
+from pipelines.config import loading as configuration
+from pipelines.config.tree import FullConfig
+from pipelines.run.exits import guarded
 
 COMMANDS = (
     stages,
@@ -92,12 +92,12 @@ def main(argv: list[str] | None = None) -> int:
     if arguments[:1] == ["demo-data"] and {"-h", "--help"} & set(arguments):
         import tyro
 
-        from skeleton_io.demo import DemoConfig
+        from skeleton_io.demo.dataset import DemoConfig
 
         tyro.cli(DemoConfig, args=["--help"], prog="skel demo-data OUT")
     args, rest = _parser().parse_known_args(arguments)
     set_offline()
-    return full.guarded(lambda: args.work(args, rest))
+    return guarded(lambda: args.work(args, rest))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
-import select
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +16,25 @@ if __package__ in (None, ""):
     # Run as a script: the folder of this file would shadow top-level modules with names such as `config`.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipelines import config as configuration
-from pipelines.cluster import connected, require, set_offline
-from pipelines.config import FullConfig
-from pipelines.errors import StageFailed, UserError
-from pipelines.manifest import RunPaths
-from pipelines.progress import say
-from pipelines.stop import EXIT_STOPPED, Stopped
+from pipelines.cluster.connect import connected, require, set_offline
+from pipelines.config import loading as configuration
+from pipelines.config.tree import FullConfig
+from pipelines.run.errors import UserError
+from pipelines.run.exits import guarded
+from pipelines.run.paths import RunPaths, absolute
+from pipelines.run.progress import say
 
-EXIT_UNHEARD = 141  # 128 + SIGPIPE
 # Stage name -> module; every module has run(cfg, paths) -> summary. Imported late: `--help` loads no torch.
 STAGES: dict[str, str] = {
-    "demo-data": "pipelines.demo_data",
-    "ingest": "pipelines.ingest",
-    "rationales": "pipelines.rationales",
-    "tiny-mllm": "pipelines.tiny_mllm",
-    "train": "pipelines.train",
-    "tune": "pipelines.tune",
-    "transfer": "pipelines.transfer",
-    "evaluate": "pipelines.evaluate",
-    "report": "pipelines.report",
+    "demo-data": "pipelines.ingest.demo_data",
+    "ingest": "pipelines.ingest.stage",
+    "rationales": "pipelines.rationales.stage",
+    "tiny-mllm": "pipelines.training.tiny_mllm",
+    "train": "pipelines.training.stage",
+    "tune": "pipelines.tuning.stage",
+    "transfer": "pipelines.studies.transfer",
+    "evaluate": "pipelines.evaluation.stage",
+    "report": "pipelines.report.stage",
 }
 
 
@@ -75,11 +71,6 @@ def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     return summary
 
 
-def absolute(uri: str) -> str:
-    """A URI as it is; a path as an absolute one, since workers and jobs run in other folders."""
-    return uri if "://" in uri else str(Path(uri).resolve())
-
-
 def fill_inputs(cfg: FullConfig, data_root: str, out: str) -> FullConfig:
     """Replaces {data_root} and {out} in `data.inputs` and makes the paths absolute.
 
@@ -105,68 +96,6 @@ def check_inputs(cfg: FullConfig) -> None:
     for name, path in cfg.data.inputs.items():
         if "://" not in path and not Path(path).exists():
             raise UserError(f"data.inputs {name}: no folder at {path}")
-
-
-def guarded(work: Any) -> int:
-    """Runs `work()`; exit code 2 and one line for errors of the user, 75 after a requested end, 1 for all others.
-
-    Where the reader of our output has gone (`skel ... | head`), the end is a quiet 141, as a shell's own tools give.
-    """
-    try:
-        work()
-        sys.stdout.flush()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return 2
-    except StageFailed as error:
-        print(f"failed: {error}", file=sys.stderr, flush=True)
-        return 1
-    except Stopped as error:
-        print(f"stopped: {error}", file=sys.stderr, flush=True)
-        return EXIT_STOPPED
-    except BrokenPipeError as error:
-        if _listened_to():
-            return _unforeseen(error)
-        return EXIT_UNHEARD
-    except KeyboardInterrupt:
-        print("interrupted; finished stages are kept", file=sys.stderr, flush=True)
-        return 130
-    except Exception as error:  # noqa: BLE001 - the last line of defence; the traceback is printed
-        return _unforeseen(error)
-    return 0
-
-
-def _unforeseen(error: Exception) -> int:
-    """Exit code of an exception that nothing expected: of the user's error in it, else 1 and the traceback."""
-    if isinstance(cause := user_error_in(error), UserError):
-        print(f"error: {cause}", file=sys.stderr, flush=True)
-        return 2
-    traceback.print_exception(error)
-    return 1
-
-
-def _listened_to() -> bool:
-    """Whether stdout still has a reader; where it has none, what is left of it goes nowhere."""
-    try:
-        out = sys.stdout.fileno()
-    except (OSError, ValueError):
-        return True
-    poll = select.poll()
-    poll.register(out, select.POLLOUT)
-    if not any(event & select.POLLERR for _, event in poll.poll(0)):
-        return True
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, out)  # or the interpreter complains at its own last flush
-    os.close(nowhere)
-    return False
-
-
-def user_error_in(error: BaseException) -> BaseException | None:
-    """The UserError that Ray wrapped on its way out of a task, if there is one."""
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, UserError):
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    return seen
 
 
 def main(argv: list[str] | None = None) -> int:

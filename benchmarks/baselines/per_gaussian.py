@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.draction.projection import Raster, project
+from models.draction.rasterize.projection import Raster, project
 
 
 def rasterize_per_gaussian(

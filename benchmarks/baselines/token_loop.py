@@ -1,4 +1,4 @@
-"""NTU `.skeleton` text -> arrays, token by token in a Python loop: what `skeleton_io.sources.ntu` is measured against.
+"""NTU `.skeleton` text -> arrays, token by token: what `skeleton_io.sources.depth.ntu` is measured against.
 
 Written as scripts for this format usually are, without what slows those down for no reason (no dictionary per joint,
 no growing array): each number goes through `float()` once. Takes well-formed files only.

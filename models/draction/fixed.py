@@ -1,4 +1,4 @@
-"""Fixed colours, drawn as `Renderer` draws: a stick figure, and the paper's baseline of place and velocity.
+"""Fixed colours, drawn as `DrAction` draws: a stick figure, and the paper's baseline of place and velocity.
 
 Have no weights. `heatmap` has the third fixed renderer.
 """

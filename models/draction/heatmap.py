@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from models.draction.fixed import StickRenderer
-from models.draction.projection import Raster, project
+from models.draction.rasterize.projection import Raster, project
 from models.draction.renderer import Body
 from models.draction.template import SkeletonSpec, Template, template_of
 

@@ -15,12 +15,12 @@ from models.config import RendererConfig
 from models.draction.appearance import Appearance, FactorAppearance
 from models.draction.body import Body, ClipInput, place_body
 from models.draction.camera import LearnedView
-from models.draction.projection import Raster
-from models.draction.rasterize import rasterize
-from models.draction.rasterize_tiled import rasterize_tiled
+from models.draction.rasterize.projection import Raster
+from models.draction.rasterize.reference import rasterize
+from models.draction.rasterize.tiled import rasterize_tiled
 from models.draction.template import SkeletonSpec, Template, template_of
 
-__all__ = ["Body", "ClipInput", "Renderer", "SceneRenderer"]
+__all__ = ["Body", "ClipInput", "DrAction", "SceneRenderer"]
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -109,7 +109,7 @@ class SceneRenderer(nn.Module):
         )
 
 
-class Renderer(SceneRenderer):
+class DrAction(SceneRenderer):
     """DrAction with learned appearance: 1,585 weights as configured by default, the same ones for every topology."""
 
     def __init__(self, cfg: RendererConfig, features: nn.Module | None = None) -> None:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from models.config import RendererConfig
 from models.draction.appearance import TableAppearance
-from models.draction.kinds import RENDERERS, make_renderer
-from models.draction.renderer import Renderer, SceneRenderer
+from models.draction.registry import RENDERERS, make_renderer
+from models.draction.renderer import DrAction, SceneRenderer
 from models.draction.template import VOCABULARY, SkeletonSpec, Template
 
 FORMAT = "skeleton-ray renderer 1"
@@ -110,7 +110,7 @@ def load_renderer(path: str | Path) -> SceneRenderer:
     return renderer
 
 
-class ReleasedRenderer(Renderer):
+class ReleasedRenderer(DrAction):
     """The authors' renderer: appearance by row and fixed skinning for the one topology it was trained on."""
 
     def __init__(self, cfg: RendererConfig, template: Template) -> None:

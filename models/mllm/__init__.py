@@ -1,0 +1,1 @@
+"""One adapter over three families."""

@@ -1,4 +1,4 @@
-"""Inference on a key-value cache: greedy decoding and candidate scoring for HFMultimodal.
+"""Inference on a key-value cache: greedy decoding and candidate scoring for whatever reads.
 
 Rows stay right padded: attention masks and explicit positions skip the padding between a prompt and what follows it,
 so no left padding and no grouping by length is needed. Does not tokenise and does not normalise scores.
@@ -8,15 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from models.mllm.base import CandidateScores, TextBatch
+from models.mllm.text import PromptEncoder
 
-if TYPE_CHECKING:
-    from models.mllm.hf import HFMultimodal
+
+class CausalReader(Protocol):
+    """What `decode` needs of a model that reads pictures and text on a key-value cache."""
+
+    encoder: PromptEncoder
+    model: Any
+
+    @property
+    def family(self) -> str:
+        """Name of the architecture."""
+        ...
+
+    def choose(self, frames: Tensor, text: TextBatch) -> tuple[Tensor | None, TextBatch]:
+        """Which blocks of the frames are read, and the token rows that go with them: both arguments of `read`."""
+        ...
+
+    def read(self, frames: Tensor, text: TextBatch, use_cache: bool, keep: Tensor | None = None) -> Any:
+        """Backbone on images and text; `last_hidden_state` (B, L, D) and `past_key_values`."""
+        ...
+
+    def read_on(self, text: TextBatch, cache: Any) -> Any:
+        """Backbone on text that continues a cached prefix."""
+        ...
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Hidden states (..., D) -> (..., V)."""
+        ...
 
 
 @contextmanager
@@ -31,14 +57,14 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             m.training = training
 
 
-def _continuation(mllm: HFMultimodal, ids: Tensor, mask: Tensor, positions: Tensor) -> TextBatch:
+def _continuation(mllm: CausalReader, ids: Tensor, mask: Tensor, positions: Tensor) -> TextBatch:
     """Text-only rows (B, n) that continue a cached prefix; positions (B, n) int64."""
     # All three axes agree on text; InternVL's language model takes them as one.
     axes = positions if mllm.family == "internvl" else positions.expand(3, *positions.shape)
     return TextBatch(ids, mask, position_ids=axes)
 
 
-def greedy(mllm: HFMultimodal, frames: Tensor, text: TextBatch, max_new_tokens: int) -> list[list[int]]:
+def greedy(mllm: CausalReader, frames: Tensor, text: TextBatch, max_new_tokens: int) -> list[list[int]]:
     """Token ids of the most likely continuation, step by step, without the end-of-turn token."""
     keep, text = mllm.choose(frames, text)
     out = mllm.read(frames, text, use_cache=True, keep=keep)
@@ -85,7 +111,7 @@ def _tree_mask(prefix_mask: Tensor, owner: Tensor, place: Tensor, dtype: torch.d
 
 
 @contextmanager
-def _masked_attention(mllm: HFMultimodal) -> Iterator[None]:
+def _masked_attention(mllm: CausalReader) -> Iterator[None]:
     """FlashAttention takes no mask of one's own: fall back to PyTorch's attention for the block."""
     model = mllm.model
     used = model.config._attn_implementation
@@ -100,7 +126,7 @@ def _masked_attention(mllm: HFMultimodal) -> Iterator[None]:
 
 
 def score(
-    mllm: HFMultimodal, frames: Tensor, text: TextBatch, candidates: Sequence[Sequence[Sequence[int]]]
+    mllm: CausalReader, frames: Tensor, text: TextBatch, candidates: Sequence[Sequence[Sequence[int]]]
 ) -> list[CandidateScores]:
     """Summed log-probability of each candidate, given as ids that end in the end-of-turn token.
 
@@ -125,7 +151,7 @@ def score(
     return [_sum_clip(mllm, states[b], clip_ids) for b, clip_ids in enumerate(candidates)]
 
 
-def _sum_clip(mllm: HFMultimodal, states: Tensor, candidates: Sequence[Sequence[int]]) -> CandidateScores:
+def _sum_clip(mllm: CausalReader, states: Tensor, candidates: Sequence[Sequence[int]]) -> CandidateScores:
     """Sum the token log-probabilities of one clip; states (1 + n, D) as laid out by `score`."""
     source: list[int] = []  # which state predicts each token
     target: list[int] = []

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 
-from pipelines import full
 from pipelines.commands.base import Add
-from pipelines.errors import UserError
-from pipelines.progress import say
+from pipelines.run.errors import UserError
+from pipelines.run.paths import absolute
+from pipelines.run.progress import say
 
 EXAMPLES = """examples:
   skel compare runs/a runs/b
@@ -39,12 +39,12 @@ def _compare(args: argparse.Namespace, rest: list[str]) -> None:
         raise UserError(f"skel compare does not know {' '.join(rest)}; see skel compare --help")
     if args.resamples < 1:
         raise UserError(f"--resamples must be at least 1, found {args.resamples}")
-    from pipelines import compare
+    from pipelines.evaluation import compare
     from skeleton_io import storage
 
-    a, b = (compare.read(full.absolute(uri)) for uri in (args.a, args.b))
+    a, b = (compare.read(absolute(uri)) for uri in (args.a, args.b))
     result = compare.compare(a, b, args.rule, args.seed, args.resamples)
     for line in compare.lines(result):
         say(line)
     if args.out:
-        storage.write_atomic(full.absolute(args.out), json.dumps(result, indent=1))
+        storage.write_atomic(absolute(args.out), json.dumps(result, indent=1))

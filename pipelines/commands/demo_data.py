@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines import full
 from pipelines.commands.base import Add
+from pipelines.run.paths import absolute
 
 
 def register(add: Add) -> None:
@@ -19,8 +19,8 @@ def _demo_data(args: argparse.Namespace, rest: list[str]) -> None:
     import tyro
     from rich import print as show
 
-    from pipelines import demo_data
-    from skeleton_io.demo import DemoConfig
+    from pipelines.ingest import demo_data
+    from skeleton_io.demo.dataset import DemoConfig
 
     cfg = tyro.cli(DemoConfig, args=rest, prog="skel demo-data OUT")
-    show(demo_data.write(full.absolute(args.out), cfg))
+    show(demo_data.write(absolute(args.out), cfg))

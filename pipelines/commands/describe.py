@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines import full
 from pipelines.commands.base import Add
-from pipelines.errors import UserError
+from pipelines.run.errors import UserError
+from pipelines.run.paths import absolute
 
 
 def register(add: Add) -> None:
@@ -22,6 +22,6 @@ def _describe(args: argparse.Namespace, rest: list[str]) -> None:
         raise UserError(f"skel describe does not know {' '.join(rest)}; see skel describe --help")
     if args.out and not args.out.endswith((".yaml", ".yml")):
         raise UserError(f"--out takes a name that ends in .yaml, found {args.out}")
-    from pipelines import describe
+    from pipelines.data.tools import describe
 
-    describe.run(full.absolute(args.path), args.out, args.picture)
+    describe.run(absolute(args.path), args.out, args.picture)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines import full
-from pipelines.cluster import connected, require
+from pipelines.cluster.connect import connected, require
 from pipelines.commands.base import Add
 from pipelines.commands.stages import add_run_arguments, run_stage
-from pipelines.errors import UserError
+from pipelines.run.errors import UserError
+from pipelines.run.paths import absolute
 
 EXAMPLES = """examples:
   skel evaluate --config tune_configs/full_demo.yaml --out runs/demo          the run's own model and test clips
@@ -50,9 +50,9 @@ def _evaluate(args: argparse.Namespace, rest: list[str]) -> None:
         return
     if not args.shards:
         raise UserError("--checkpoint needs --shards URI")
-    from pipelines.evaluate_checkpoint import Asked, check, run
+    from pipelines.evaluation.any_checkpoint import Asked, check, run
 
-    shards, checkpoint, out = (full.absolute(uri) for uri in (args.shards, args.checkpoint, args.out))
+    shards, checkpoint, out = (absolute(uri) for uri in (args.shards, args.checkpoint, args.out))
     sets = tuple(name for name in args.sets.split(",") if name)
     asked = Asked(checkpoint, shards, tuple(args.protocol), sets, out, tuple(rest))
     check(asked)
@@ -70,5 +70,5 @@ def _fields(args: argparse.Namespace) -> list[str]:
         name, mark, uri = text.partition("=")
         if not (name and mark and uri):
             raise UserError(f"--beside {text}: expected NAME=RUN")
-        fields += [name, full.absolute(uri)]
+        fields += [name, absolute(uri)]
     return fields

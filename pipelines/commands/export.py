@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines import full
 from pipelines.commands.base import Add
-from pipelines.errors import UserError
+from pipelines.run.errors import UserError
+from pipelines.run.paths import absolute
 
 FORMATS = ("pyskl", "humanml3d", "npz", "bvh", "parquet")
-"""Keys of `skeleton_io.export.EXPORTERS`, which --help does not load."""
+"""Keys of `skeleton_io.exporters.registry.EXPORTERS`, which --help does not load."""
 
 
 def register(add: Add) -> None:
@@ -32,9 +32,9 @@ def register(add: Add) -> None:
 def _export(args: argparse.Namespace, rest: list[str]) -> None:
     if rest:
         raise UserError(f"skel export does not know {' '.join(rest)}; see skel export --help")
-    from pipelines import export
+    from pipelines.data.tools import export
 
-    out = full.absolute(args.out)
-    found = export.export(full.absolute(args.uri), args.to, out, args.sets, args.clips, args.fill_gaps)
+    out = absolute(args.out)
+    found = export.export(absolute(args.uri), args.to, out, args.sets, args.clips, args.fill_gaps)
     if not found["exported"]:
         raise UserError(f"{args.to} can hold none of the {len(found['refused'])} clips; the lines above say why")

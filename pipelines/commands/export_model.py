@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines import full
 from pipelines.commands.base import Add
-from pipelines.errors import UserError
+from pipelines.run.errors import UserError
+from pipelines.run.paths import absolute
 
 
 def register(add: Add) -> None:
@@ -26,6 +26,6 @@ def register(add: Add) -> None:
 def _export(args: argparse.Namespace, rest: list[str]) -> None:
     if rest:
         raise UserError(f"skel export-model does not know {' '.join(rest)}; see skel export-model --help")
-    from pipelines import export_model
+    from pipelines.exports.packaging import package
 
-    export_model.run(full.absolute(args.run), full.absolute(args.out), args.stage, args.replace)
+    package.run(absolute(args.run), absolute(args.out), args.stage, args.replace)

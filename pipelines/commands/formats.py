@@ -6,7 +6,7 @@ import argparse
 import json
 
 from pipelines.commands.base import Add
-from pipelines.errors import UserError
+from pipelines.run.errors import UserError
 
 
 def register(add: Add) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines import full
-from pipelines.cluster import connected
+from pipelines.cluster.connect import connected
 from pipelines.commands.base import Add
 from pipelines.commands.stages import run_stage
-from pipelines.errors import UserError
+from pipelines.run.errors import UserError
+from pipelines.run.paths import absolute
 
 
 def register(add: Add) -> None:
@@ -41,10 +41,10 @@ def _ingest(args: argparse.Namespace, rest: list[str]) -> None:
         raise UserError(f"skel ingest does not know {' '.join(rest)}; see skel ingest --help")
     if not args.input:
         raise UserError("nothing to ingest: give --input PATH or NAME=PATH, once per set")
-    from pipelines.ingest_inputs import inputs_from
+    from pipelines.ingest.inputs import inputs_from
 
     inputs = inputs_from(args.input)
-    from pipelines import ingest
+    from pipelines.ingest import stage as ingest
 
     with connected():
-        ingest.ingest(inputs, full.absolute(args.out), args.format or "ipc", args.clips_per_shard or 256)
+        ingest.ingest(inputs, absolute(args.out), args.format or "ipc", args.clips_per_shard or 256)

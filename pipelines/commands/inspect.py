@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines import full
 from pipelines.commands.base import Add
-from pipelines.errors import UserError
+from pipelines.run.errors import UserError
+from pipelines.run.paths import absolute
 
 
 def register(add: Add) -> None:
@@ -25,10 +25,10 @@ def _inspect(args: argparse.Namespace, rest: list[str]) -> None:
         raise UserError(f"skel inspect does not know {' '.join(rest)}; see skel inspect --help")
     if args.out and not args.clip:
         raise UserError("--out draws a clip; say which with --clip ID")
-    from pipelines import inspect_tables
+    from pipelines.data.tools import summary_tables
 
     if args.clip:
-        out = full.absolute(args.out) if args.out else ""
-        inspect_tables.show_clip(full.absolute(args.uri), args.clip, out, as_json=args.json)
+        out = absolute(args.out) if args.out else ""
+        summary_tables.show_clip(absolute(args.uri), args.clip, out, as_json=args.json)
         return
-    inspect_tables.show(full.absolute(args.uri), as_json=args.json)
+    summary_tables.show(absolute(args.uri), as_json=args.json)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 
-from pipelines import config as configuration
-from pipelines import full
 from pipelines.commands.base import Add
-from pipelines.errors import UserError
-from pipelines.manifest import RunPaths
+from pipelines.config import loading as configuration
+from pipelines.run.errors import UserError
+from pipelines.run.paths import RunPaths, absolute
 
 
 def register(add: Add) -> None:
@@ -44,7 +43,8 @@ def _plan(args: argparse.Namespace, rest: list[str]) -> None:
     if args.clips < 0 or args.labels < 1 or not 0 < args.mfu <= 1 or args.clips_per_second < 0 or args.gpu_memory < 0:
         raise UserError("--clips, --clips-per-second, --gpu-memory: at least 0; --labels: at least 1; --mfu: in (0, 1]")
     cfg = configuration.override(configuration.load(args.config), rest)
-    from pipelines import plan, plan_show
+    from pipelines.planning import plan
+    from pipelines.planning import show as plan_show
     from skeleton_io import storage
 
     given = plan.Given(
@@ -56,11 +56,11 @@ def _plan(args: argparse.Namespace, rest: list[str]) -> None:
         mfu=args.mfu,
         address=args.address,
     )
-    if args.run and not storage.exists(full.absolute(args.run)):
+    if args.run and not storage.exists(absolute(args.run)):
         raise UserError(f"--run {args.run}: no such folder")
-    found = plan.make(cfg, RunPaths(full.absolute(args.run)) if args.run else None, given)
+    found = plan.make(cfg, RunPaths(absolute(args.run)) if args.run else None, given)
     plan_show.show(found)
     if args.json:
-        storage.write_atomic(full.absolute(args.json), json.dumps(found.plain(), indent=1))
+        storage.write_atomic(absolute(args.json), json.dumps(found.plain(), indent=1))
     if problems := [check.name for check in found.checks if check.fine is False]:
         raise UserError(f"this plan does not work out: {', '.join(problems)} (see above)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pipelines.commands.base import Add
-from pipelines.errors import UserError
+from pipelines.run.errors import UserError
 
 EXAMPLES = """examples:
   skel predict walk.bvh --checkpoint runs/demo                   a table of the likeliest labels
@@ -77,8 +77,9 @@ def _predict(args: argparse.Namespace, rest: list[str]) -> None:
     labels = _labels(args.labels)
     if args.question is not None and not args.question.strip():
         raise UserError("--question: expected a question, found an empty text")
-    from pipelines import full, predict
-    from pipelines.predictor import Asked
+    from pipelines.inference import predict
+    from pipelines.inference.predictor import Asked
+    from pipelines.run.paths import absolute
 
     asked = Asked(
         labels=labels,
@@ -87,7 +88,7 @@ def _predict(args: argparse.Namespace, rest: list[str]) -> None:
         top=args.top,
         max_new_tokens=args.max_new_tokens,
         batch=args.batch,
-        pictures=full.absolute(args.frames) if args.frames else "",
+        pictures=absolute(args.frames) if args.frames else "",
     )
     predict.run(
         args.inputs,

@@ -6,9 +6,9 @@ import argparse
 import json
 from typing import Any
 
-from pipelines import full
 from pipelines.commands.base import Add
-from pipelines.errors import UserError
+from pipelines.run.errors import UserError
+from pipelines.run.paths import absolute
 
 COLUMNS = ("set", "protocol", "splits by", "seen", "unseen", "train", "test", "hash", "source")
 
@@ -27,7 +27,7 @@ def rows(shards: str = "", only: str = "") -> list[dict[str, Any]]:
     Raises:
         UserError: no such set, or no shard set.
     """
-    from pipelines.protocol_tables import published_rows, shard_rows
+    from pipelines.data.tools.protocols import published_rows, shard_rows
 
     found = shard_rows(shards) if shards else published_rows()
     sets = sorted({row["set"] for row in found})
@@ -39,7 +39,7 @@ def rows(shards: str = "", only: str = "") -> list[dict[str, Any]]:
 def _protocols(args: argparse.Namespace, rest: list[str]) -> None:
     if rest:
         raise UserError(f"skel protocols does not know {' '.join(rest)}; see skel protocols --help")
-    table = rows(full.absolute(args.shards) if args.shards else "", args.set)
+    table = rows(absolute(args.shards) if args.shards else "", args.set)
     if args.json:
         print(json.dumps(table, indent=1, ensure_ascii=False))
         return

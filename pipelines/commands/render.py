@@ -8,7 +8,7 @@ from typing import get_args
 
 from models.config import RendererKind
 from pipelines.commands.base import Add
-from pipelines.errors import UserError
+from pipelines.run.errors import UserError
 
 EXAMPLES = """examples:
   skel render clip.skeleton                                  an untrained renderer, clip.gif
@@ -61,7 +61,7 @@ def _numbers(kind: type[int] | type[float]) -> Callable[[str], tuple[float, ...]
 def _render(args: argparse.Namespace, rest: list[str]) -> None:
     if rest:
         raise UserError(f"skel render does not know {' '.join(rest)}; see skel render --help")
-    from pipelines import render
+    from pipelines.inference import render
 
     options = render.RenderOptions(
         format=args.format,

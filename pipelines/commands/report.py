@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines import full
 from pipelines.commands.base import Add
 from pipelines.commands.stages import add_run_arguments, run_stage
-from pipelines.errors import UserError
+from pipelines.run.errors import UserError
+from pipelines.run.paths import absolute
 
 EXAMPLES = """examples:
   skel report --config tune_configs/full_demo.yaml --out runs/demo     a whole run: report.json and report.html
@@ -34,6 +34,6 @@ def _report(args: argparse.Namespace, rest: list[str]) -> None:
         return
     if args.config or args.out or rest:
         raise UserError("with --scores there is nothing else to say")
-    from pipelines import report_evaluation
+    from pipelines.report import scores_page
 
-    report_evaluation.run(full.absolute(args.scores))
+    scores_page.run(absolute(args.scores))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines import full
-from pipelines.cluster import connected, require
+from pipelines.cluster.connect import connected, require
 from pipelines.commands.base import Add
+from pipelines.run.paths import absolute
 
 EXAMPLES = """examples:
   skel robustness --checkpoint runs/demo --shards runs/demo/shards --out scores
@@ -37,11 +37,11 @@ def register(add: Add) -> None:
 
 
 def _robustness(args: argparse.Namespace, rest: list[str]) -> None:
-    from pipelines.evaluate_checkpoint import Asked, check
-    from pipelines.robustness import RobustnessAsked, run
-    from pipelines.robustness_curves import chosen
+    from pipelines.evaluation.any_checkpoint import Asked, check
+    from pipelines.evaluation.perturbations import chosen
+    from pipelines.evaluation.robustness import RobustnessAsked, run
 
-    shards, checkpoint, out = (full.absolute(uri) for uri in (args.shards, args.checkpoint, args.out))
+    shards, checkpoint, out = (absolute(uri) for uri in (args.shards, args.checkpoint, args.out))
     sets, curves = (tuple(name for name in text.split(",") if name) for text in (args.sets, args.curves))
     fields = ["--evaluate.max-clips", str(args.clips)] if args.clips else []
     base = Asked(checkpoint, shards, tuple(args.protocol), sets, out, (*rest, *fields))

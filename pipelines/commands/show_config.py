@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines import config as configuration
 from pipelines.commands.base import Add
-from pipelines.config import FullConfig
+from pipelines.config import loading as configuration
+from pipelines.config.tree import FullConfig
 
 
 def register(add: Add) -> None:

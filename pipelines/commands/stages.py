@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines import config as configuration
 from pipelines import full
-from pipelines.cluster import connected, require
+from pipelines.cluster.connect import connected, require
 from pipelines.commands.base import Add
-from pipelines.config import FullConfig
-from pipelines.manifest import RunPaths
+from pipelines.config import loading as configuration
+from pipelines.config.tree import FullConfig
+from pipelines.run.paths import RunPaths, absolute
 
 STAGE_HELP = {
     "rationales": "ask the teacher for a rationale of every training clip",
@@ -45,7 +45,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, config_required: bool = T
 
 
 def _loaded(args: argparse.Namespace, rest: list[str]) -> tuple[FullConfig, RunPaths]:
-    out = full.absolute(args.out)
+    out = absolute(args.out)
     cfg = configuration.override(configuration.load(args.config), rest)
     if args.command in ("full", "ingest"):
         # The other stages read shards, not the native files.
@@ -75,6 +75,6 @@ def _rationales(args: argparse.Namespace, rest: list[str]) -> None:
     if not args.dry_run:
         run_stage(args, rest)
         return
-    from pipelines import rationale_costs
+    from pipelines.rationales import costs
 
-    rationale_costs.show(*_loaded(args, rest))
+    costs.show(*_loaded(args, rest))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pipelines import full
-from pipelines.cluster import connected, require
+from pipelines.cluster.connect import connected, require
 from pipelines.commands.base import Add
-from pipelines.errors import UserError
+from pipelines.run.errors import UserError
+from pipelines.run.paths import absolute
 
 CAPTIONS = """examples:
   skel captions --checkpoint runs/demo --shards runs/demo/shards --out scores
@@ -54,25 +54,25 @@ def _arguments(parser: argparse.ArgumentParser, epilog: str) -> argparse.Argumen
 
 
 def _captions(args: argparse.Namespace, rest: list[str]) -> None:
-    from pipelines.evaluate_checkpoint import check
-    from pipelines.words import run_captions
+    from pipelines.evaluation.any_checkpoint import check
+    from pipelines.evaluation.captions import run_captions
 
     asked = _asked(args, rest)
     check(asked)
     with connected():
         require(1, 0, "captions (one worker)")
-        run_captions(asked, full.absolute(args.bert_model) if args.bert_model else "", args.bert_layer)
+        run_captions(asked, absolute(args.bert_model) if args.bert_model else "", args.bert_layer)
 
 
 def _questions(args: argparse.Namespace, rest: list[str]) -> None:
-    from pipelines.datasource import ClipStore
-    from pipelines.evaluate_checkpoint import check
-    from pipelines.question_scores import from_file
-    from pipelines.words import run_questions
+    from pipelines.data.clip_store import ClipStore
+    from pipelines.evaluation.any_checkpoint import check
+    from pipelines.evaluation.question_scores import from_file
+    from pipelines.evaluation.questions import run_questions
 
     if args.most < 0:
         raise UserError(f"--most {args.most}: expected 0 or more")
-    asked, file = _asked(args, rest), full.absolute(args.file) if args.file else ""
+    asked, file = _asked(args, rest), absolute(args.file) if args.file else ""
     check(asked)
     if file:
         from_file(file, set(ClipStore(asked.shards).keys))
@@ -82,9 +82,9 @@ def _questions(args: argparse.Namespace, rest: list[str]) -> None:
 
 
 def _asked(args: argparse.Namespace, rest: list[str]) -> Any:
-    from pipelines.evaluate_checkpoint import Asked
+    from pipelines.evaluation.any_checkpoint import Asked
 
-    shards, checkpoint, out = (full.absolute(uri) for uri in (args.shards, args.checkpoint, args.out))
+    shards, checkpoint, out = (absolute(uri) for uri in (args.shards, args.checkpoint, args.out))
     sets = tuple(name for name in args.sets.split(",") if name)
     fields = ["--evaluate.max-clips", str(args.clips)] if args.clips else []
     return Asked(checkpoint, shards, tuple(args.protocol), sets, out, (*rest, *fields))

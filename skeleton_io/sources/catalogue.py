@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from skeleton_io.sources.base import SOURCES
+from skeleton_io.sources.registry import SOURCES
 
 COLUMNS = ("name", "files", "joints", "dims", "persons", "page")
 _DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from skeleton_io import storage
-from skeleton_io.sources.files import HEAD_BYTES, FileSource
-from skeleton_io.sources.side_files import SIDE_FILES
+from skeleton_io.sources.shared.files import HEAD_BYTES, FileSource
+from skeleton_io.sources.shared.side_files import SIDE_FILES
 
 _LOOKED = 8
 _RIVAL = 0.25

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PARITY = Path(__file__).parents[1] / "unit" / "models" / "draction" / "test_rasterizers_parity.py"
+PARITY = Path(__file__).parents[1] / "unit" / "models" / "draction" / "rasterize" / "test_rasterizers_parity.py"
 
 
 def run_parity(core):
@@ -34,8 +34,8 @@ def test_cores_agree_and_repeat_on_a_whole_clip(cuda, triton, core):
     """12 frames of 448 px: same image as the CPU's, and the same bits twice."""
     import torch
 
-    from models.draction.projection import Raster
-    from models.draction.rasterize_tiled import core_for, rasterize_tiled
+    from models.draction.rasterize.projection import Raster
+    from models.draction.rasterize.tiled import core_for, rasterize_tiled
 
     rng = torch.Generator().manual_seed(0)
     count = 12 * 265

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cluster import OFFLINE
+from pipelines.cluster.connect import OFFLINE
 
 ROOT = Path(__file__).resolve().parents[2]
 

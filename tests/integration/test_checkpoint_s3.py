@@ -15,7 +15,7 @@ import s3fs
 import torch
 
 from benchmarks.checkpoint_s3 import State
-from pipelines import checkpoint_files
+from pipelines.trainer import checkpoint_files
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBERS = 300_000

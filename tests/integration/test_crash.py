@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import crash
-from pipelines.ingest import ingest
-from pipelines.ingest_tasks import read_chunk, write_block
+from pipelines.ingest.stage import ingest
+from pipelines.ingest.tasks import read_chunk, write_block
 from skeleton_io import storage
-from skeleton_io.sources.base import SOURCES
+from skeleton_io.sources.registry import SOURCES
 
 ROWS = 5
 

@@ -14,17 +14,19 @@ from pathlib import Path
 import pytest
 
 from models.config import MLLMConfig, RendererConfig, TinyMLLMConfig
-from pipelines import compare, evaluate_checkpoint, tiny_mllm
-from pipelines.config import FullConfig, decode
-from pipelines.datasource import ClipStore
-from pipelines.errors import UserError
-from pipelines.evaluate_checkpoint import Asked
-from pipelines.ingest import ingest
-from pipelines.manifest import RunPaths
-from pipelines.model import build_model, export_model
-from pipelines.score_rows import read_rows
-from pipelines.selection import select
-from skeleton_io.demo import DemoConfig, write_demo
+from pipelines.config.loading import decode
+from pipelines.config.tree import FullConfig
+from pipelines.data.clip_store import ClipStore
+from pipelines.data.selection import select
+from pipelines.evaluation import any_checkpoint, compare
+from pipelines.evaluation.any_checkpoint import Asked
+from pipelines.exports.store import build_model, export_model
+from pipelines.ingest.stage import ingest
+from pipelines.run.errors import UserError
+from pipelines.run.paths import RunPaths
+from pipelines.scores.rows import read_rows
+from pipelines.training import tiny_mllm
+from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -77,8 +79,8 @@ def without_times(folder: Path) -> dict[str, object]:
 def test_one_and_two_workers_and_a_killed_run_report_the_same(run_paths: RunPaths, tmp_path: Path) -> None:
     import ray
 
-    evaluate_checkpoint.run(asked(run_paths, tmp_path / "one", "--evaluate.actors", "1"))
-    evaluate_checkpoint.run(asked(run_paths, tmp_path / "two", "--evaluate.actors", "2"))
+    any_checkpoint.run(asked(run_paths, tmp_path / "one", "--evaluate.actors", "1"))
+    any_checkpoint.run(asked(run_paths, tmp_path / "two", "--evaluate.actors", "2"))
     whole = without_times(tmp_path / "one")
     assert without_times(tmp_path / "two") == whole
     summary = whole["evaluate"]
@@ -104,15 +106,15 @@ def test_one_and_two_workers_and_a_killed_run_report_the_same(run_paths: RunPath
     done = read_rows(str(out / summary["rows"])).num_rows
     assert 0 < done < 36
     assert not (out / "report.json").exists()
-    evaluate_checkpoint.run(asked(run_paths, out, "--evaluate.actors", "2"))
+    any_checkpoint.run(asked(run_paths, out, "--evaluate.actors", "2"))
     assert without_times(out) == whole
     assert {part: part.stat().st_mtime_ns for part in kept} == kept
 
 
 def test_reasoning_scores_the_candidates_after_the_models_own_words(run_paths: RunPaths, tmp_path: Path) -> None:
-    found = evaluate_checkpoint.run(
-        asked(run_paths, tmp_path, "--evaluate.answer", "reason", "--evaluate.max-clips", "4")
-    )["evaluate"]
+    found = any_checkpoint.run(asked(run_paths, tmp_path, "--evaluate.answer", "reason", "--evaluate.max-clips", "4"))[
+        "evaluate"
+    ]
     assert found["answer"] == "reason"
     assert found["accuracy"]["n"] == 4
     rows = read_rows(str(tmp_path / found["rows"])).to_pylist()
@@ -125,7 +127,7 @@ def test_reasoning_scores_the_candidates_after_the_models_own_words(run_paths: R
 def test_unseen_classes_alone_and_with_the_seen_ones(run_paths: RunPaths, tmp_path: Path) -> None:
     rule = run_paths.at("hide.yaml")
     overrides = ("--evaluate.gzsl", "--evaluate.no-generate")
-    found = evaluate_checkpoint.run(asked(run_paths, tmp_path / "z", *overrides, model="hidden"))["evaluate"]
+    found = any_checkpoint.run(asked(run_paths, tmp_path / "z", *overrides, model="hidden"))["evaluate"]
     assert found["protocols"]["demo_ntu"]["name"] == "hide-wave"
     assert found["sets"]["demo_ntu"]["labels"] == ["squat", "wave"]
     assert found["accuracy"]["chance"] == 0.5
@@ -134,20 +136,20 @@ def test_unseen_classes_alone_and_with_the_seen_ones(run_paths: RunPaths, tmp_pa
     assert (both["seen"]["n"], both["unseen"]["n"], both["harmonic"]["n"]) == (12, 24, 36)
     assert [row["kind"] for row in found["table"]] == ["model"]  # nothing to train a baseline on
     with pytest.raises(UserError, match="was trained on 'squat'"):
-        evaluate_checkpoint.run(asked(run_paths, tmp_path / "leak", protocols=(rule,)))
+        any_checkpoint.run(asked(run_paths, tmp_path / "leak", protocols=(rule,)))
 
 
 def test_rivals_and_baselines_stand_in_one_table(run_paths: RunPaths, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     wanted = ("--evaluate.beside", "other", run_paths.at("other"), "--evaluate.floors", "demo_ntu", "0.5")
-    found = evaluate_checkpoint.run(asked(run_paths, tmp_path / "ours", *wanted))["evaluate"]
+    found = any_checkpoint.run(asked(run_paths, tmp_path / "ours", *wanted))["evaluate"]
     table = {row["name"]: row for row in found["table"]}
     assert set(table) == {"model", "other", "nearest neighbours", "linear", "floor"}
     assert table["linear"]["value"] > 0.8
     gap = table["linear"]["difference"]
     assert gap["value"] == pytest.approx(table["model"]["value"] - table["linear"]["value"], abs=2e-4)
     assert gap["ci95"][1] < 0
-    alone = evaluate_checkpoint.run(asked(run_paths, tmp_path / "theirs", model="other"))["evaluate"]
+    alone = any_checkpoint.run(asked(run_paths, tmp_path / "theirs", model="other"))["evaluate"]
     assert alone["accuracy"]["value"] == table["other"]["value"]
     pair = compare.compare(
         compare.read(str(tmp_path / "ours")), compare.read(str(tmp_path / "theirs")), "normalised", 0, 50
@@ -160,6 +162,6 @@ def test_a_model_that_trained_on_the_test_clips_is_refused(run_paths: RunPaths, 
     cross = ClipStore(run_paths.shards).protocols["demo_ntu"][0]
     rule.write_text(json.dumps({"name": "turned", "field": cross.field, "train": cross.test, "test": cross.train}))
     with pytest.raises(UserError, match=r"training clips of demo_ntu: clip .* is among the test clips"):
-        evaluate_checkpoint.run(asked(run_paths, tmp_path / "out", protocols=(f"demo_ntu={rule}",)))
+        any_checkpoint.run(asked(run_paths, tmp_path / "out", protocols=(f"demo_ntu={rule}",)))
     with pytest.raises(UserError, match="no set 'ntu'"):
-        evaluate_checkpoint.run(asked(run_paths, tmp_path / "out", protocols=("ntu=cross-subject",)))
+        any_checkpoint.run(asked(run_paths, tmp_path / "out", protocols=("ntu=cross-subject",)))

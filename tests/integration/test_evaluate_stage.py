@@ -11,14 +11,22 @@ import pytest
 
 from models import prompts
 from models.config import MLLMConfig, RendererConfig, TinyMLLMConfig
-from pipelines import evaluate, manifest, report, report_worst, tiny_mllm, train
-from pipelines.config import FullConfig, decode
-from pipelines.datasource import ClipStore
-from pipelines.ingest import ingest
-from pipelines.manifest import RunPaths
-from pipelines.model import build_model, export_model
-from pipelines.selection import select
-from skeleton_io.demo import DemoConfig, write_demo
+from pipelines.config.loading import decode
+from pipelines.config.tree import FullConfig
+from pipelines.data.clip_store import ClipStore
+from pipelines.data.selection import select
+from pipelines.evaluation import stage as evaluation
+from pipelines.exports.store import build_model, export_model
+from pipelines.inference.scorer import Scorer
+from pipelines.ingest.stage import ingest
+from pipelines.report import stage as report
+from pipelines.report import worst_clips
+from pipelines.run import manifest
+from pipelines.run.paths import RunPaths
+from pipelines.scores.rows import read_rows
+from pipelines.training import tiny_mllm
+from pipelines.training.keys import stage_key
+from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -49,7 +57,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory, cfg: FullConfig) -> RunPaths
         export_model(build_model(cfg, paths.mllm), cfg, labels, f"{out}/export")
         return {"steps": 0}
 
-    key = train.stage_key(cfg, paths, cfg.train.stages[0], None, ())
+    key = stage_key(cfg, paths, cfg.train.stages[0], None, ())
     manifest.run_stage("train only", out, key, work)
     return paths
 
@@ -59,7 +67,7 @@ def parts(paths: RunPaths) -> list[Path]:
 
 
 def test_scores_every_test_clip_and_resumes(cfg: FullConfig, paths: RunPaths, capfd: pytest.CaptureFixture) -> None:
-    first = evaluate.run(cfg, paths)
+    first = evaluation.run(cfg, paths)
     store = ClipStore(paths.shards)
     assert first["accuracy"]["n"] == sum(min(9, len(keys)) for keys in select(cfg, store).test.values())
     assert set(first["sets"]) == {"demo_ntu", "demo_coco17"}
@@ -71,20 +79,18 @@ def test_scores_every_test_clip_and_resumes(cfg: FullConfig, paths: RunPaths, ca
     kept = {p: p.stat().st_mtime_ns for p in written[1:]}
     written[0].unlink()
     Path(paths.evaluate, "manifest.json").unlink()
-    second = evaluate.run(cfg, paths)
+    second = evaluation.run(cfg, paths)
     assert {k: v for k, v in second.items() if k != "seconds"} == {k: v for k, v in first.items() if k != "seconds"}
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
     capfd.readouterr()
-    assert evaluate.run(cfg, paths) == second
+    assert evaluation.run(cfg, paths) == second
     assert "already done" in capfd.readouterr().out
 
 
 def test_one_process_gives_the_same_scores(cfg: FullConfig, paths: RunPaths) -> None:
-    evaluate.run(cfg, paths)
-    rows = evaluate.read_rows(str(parts(paths)[0].parent)).to_pylist()[:3]
-    scorer = evaluate.Scorer(
-        f"{paths.train}/only/export", paths.shards, select(cfg, ClipStore(paths.shards)).labels, cfg
-    )
+    evaluation.run(cfg, paths)
+    rows = read_rows(str(parts(paths)[0].parent)).to_pylist()[:3]
+    scorer = Scorer(f"{paths.train}/only/export", paths.shards, select(cfg, ClipStore(paths.shards)).labels, cfg)
     again = scorer({name: np.array([r[name] for r in rows]) for name in ("key", "set", "label")}).to_pylist()
     for row, other in zip(rows, again, strict=True):
         assert np.allclose(row["log_prob"], other["log_prob"], atol=1e-4)
@@ -96,10 +102,10 @@ def test_scores_are_those_of_the_loss(cfg: FullConfig, paths: RunPaths) -> None:
     """The summed log-probability of a candidate is the language-modelling loss of that answer, by another path."""
     import torch
 
-    from pipelines.collate import clip_input
+    from pipelines.data.renderer_input import clip_input
 
     labels = select(cfg, ClipStore(paths.shards)).labels
-    scorer = evaluate.Scorer(f"{paths.train}/only/export", paths.shards, labels, cfg)
+    scorer = Scorer(f"{paths.train}/only/export", paths.shards, labels, cfg)
     key = select(cfg, scorer.store).test["demo_ntu"][0]
     row = scorer({"key": np.array([key]), "set": np.array(["demo_ntu"]), "label": np.array(["x"])}).to_pylist()[0]
     names = labels["demo_ntu"]
@@ -116,7 +122,7 @@ def test_transfer_uses_the_training_sets_wording_and_all_clips(
 ) -> None:
     everything = replace(cfg, evaluate=replace(cfg.evaluate, max_clips=0, generate=False))
     shared = {"walk": "stroll", "wave": "wave"}
-    found = evaluate.score_transfer(
+    found = evaluation.score_transfer(
         everything, paths, f"{paths.train}/only/export", "key", "demo_coco17", shared, str(tmp_path / "scores")
     )
     labels = ClipStore(paths.shards).labels()
@@ -129,12 +135,12 @@ def test_transfer_uses_the_training_sets_wording_and_all_clips(
 
 
 def test_report_draws_clips_with_the_model(cfg: FullConfig, paths: RunPaths) -> None:
-    evaluate.run(cfg, paths)
+    evaluation.run(cfg, paths)
     data = report.run(cfg, paths)
     html = Path(paths.root, "report.html").read_text()
     assert data["stages"]["evaluate"]["status"] == "done"
     # Two sets, two clips each, and the clips of confusions, drawn twice; two frames make two strips.
-    confused = report_worst.choose(paths.evaluate, data["evaluate"])
+    confused = worst_clips.choose(paths.evaluate, data["evaluate"])
     assert 0 < len(confused) <= 6
     assert html.count("</b> taken for <b>") == len(confused)
     assert html.count("data:image/webp;base64,") == (2 * 2 + len(confused)) * 2 * 2

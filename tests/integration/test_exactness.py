@@ -13,9 +13,9 @@ import pytest
 
 from benchmarks import parity
 from benchmarks.ranks import Ranks, Trace
-from pipelines.config import FullConfig
-from pipelines.manifest import RunPaths
-from pipelines.train_loop import StageJob
+from pipelines.config.tree import FullConfig
+from pipelines.run.paths import RunPaths
+from pipelines.training.job import StageJob
 
 STEPS = 20
 Run = tuple[FullConfig, RunPaths, Path]

@@ -59,7 +59,7 @@ def command(module: list[str], folder: Path) -> list[str]:
 
 def test_ctrl_c_ends_the_head_and_keeps_what_is_done(run_folder: Path, repo_root: Path) -> None:
     process = subprocess.Popen(
-        command(["-m", "pipelines.launch"], run_folder),
+        command(["-m", "pipelines.cluster.launch"], run_folder),
         cwd=repo_root,
         env=environment(),
         stdout=subprocess.PIPE,

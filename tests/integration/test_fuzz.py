@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from skeleton_io.sources.base import SOURCES
+from skeleton_io.sources.registry import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS, STRIDE = 45, 3

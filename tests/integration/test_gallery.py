@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from models.config import RendererConfig
-from models.draction.renderer import Renderer
+from models.draction.renderer import DrAction
 from models.draction.weights import save_renderer
 
 SHEETS = {"gallery_formats": 6, "gallery_training": 4, "gallery_renderers": 4}
@@ -20,7 +20,7 @@ SIDE, LABEL = 160, 118
 
 def test_three_sheets(repo_root: Path, tmp_path: Path):
     torch.manual_seed(1)
-    save_renderer(Renderer(RendererConfig(frames=4, image_size=64, samples_per_bone=4)), tmp_path / "w.safetensors")
+    save_renderer(DrAction(RendererConfig(frames=4, image_size=64, samples_per_bone=4)), tmp_path / "w.safetensors")
     command = [sys.executable, "benchmarks/gallery.py", "--weights", str(tmp_path / "w.safetensors")]
     done = subprocess.run(
         [*command, "--out", str(tmp_path)], cwd=repo_root, capture_output=True, text=True, check=False

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import ingest as stage
-from pipelines.errors import StageFailed, UserError
-from pipelines.ingest import ingest
-from pipelines.inspect_shards import describe
-from pipelines.inspect_tables import show
-from pipelines.raydata import spread
+from pipelines.cluster.spread import spread
+from pipelines.data.tools.summary import describe
+from pipelines.data.tools.summary_tables import show
+from pipelines.ingest import stage
+from pipelines.ingest.stage import ingest
+from pipelines.run.errors import StageFailed, UserError
 from skeleton_io import storage
-from skeleton_io.demo import DemoConfig, write_demo
+from skeleton_io.demo.dataset import DemoConfig, write_demo
 from skeleton_io.errors import SkeletonFormatError
-from skeleton_io.shards import ShardSet
-from skeleton_io.sources.base import SOURCES
+from skeleton_io.shards.shard_set import ShardSet
+from skeleton_io.sources.registry import SOURCES
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import rationale_costs, rationales
-from pipelines.config import AcceptConfig, ApiTeacherConfig, FullConfig, RationalesConfig
-from pipelines.errors import StageFailed, UserError
-from pipelines.ingest import ingest
-from pipelines.ledger import Ledger
-from pipelines.manifest import RunPaths
-from pipelines.rationales import ledger_uri, load_rationales
-from pipelines.teachers import openai_batch, vllm
-from skeleton_io.demo import DemoConfig, write_demo
+from pipelines.config.tree import AcceptConfig, ApiTeacherConfig, FullConfig, RationalesConfig
+from pipelines.ingest.stage import ingest
+from pipelines.rationales import costs, openai_batch, vllm
+from pipelines.rationales import stage as rationales
+from pipelines.rationales.answers import load_rationales
+from pipelines.rationales.stage import ledger_uri
+from pipelines.rationales.teachers.ledger import Ledger
+from pipelines.run.errors import StageFailed, UserError
+from pipelines.run.paths import RunPaths
+from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 # Made anew each time: Ray may hold a copy of this very file in the folder that is searched for it.
@@ -217,7 +218,7 @@ def test_batches_are_adopted_after_a_crash_and_share_keys_with_the_api(
 
 def test_a_dry_run_counts_and_sends_nothing(paths: RunPaths, teacher_server, capsys) -> None:
     cfg = config(teacher_server, blind_samples=1)
-    found = rationale_costs.estimate(cfg, paths)
+    found = costs.estimate(cfg, paths)
     assert teacher_server.control()["requests"] == 0
     real = rationales.run(cfg, paths)
     requests = sum(row["requests"] for row in found["rows"])
@@ -225,7 +226,7 @@ def test_a_dry_run_counts_and_sends_nothing(paths: RunPaths, teacher_server, cap
     tokens = sum(row["input"] + row["output"] for row in found["rows"])
     assert real["tokens"] <= tokens
     assert real["usd"] <= sum(row["usd"] for row in found["rows"])
-    rationale_costs.show(cfg, paths)
+    costs.show(cfg, paths)
     assert f"{requests} questions are settled" in capsys.readouterr().out
 
 

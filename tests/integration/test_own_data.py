@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import scipy.io
 
-from pipelines.describe import run
-from pipelines.errors import UserError
-from pipelines.ingest import ingest
-from pipelines.ingest_inputs import inputs_from
-from skeleton_io.demo import DemoConfig, write_demo
-from skeleton_io.sequence import SkeletonSequence
-from skeleton_io.shards import ShardSet
-from skeleton_io.sources.base import SOURCES
+from pipelines.data.tools.describe import run
+from pipelines.ingest.inputs import inputs_from
+from pipelines.ingest.stage import ingest
+from pipelines.run.errors import UserError
+from skeleton_io.demo.dataset import DemoConfig, write_demo
+from skeleton_io.record.sequence import SkeletonSequence
+from skeleton_io.shards.shard_set import ShardSet
+from skeleton_io.sources.registry import SOURCES
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 ASSETS = Path(__file__).resolve().parents[1] / "assets"

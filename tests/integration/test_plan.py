@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.plan_memory import ALL, LORA, compare
-from pipelines import plan_cluster
-from pipelines.config import TrainConfig
+from pipelines.config.tree import TrainConfig
+from pipelines.planning import cluster as plan_cluster
 
 CASES = (
     {"family": "qwen3_vl", "zero": 0, "ranks": 1, "trains": LORA},

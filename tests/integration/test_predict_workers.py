@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from models.config import MLLMConfig, RendererConfig, TinyMLLMConfig
-from pipelines import predict, tiny_mllm
-from pipelines.config import decode
-from pipelines.errors import UserError
-from pipelines.ingest import ingest
-from pipelines.model import build_model, export_model
-from pipelines.predict import Options
-from pipelines.predictor import Asked
+from pipelines.config.loading import decode
+from pipelines.exports.store import build_model, export_model
+from pipelines.inference import predict
+from pipelines.inference.predict import Options
+from pipelines.inference.predictor import Asked
+from pipelines.ingest.stage import ingest
+from pipelines.run.errors import UserError
+from pipelines.training import tiny_mllm
 from skeleton_io import storage
 
 pytestmark = pytest.mark.usefixtures("ray_session")

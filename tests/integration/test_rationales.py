@@ -8,17 +8,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import rationales
-from pipelines.config import FullConfig, RationalesConfig
-from pipelines.datasource import ClipStore
-from pipelines.errors import UserError
-from pipelines.ingest import ingest
-from pipelines.ledger import Ledger
-from pipelines.manifest import RunPaths
-from pipelines.rationales import load_rationales, questions
-from pipelines.selection import select
+from pipelines.config.tree import FullConfig, RationalesConfig
+from pipelines.data.clip_store import ClipStore
+from pipelines.data.selection import select
+from pipelines.ingest.stage import ingest
+from pipelines.rationales import stage as rationales
+from pipelines.rationales.answers import load_rationales
+from pipelines.rationales.stage import questions
+from pipelines.rationales.teachers.ledger import Ledger
+from pipelines.run.errors import UserError
+from pipelines.run.paths import RunPaths
 from skeleton_io import storage
-from skeleton_io.demo import DemoConfig, write_demo
+from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipelines.cli import main
-from skeleton_io.demo import DemoConfig, write_demo
+from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 CLIPS = ("S001C001P001R001A023", "S001C001P002R001A058")
 # (largest, mean) difference allowed, in units of 1/255

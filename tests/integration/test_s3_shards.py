@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
-from skeleton_io import shards, storage
+from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
-from skeleton_io.schema import to_row
-from skeleton_io.sources.base import SOURCES, protocols_for
+from skeleton_io.shards import shard_set
+from skeleton_io.shards.schema import to_row
+from skeleton_io.sources.registry import SOURCES, protocols_for
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
@@ -43,12 +44,12 @@ def test_a_set_on_s3(bucket: str, tmp_path: Path):
     (item,) = source.list_items(folder)
     clip = source.read(folder, item, "demo")[0]
     uri = storage.join(bucket, "run/shards")
-    info = shards.write_shard(shards.shard_uri(uri, "demo", 0), [to_row(clip)])
+    info = shard_set.write_shard(shard_set.shard_uri(uri, "demo", 0), [to_row(clip)])
     with pytest.raises(SkeletonFormatError, match="ingest did not finish"):
-        shards.ShardSet.open(uri)
+        shard_set.ShardSet.open(uri)
     rules = {"demo": protocols_for(folder, "demo", source)}
-    shards.write_index(uri, [info], [clip.topology], rules, [], {"demo": 1})
-    stored = shards.ShardSet.open(uri, str(tmp_path / "cache"))
+    shard_set.write_index(uri, [info], [clip.topology], rules, [], {"demo": 1})
+    stored = shard_set.ShardSet.open(uri, str(tmp_path / "cache"))
     np.testing.assert_array_equal(stored.clip("demo/S001C002P003R001A023").positions, clip.positions)
     assert stored.meta()["label"].to_pylist() == ["hand waving"]
     assert len(list((tmp_path / "cache").rglob("*.arrow"))) == 1

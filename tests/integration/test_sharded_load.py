@@ -18,8 +18,9 @@ from models.mllm.lora import merged_state_dict
 from models.mllm.tiny import write_tiny_checkpoint
 from models.skeleton_llm import SkeletonLLM
 from models.trainable import set_trainable
-from pipelines.config import StageConfig, TrainConfig
-from pipelines.sharded_load import held_bytes, partitioned
+from pipelines.config.stages import StageConfig
+from pipelines.config.tree import TrainConfig
+from pipelines.training.engines.sharded_load import held_bytes, partitioned
 
 SMALL = TinyMLLMConfig(vision_width=32, vision_layers=2, llm_width=32, llm_layers=2, heads=2, patch=8, vocab=384)
 TRAIN = TrainConfig(zero_stage=3, global_batch=4, micro_batch=2, workers=2)
@@ -42,7 +43,7 @@ class Gain(nn.Module):
 
 def trained(mllm: HFMultimodal, precision: Precision, trains: tuple[Any, ...]) -> tuple[Any, list[float], list[str]]:
     """The engine after three steps, their losses, and the types of what learns."""
-    from pipelines.zero import ZeroEngine
+    from pipelines.training.engines.zero import ZeroEngine
 
     if "lora" in trains:
         mllm.add_lora(LoraConfig(rank=4, dropout=0.0), 0)
@@ -78,7 +79,7 @@ def on_rank(rank: int, port: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     import deepspeed
 
-    from pipelines import zero
+    from pipelines.training.engines import zero
 
     zero.AT_A_TIME = 1000  # each module by itself
     seen: list[int] = []

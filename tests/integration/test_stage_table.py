@@ -12,23 +12,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import config, confusions, starts, tiny_mllm, train
-from pipelines.config import FullConfig
-from pipelines.context import LocalContext
-from pipelines.datasource import ClipStore
-from pipelines.errors import UserError
-from pipelines.evaluate import read_rows as read_scores
-from pipelines.manifest import RunPaths
-from pipelines.model import load_model
-from pipelines.selection import select
-from pipelines.stage_data import labelled_keys
-from pipelines.train_log import read_rows
-from pipelines.train_loop import StageLoop
-from skeleton_io import shards
-from skeleton_io.schema import to_row
-from skeleton_io.sequence import SkeletonSequence, Source
-from skeleton_io.splits import Protocol
-from skeleton_io.topologies import SBU15, SMPL22
+from pipelines.config import loading
+from pipelines.config.tree import FullConfig
+from pipelines.data.clip_store import ClipStore
+from pipelines.data.selection import select
+from pipelines.exports import start_points
+from pipelines.exports.store import load_model
+from pipelines.run.errors import UserError
+from pipelines.run.paths import RunPaths
+from pipelines.scores.rows import read_rows as read_scores
+from pipelines.trainer.context import LocalContext
+from pipelines.trainer.telemetry.metrics_log import read_rows
+from pipelines.training import confusions, tiny_mllm
+from pipelines.training import stage as training
+from pipelines.training.keys import finished_stages, stage_key
+from pipelines.training.loop import StageLoop
+from pipelines.training.stage_data import labelled_keys
+from skeleton_io.protocols.protocol import Protocol
+from skeleton_io.record.sequence import SkeletonSequence, Source
+from skeleton_io.record.topologies import SBU15, SMPL22
+from skeleton_io.shards import shard_set
+from skeleton_io.shards.schema import to_row
 
 LABELS = ("clap", "kick", "sit down", "wave")
 RULE = Protocol(name="people", field="subject", train=("1",), test=("2",))
@@ -63,8 +67,8 @@ def table(*rows: dict[str, Any], **shared: Any) -> FullConfig:
         "train": {"global_batch": 8, "workers": 1, "validate_clips": 4, **shared},
     }
     plain["train"]["stages"] = [{"name": str(n), **ALL, **row} for n, row in enumerate(rows, 1)]
-    cfg = config.decode(plain, "test")
-    config.check(cfg, "test")
+    cfg = loading.decode(plain, "test")
+    loading.check(cfg, "test")
     return cfg
 
 
@@ -77,11 +81,11 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
         "text": [clip("text", 100 + n, None, ["a person moves the arms"]) for n in range(12)],
     }
     infos = [
-        shards.write_shard(shards.shard_uri(found.shards, name, 0), [to_row(seq) for seq in clips])
+        shard_set.write_shard(shard_set.shard_uri(found.shards, name, 0), [to_row(seq) for seq in clips])
         for name, clips in sets.items()
     ]
     counts = {name: len(clips) for name, clips in sets.items()}
-    shards.write_index(found.shards, infos, [SBU15, SMPL22], {name: [RULE] for name in sets}, [], counts)
+    shard_set.write_index(found.shards, infos, [SBU15, SMPL22], {name: [RULE] for name in sets}, [], counts)
     cfg, store = table({"tasks": {"mqa": 1, "caption": 1, "qa": 1}}), ClipStore(found.shards)
     texts = tiny_mllm.free_texts(cfg, store, select(cfg, store))
     assert "a person moves the arms" in texts
@@ -108,7 +112,7 @@ def trained(paths: RunPaths) -> tuple[FullConfig, dict[str, Any]]:
         negatives={"miner": "confusions", "confusion_clips": 10},
         class_temperature=0.0,
     )
-    return cfg, train.train_local(cfg, paths)
+    return cfg, training.train_local(cfg, paths)
 
 
 def test_a_joint_table_trains_on_labels_and_captions(paths: RunPaths, trained: tuple[FullConfig, dict]) -> None:
@@ -133,11 +137,11 @@ def test_a_joint_table_trains_on_labels_and_captions(paths: RunPaths, trained: t
 
 def test_a_finished_table_is_recognised_and_another_is_not(paths: RunPaths, trained: tuple[FullConfig, dict]) -> None:
     cfg, summary = trained
-    assert train.train_local(cfg, paths) == summary
-    assert len(train.finished_stages(cfg, paths)) == 3
+    assert training.train_local(cfg, paths) == summary
+    assert len(finished_stages(cfg, paths)) == 3
     # Negatives decide stage 2 and what comes after it, and nothing else.
     other = replace(cfg, train=replace(cfg.train, negatives=replace(cfg.train.negatives, hardest=2)))
-    assert len(train.finished_stages(other, paths)) == 1
+    assert len(finished_stages(other, paths)) == 1
 
 
 def test_confusions_come_from_training_clips_and_are_kept(paths: RunPaths, trained: tuple[FullConfig, dict]) -> None:
@@ -147,16 +151,16 @@ def test_confusions_come_from_training_clips_and_are_kept(paths: RunPaths, train
     told, found = held["provenance"], held["sets"]["acts"]
     assert (told["miner"], told["clips"]) == ("confusions", 10)
     assert told["model"] == f"{paths.train}/1/export"
-    assert told["stage_key"] == train.stage_key(cfg, paths, cfg.train.stages[1], told["model"], ())
+    assert told["stage_key"] == stage_key(cfg, paths, cfg.train.stages[1], told["model"], ())
     assert set(found) == set(LABELS)
     for label, row in found.items():
         assert set(row) == set(LABELS) - {label}
         assert sum(row.values()) == pytest.approx(1)
     assert held["sets"]["text"] == {}
     # A stage that goes on asks what it asked before: the file is not made anew.
-    job = train.make_job(cfg, paths, cfg.train.stages[1], told["model"], f"{paths.train}/2", ())
+    job = training.make_job(cfg, paths, cfg.train.stages[1], told["model"], f"{paths.train}/2", ())
     before = file.stat().st_mtime_ns
-    train.mine_negatives(job, told["stage_key"], local=True)
+    training.mine_negatives(job, told["stage_key"], local=True)
     assert file.stat().st_mtime_ns == before
 
 
@@ -164,7 +168,7 @@ def test_a_stage_that_is_broken_off_goes_on_exactly(
     paths: RunPaths, trained: tuple[FullConfig, dict], tmp_path: Path
 ) -> None:
     cfg, _ = trained
-    job = train.make_job(cfg, paths, cfg.train.stages[1], f"{paths.train}/1/export", f"{tmp_path}/out", ())
+    job = training.make_job(cfg, paths, cfg.train.stages[1], f"{paths.train}/1/export", f"{tmp_path}/out", ())
     Path(job.out).mkdir()
     shutil.copy(f"{paths.train}/2/negatives.json", job.out)
     job = replace(job, deepspeed=False, checkpoints=f"{tmp_path}/checkpoints")
@@ -185,7 +189,7 @@ def test_a_stage_that_is_broken_off_goes_on_exactly(
 @pytest.mark.usefixtures("ray_session")
 def test_confusions_are_the_same_on_ray(paths: RunPaths, trained: tuple[FullConfig, dict], tmp_path: Path) -> None:
     cfg, _ = trained
-    job = train.make_job(cfg, paths, cfg.train.stages[1], f"{paths.train}/1/export", str(tmp_path), ())
+    job = training.make_job(cfg, paths, cfg.train.stages[1], f"{paths.train}/1/export", str(tmp_path), ())
     store = ClipStore(paths.shards)
     keys, labels = labelled_keys(job, select(cfg, store)), store.labels()
     (one, few), (two, _) = (
@@ -212,20 +216,20 @@ def test_a_stage_starts_from_any_model(paths: RunPaths, trained: tuple[FullConfi
         short | {"start": "1"},
     ]
     cfg = table(*rows)
-    assert [starts.start_of(cfg, other, n) for n in range(5)] == [
+    assert [start_points.start_of(cfg, other, n) for n in range(5)] == [
         f"{paths.train}/1/export",
         f"{paths.train}/1/export",
         None,
         f"{other.train}/3/export",
         f"{other.train}/1/export",
     ]
-    summary = train.train_local(cfg, other)
+    summary = training.train_local(cfg, other)
     losses = [read_rows(f"{other.train}/{n}")[0]["loss"] for n in range(1, 6)]
     fresh = read_rows(f"{paths.train}/1")[0]["loss"]
     assert losses[2] > losses[0]  # the model had learnt something
     assert losses[2] == pytest.approx(fresh, rel=0.3)
     # Names of folders are no part of a key: the same model by another path, the same result.
-    keys = [train.stage_key(cfg, other, replace(cfg.train.stages[0], start=s), f"{paths.train}/1/export", ())
+    keys = [stage_key(cfg, other, replace(cfg.train.stages[0], start=s), f"{paths.train}/1/export", ())
             for s in (rows[0]["start"], rows[1]["start"])]  # fmt: skip
     assert keys[0] == keys[1]
     assert load_model(summary["export"])[2] == {"acts": LABELS, "text": ()}
@@ -244,7 +248,7 @@ def test_a_start_that_is_none_is_told_before_anything_runs(paths: RunPaths, plac
     (Path(paths.root) / "half" / "checkpoints").mkdir(parents=True, exist_ok=True)
     cfg = table({"tasks": {"mqa": 1}, "start": f"{paths.root}/{place}"})
     with pytest.raises(UserError, match=message):
-        train.train_local(cfg, paths)
+        training.train_local(cfg, paths)
 
 
 def test_another_renderer_is_refused_or_told(
@@ -252,10 +256,10 @@ def test_another_renderer_is_refused_or_told(
 ) -> None:
     cfg = table({"tasks": {"mqa": 1}, "start": f"{paths.train}/1"})
     with pytest.raises(UserError, match=r"holds a renderer of kind draction, renderer\.kind is stick"):
-        starts.check(replace(cfg, renderer=replace(cfg.renderer, kind="stick")))
-    starts.check(cfg)
+        start_points.check(replace(cfg, renderer=replace(cfg.renderer, kind="stick")))
+    start_points.check(cfg)
     assert "begins anew" not in capsys.readouterr().out
-    starts.check(replace(cfg, renderer=replace(cfg.renderer, feature_dim=5, gru=True)))
+    start_points.check(replace(cfg, renderer=replace(cfg.renderer, feature_dim=5, gru=True)))
     assert "another renderer.feature_dim, renderer.gru; what does not fit begins anew" in capsys.readouterr().out
 
 
@@ -263,7 +267,7 @@ def test_loss_weights_scale_the_objective_of_their_task(paths: RunPaths, tmp_pat
     other, found = elsewhere(paths, tmp_path), []
     for weights in ({}, {"mqa": 3.0}, {"mqa": 3.0, "caption": 3.0}):
         cfg = table({"tasks": {"mqa": 1, "caption": 1}, "steps": 1, "loss_weights": weights})
-        train.train_local(cfg, other)
+        training.train_local(cfg, other)
         found += read_rows(f"{other.train}/1")
     plain, heavy, all_heavy = found
     assert plain["objective"] == pytest.approx(plain["loss"])
@@ -274,10 +278,10 @@ def test_loss_weights_scale_the_objective_of_their_task(paths: RunPaths, tmp_pat
 
 def test_captions_alone(paths: RunPaths, tmp_path: Path) -> None:
     cfg = table({"tasks": {"caption": 1}, "steps": 2}, sets=["text"])
-    (stage,) = train.train_local(cfg, elsewhere(paths, tmp_path))["stages"]
+    (stage,) = training.train_local(cfg, elsewhere(paths, tmp_path))["stages"]
     assert stage["training_clips"] == 8
     assert stage["validation_accuracy"] is None
     (tmp_path / "two").mkdir()
     other = elsewhere(paths, tmp_path / "two")
     with pytest.raises(UserError, match="no training clip of text has what mqa needs"):
-        train.train_local(table({"tasks": {"mqa": 1}}, sets=["text"]), other)
+        training.train_local(table({"tasks": {"mqa": 1}}, sets=["text"]), other)

@@ -14,19 +14,23 @@ import s3fs
 import torch
 from safetensors.torch import load_file
 
-from pipelines import config, tiny_mllm, train, tune
-from pipelines.config import FullConfig
-from pipelines.context import LocalContext
-from pipelines.datasource import ClipStore
-from pipelines.errors import StageFailed, UserError
-from pipelines.ingest import ingest
-from pipelines.manifest import RunPaths
-from pipelines.model import load_model
-from pipelines.selection import select
-from pipelines.train_log import read_rows
-from pipelines.train_loop import StageLoop
+from pipelines.config import loading
+from pipelines.config.tree import FullConfig, Range
+from pipelines.data.clip_store import ClipStore
+from pipelines.data.selection import select
+from pipelines.exports.store import load_model
+from pipelines.ingest.stage import ingest
+from pipelines.run.errors import StageFailed, UserError
+from pipelines.run.paths import RunPaths
+from pipelines.trainer.context import LocalContext
+from pipelines.trainer.telemetry.metrics_log import read_rows
+from pipelines.training import stage as training
+from pipelines.training import tiny_mllm
+from pipelines.training.loop import StageLoop
+from pipelines.tuning import stage as tuning
+from pipelines.tuning.space import current_values
 from skeleton_io import storage
-from skeleton_io.demo import DemoConfig, write_demo
+from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -63,7 +67,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[FullConfig, RunPa
     paths = RunPaths(str(folder / "run"))
     inputs = {f"demo_{name}:{name}": str(folder / "demo" / f"demo_{name}") for name in ("ntu", "coco17")}
     ingest(inputs, paths.shards, "ipc", 64)
-    cfg = config.decode(PLAIN, "test")
+    cfg = loading.decode(PLAIN, "test")
     texts = tiny_mllm.corpus(select(cfg, ClipStore(paths.shards)), {})
     tiny_mllm.write(paths.mllm, cfg.mllm.family, cfg.mllm, texts, cfg.renderer.image_size, 0)
     return dataclasses.replace(cfg, mllm=dataclasses.replace(cfg.mllm, path=paths.mllm)), paths, folder
@@ -73,7 +77,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[FullConfig, RunPa
 def undisturbed(trained: tuple[FullConfig, RunPaths, Path]) -> dict:
     """Stage 1 in one plain torch process: the reference."""
     cfg, paths, folder = trained
-    return train.train_stage(cfg, paths, cfg.train.stages[0], None, str(folder / "plain"), runner=train.run_local)
+    return training.train_stage(cfg, paths, cfg.train.stages[0], None, str(folder / "plain"), runner=training.run_local)
 
 
 def losses(folder: Path | str) -> list[float]:
@@ -91,7 +95,7 @@ def test_two_ranks_give_the_losses_of_one_process(trained, undisturbed: dict, ze
     if where == "s3":
         s3fs.S3FileSystem().mkdir("skel-train")
         out = "s3://skel-train/stage"
-    summary = train.train_stage(cfg, paths, cfg.train.stages[0], None, out)
+    summary = training.train_stage(cfg, paths, cfg.train.stages[0], None, out)
     reference = losses(folder / "plain")
     assert len(reference) >= 10
     assert reference[-1] < 0.8 * reference[0]
@@ -111,7 +115,9 @@ def test_two_ranks_give_the_losses_of_one_process(trained, undisturbed: dict, ze
 def test_renderer_stays_as_it_is_where_it_is_frozen(trained, undisturbed: dict) -> None:
     cfg, paths, folder = trained
     out = str(folder / "frozen")
-    summary = train.train_stage(cfg, paths, cfg.train.stages[1], undisturbed["export"], out, runner=train.run_local)
+    summary = training.train_stage(
+        cfg, paths, cfg.train.stages[1], undisturbed["export"], out, runner=training.run_local
+    )
     assert summary["renderer_change"] == 0
     before, after = (load_file(f"{s['export']}/renderer.safetensors") for s in (undisturbed, summary))
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -136,7 +142,7 @@ def test_killed_worker_goes_on_from_its_checkpoint(trained, undisturbed: dict) -
 
     watcher = threading.Thread(target=kill_after_first_checkpoint)
     watcher.start()
-    summary = train.train_stage(cfg, paths, cfg.train.stages[0], None, str(out))
+    summary = training.train_stage(cfg, paths, cfg.train.stages[0], None, str(out))
     watcher.join()
     assert killed
     assert losses(out) == pytest.approx(losses(folder / "plain"), rel=2e-6)
@@ -145,7 +151,7 @@ def test_killed_worker_goes_on_from_its_checkpoint(trained, undisturbed: dict) -
 
 def test_stopped_process_goes_on_exactly(trained, undisturbed: dict) -> None:
     cfg, paths, folder = trained
-    job = train.make_job(cfg, paths, cfg.train.stages[0], None, str(folder / "stopped"), ())
+    job = training.make_job(cfg, paths, cfg.train.stages[0], None, str(folder / "stopped"), ())
     job = dataclasses.replace(job, deepspeed=False, checkpoints=str(folder / "stopped/checkpoints"))
     for until in (4, 7, None):
         loop = StageLoop(job, LocalContext())
@@ -161,7 +167,7 @@ def test_best_checkpoint_is_exported(trained) -> None:
     cfg, paths, folder = trained
     cfg = with_train(cfg, validate_every=3, keep_checkpoints=1, export_best=True)
     out = folder / "best"
-    summary = train.train_stage(cfg, paths, cfg.train.stages[0], None, str(out), runner=train.run_local)
+    summary = training.train_stage(cfg, paths, cfg.train.stages[0], None, str(out), runner=training.run_local)
     scores = {row["step"]: row["validation_accuracy"] for row in read_rows(str(out)) if "validation_accuracy" in row}
     assert sorted(scores)[:3] == [3, 6, 9]
     assert max(scores) == summary["steps"]
@@ -180,7 +186,7 @@ def test_loss_that_is_no_number_names_its_clips(trained) -> None:
     wild = dataclasses.replace(cfg.train.stages[0], learning_rate=dict.fromkeys(RATES, 1e30))
     cfg = with_train(cfg, warmup_share=0.0)
     with pytest.raises(StageFailed, match="not a number at step"):
-        train.train_stage(cfg, paths, wild, None, str(folder / "wild"), runner=train.run_local)
+        training.train_stage(cfg, paths, wild, None, str(folder / "wild"), runner=training.run_local)
     (file,) = (folder / "wild").glob("nan-step-*.json")
     found = json.loads(file.read_text())
     assert len(found["clips"]) == cfg.train.global_batch
@@ -191,28 +197,28 @@ def test_too_small_a_cluster_is_told(trained) -> None:
     cfg, paths, folder = trained
     cfg = with_train(cfg, workers=8, cpus_per_worker=1.0)
     with pytest.raises(UserError, match=r"needs 8 CPUs and 0 GPUs, the cluster has 4"):
-        train.train_stage(cfg, paths, cfg.train.stages[0], None, str(folder / "big"))
+        training.train_stage(cfg, paths, cfg.train.stages[0], None, str(folder / "big"))
 
 
 def test_search_writes_a_configuration_that_trains(trained) -> None:
     cfg, paths, _ = trained
     space = {
-        "renderer.bone_radius": config.Range(log_uniform=(0.01, 0.04)),
-        "renderer.feature_dim": config.Range(choice=(3, 5)),
+        "renderer.bone_radius": Range(log_uniform=(0.01, 0.04)),
+        "renderer.feature_dim": Range(choice=(3, 5)),
     }
     settings = dataclasses.replace(
         cfg.tune, space=space, trials=2, concurrent=2, epochs=2, max_clips=16, validation_clips=4
     )
     cfg = dataclasses.replace(cfg, tune=settings)
-    summary = tune.run(cfg, paths)
+    summary = tuning.run(cfg, paths)
     table = json.loads((Path(paths.tune) / "trials.json").read_text())
     assert [row["error"] for row in table] == [None, None]
-    own = tune.current_values(cfg)
+    own = current_values(cfg)
     assert own == {"renderer.bone_radius": 0.02, "renderer.feature_dim": 3}
     assert own in [row["values"] for row in table]
     assert all(1 <= len(row["accuracy"]) <= 2 for row in table)
     assert all(row["stopped"] == (len(row["accuracy"]) < 2) for row in table)
     assert summary["best_accuracy"] == max(a for row in table for a in row["accuracy"])
-    best = config.load(summary["best_config"])
-    assert best == config.with_values(cfg, summary["best"], "test")
-    assert tune.run(cfg, paths) == summary
+    best = loading.load(summary["best_config"])
+    assert best == loading.with_values(cfg, summary["best"], "test")
+    assert tuning.run(cfg, paths) == summary

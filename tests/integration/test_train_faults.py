@@ -19,19 +19,24 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak_faults import Fault, planted
-from pipelines import config, stop, tiny_mllm, train, train_loop
-from pipelines.config import FullConfig
-from pipelines.context import LocalContext
-from pipelines.datasource import ClipStore
-from pipelines.errors import StageFailed, UserError
-from pipelines.full import guarded
-from pipelines.ingest import ingest
-from pipelines.manifest import RunPaths
-from pipelines.selection import select
-from pipelines.stop import EXIT_STOPPED, Stopped
-from pipelines.train_log import read_rows
-from pipelines.train_loop import StageLoop
-from skeleton_io.demo import DemoConfig, write_demo
+from pipelines.config import loading
+from pipelines.config.faults import FaultsConfig, MetricsConfig
+from pipelines.config.tree import FullConfig
+from pipelines.data.clip_store import ClipStore
+from pipelines.data.selection import select
+from pipelines.ingest.stage import ingest
+from pipelines.run import stop
+from pipelines.run.errors import StageFailed, UserError
+from pipelines.run.exits import guarded
+from pipelines.run.paths import RunPaths
+from pipelines.run.stop import EXIT_STOPPED, Stopped
+from pipelines.trainer.context import LocalContext
+from pipelines.trainer.telemetry.metrics_log import read_rows
+from pipelines.training import loop as train_loop
+from pipelines.training import stage as training
+from pipelines.training import tiny_mllm
+from pipelines.training.loop import StageLoop
+from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -60,7 +65,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[FullConfig, RunPaths
     write_demo(folder / "demo", DEMO)
     paths = RunPaths(str(folder / "run"))
     ingest({"demo_ntu:ntu": str(folder / "demo" / "demo_ntu")}, paths.shards, "ipc", 64)
-    cfg = config.decode(PLAIN, "test")
+    cfg = loading.decode(PLAIN, "test")
     texts = tiny_mllm.corpus(select(cfg, ClipStore(paths.shards)), {})
     tiny_mllm.write(paths.mllm, cfg.mllm.family, cfg.mllm, texts, cfg.renderer.image_size, 0)
     return dataclasses.replace(cfg, mllm=dataclasses.replace(cfg.mllm, path=paths.mllm)), paths
@@ -71,7 +76,7 @@ def undisturbed(made: tuple[FullConfig, RunPaths], tmp_path_factory: pytest.Temp
     """(step, clips, loss) of the plain process."""
     cfg, paths = made
     out = str(tmp_path_factory.mktemp("plain"))
-    train.train_stage(cfg, paths, cfg.train.stages[0], None, out, runner=train.run_local)
+    training.train_stage(cfg, paths, cfg.train.stages[0], None, out, runner=training.run_local)
     return history(out)
 
 
@@ -91,7 +96,7 @@ def go(made: tuple[FullConfig, RunPaths], out: Path, *faults: Fault, **settings_
     settings = dataclasses.replace(cfg.train.faults, **settings_of_faults)
     cfg = dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, faults=settings))
     with planted(*faults):
-        return train.train_stage(cfg, paths, cfg.train.stages[0], None, str(out))
+        return training.train_stage(cfg, paths, cfg.train.stages[0], None, str(out))
 
 
 def test_killed_terminated_and_hanging_ranks(made, undisturbed, tmp_path: Path) -> None:
@@ -121,7 +126,7 @@ DRIVER = """
 import pickle, sys
 from benchmarks.soak_faults import Fault, planted
 from pipelines import train
-from pipelines.cluster import connected
+from pipelines.cluster.connect import connected
 cfg, paths, out = pickle.load(open(sys.argv[1], "rb"))
 with connected(), planted(Fault("slow", 0, -1, "")):
     train.train_stage(cfg, paths, cfg.train.stages[0], None, out)
@@ -171,17 +176,17 @@ def test_local_run_is_asked_to_end_by_a_file(made, undisturbed, tmp_path: Path) 
     thread = threading.Thread(target=request)
     thread.start()
     with pytest.raises(Stopped, match="goes on from there"):
-        train.train_stage(cfg, paths, cfg.train.stages[0], None, out, runner=train.run_local)
+        training.train_stage(cfg, paths, cfg.train.stages[0], None, out, runner=training.run_local)
     thread.join()
-    train.train_stage(cfg, paths, cfg.train.stages[0], None, out, runner=train.run_local)
+    training.train_stage(cfg, paths, cfg.train.stages[0], None, out, runner=training.run_local)
     assert history(out) == undisturbed
 
 
 def test_a_slow_export_is_no_hang_and_lost_metrics_are_no_end(made, tmp_path: Path, monkeypatch) -> None:
     cfg, paths = made
-    settings = dataclasses.replace(cfg.train, export_best=True, faults=config.FaultsConfig(watchdog_s=600))
+    settings = dataclasses.replace(cfg.train, export_best=True, faults=FaultsConfig(watchdog_s=600))
     cfg, out = dataclasses.replace(cfg, train=settings), tmp_path / "out"
-    job = train.make_job(cfg, paths, cfg.train.stages[0], None, str(out), ())
+    job = training.make_job(cfg, paths, cfg.train.stages[0], None, str(out), ())
     job = dataclasses.replace(job, deepspeed=False, checkpoints=str(out / "checkpoints"))
     loop = StageLoop(job, LocalContext())
     loop.run()
@@ -198,6 +203,6 @@ def test_a_slow_export_is_no_hang_and_lost_metrics_are_no_end(made, tmp_path: Pa
 def test_missing_tracker_is_told_before_workers_start(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     cfg, paths = made
-    cfg = dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, metrics=config.MetricsConfig(mlflow="x")))
+    cfg = dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, metrics=MetricsConfig(mlflow="x")))
     with pytest.raises(UserError, match=r"skeleton-ray\[mlflow\]"):
-        train.train_stage(cfg, paths, cfg.train.stages[0], None, str(tmp_path / "out"))
+        training.train_stage(cfg, paths, cfg.train.stages[0], None, str(tmp_path / "out"))

@@ -9,13 +9,18 @@ from pathlib import Path
 import pytest
 
 from models.config import MLLMConfig, RendererConfig, TinyMLLMConfig
-from pipelines import report_data, tiny_mllm, train, transfer
-from pipelines.config import FullConfig, TransferConfig, decode
-from pipelines.datasource import ClipStore
-from pipelines.errors import UserError
-from pipelines.ingest import ingest
-from pipelines.manifest import RunPaths
-from skeleton_io.demo import DemoConfig, write_demo
+from pipelines.config.evaluation import TransferConfig
+from pipelines.config.loading import decode
+from pipelines.config.tree import FullConfig
+from pipelines.data.clip_store import ClipStore
+from pipelines.ingest.stage import ingest
+from pipelines.report import gather
+from pipelines.run.errors import UserError
+from pipelines.run.paths import RunPaths
+from pipelines.studies import transfer
+from pipelines.training import stage as training
+from pipelines.training import tiny_mllm
+from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -51,7 +56,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory, cfg: FullConfig) -> RunPaths
 
 
 def test_all_pairs_in_one_matrix(cfg: FullConfig, paths: RunPaths, capfd: pytest.CaptureFixture) -> None:
-    found = transfer.run(cfg, paths, train.run_local)["matrix"]
+    found = transfer.run(cfg, paths, training.run_local)["matrix"]
     sets = ["demo_bvh", "demo_coco17", "demo_ntu"]
     assert found["train"] == found["test"] == sets
     assert {(c["train"], c["test"]) for c in found["cells"]} == {(a, b) for a in sets for b in sets if a != b}
@@ -67,20 +72,20 @@ def test_all_pairs_in_one_matrix(cfg: FullConfig, paths: RunPaths, capfd: pytest
     assert "trained on" in told
     pair = json.loads(Path(paths.transfer, "transfer.json").read_text())[0]
     assert pair["synonyms"]["hash"]
-    assert len(report_data.transfer_pairs(cfg, paths)) == 6
+    assert len(gather.transfer_pairs(cfg, paths)) == 6
     # Again: nothing is trained or scored anew.
-    transfer.run(cfg, paths, train.run_local)
+    transfer.run(cfg, paths, training.run_local)
     assert "starts" not in capfd.readouterr().out
 
 
 def test_several_sets_train_together(cfg: FullConfig, paths: RunPaths) -> None:
     pair = TransferConfig(train="demo_ntu+demo_bvh", test="demo_coco17", epochs=0.5)
     asked = dataclasses.replace(cfg, evaluate=dataclasses.replace(cfg.evaluate, transfer=(pair,), transfer_all=False))
-    (found,) = transfer.run(asked, paths, train.run_local)["pairs"]
+    (found,) = transfer.run(asked, paths, training.run_local)["pairs"]
     assert (found["train"], found["test"]) == ("demo_ntu+demo_bvh", "demo_coco17")
     labels = json.loads(Path(paths.transfer, "models", "demo_bvh+demo_ntu-0.5", "export", "labels.json").read_text())
     assert set(labels) >= {"demo_ntu", "demo_bvh"}
-    assert report_data.transfer_pairs(asked, paths) == [("demo_ntu+demo_bvh", "demo_coco17")]
+    assert gather.transfer_pairs(asked, paths) == [("demo_ntu+demo_bvh", "demo_coco17")]
 
 
 def test_pairs_that_cannot_be_are_refused(cfg: FullConfig, paths: RunPaths, tmp_path: Path) -> None:

@@ -9,18 +9,21 @@ from pathlib import Path
 import pytest
 
 from models.config import MLLMConfig, RendererConfig, TinyMLLMConfig
-from pipelines import robustness, tiny_mllm, words
-from pipelines.config import decode
-from pipelines.datasource import ClipStore
-from pipelines.errors import UserError
-from pipelines.evaluate_checkpoint import Asked
-from pipelines.ingest import ingest
-from pipelines.manifest import RunPaths
-from pipelines.model import build_model, export_model
-from pipelines.robustness import RobustnessAsked
-from pipelines.score_rows import read_rows
-from pipelines.selection import select
-from skeleton_io.demo import DemoConfig, write_demo
+from pipelines.config.loading import decode
+from pipelines.data.clip_store import ClipStore
+from pipelines.data.selection import select
+from pipelines.evaluation import robustness
+from pipelines.evaluation.any_checkpoint import Asked
+from pipelines.evaluation.captions import run_captions
+from pipelines.evaluation.questions import run_questions
+from pipelines.evaluation.robustness import RobustnessAsked
+from pipelines.exports.store import build_model, export_model
+from pipelines.ingest.stage import ingest
+from pipelines.run.errors import UserError
+from pipelines.run.paths import RunPaths
+from pipelines.scores.rows import read_rows
+from pipelines.training import tiny_mllm
+from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -78,7 +81,7 @@ def test_curves_do_not_depend_on_workers_and_go_on_where_rows_are(run_paths: Run
 
 
 def test_questions_of_the_motion_and_of_a_file(run_paths: RunPaths, tmp_path: Path) -> None:
-    words.run_questions(asked(run_paths, tmp_path), "", 4)
+    run_questions(asked(run_paths, tmp_path), "", 4)
     found = told(tmp_path, "qa.json")
     assert found["questions"] == found["overall"]["n"] > 20
     assert {"which hand", "persons"} <= {kind["kind"] for kind in found["kinds"]}
@@ -86,16 +89,16 @@ def test_questions_of_the_motion_and_of_a_file(run_paths: RunPaths, tmp_path: Pa
     assert all(example["picked"] is not None and example["said"] is not None for example in found["examples"])
     clip = ClipStore(run_paths.shards).keys[0]
     (tmp_path / "mine.json").write_text(json.dumps([{"clip": clip, "question": "Who?", "answer": "a person"}]))
-    words.run_questions(asked(run_paths, tmp_path / "mine"), str(tmp_path / "mine.json"), 0)
+    run_questions(asked(run_paths, tmp_path / "mine"), str(tmp_path / "mine.json"), 0)
     mine = told(tmp_path / "mine", "qa.json")
     assert (mine["overall"]["closed"], mine["overall"]["free"]["n"]) == (None, 1)
     (tmp_path / "mine.json").write_text('[{"clip": "a/b", "question": "?", "answer": "c"}]')
     with pytest.raises(UserError, match="no clip"):
-        words.run_questions(asked(run_paths, tmp_path / "bad"), str(tmp_path / "mine.json"), 0)
+        run_questions(asked(run_paths, tmp_path / "bad"), str(tmp_path / "mine.json"), 0)
 
 
 def test_captions_are_held_against_the_motion(run_paths: RunPaths, tmp_path: Path) -> None:
-    words.run_captions(asked(run_paths, tmp_path), "", 0)
+    run_captions(asked(run_paths, tmp_path), "", 0)
     found = told(tmp_path, "captions.json")
     assert found["clips"] == len(found["examples"]) == len(read_rows(str(next((tmp_path / "captions").glob("rows-*")))))
     assert found["facts"]["recall"]["n"] == found["clips"]

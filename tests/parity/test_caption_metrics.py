@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from pipelines import caption_metrics as metrics
-from pipelines.caption_metrics import caption_metrics, words_of
+from pipelines.scores import captions as metrics
+from pipelines.scores.captions import caption_metrics, words_of
 
 CAPTIONS = [
     "A person walks forward, then turns to the left.",

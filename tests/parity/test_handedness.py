@@ -18,11 +18,11 @@ import torch
 
 from models.config import RendererConfig
 from models.draction.camera import clip_camera
-from pipelines.collate import metric_positions, skeleton_spec
-from skeleton_io.sequence import SkeletonSequence
-from skeleton_io.sources.base import SOURCES
-from skeleton_io.topologies import COCO17, MSR20, NTU25, SBU15
-from skeleton_io.topology import Topology
+from pipelines.data.renderer_input import metric_positions, skeleton_spec
+from skeleton_io.record.sequence import SkeletonSequence
+from skeleton_io.record.topologies import COCO17, MSR20, NTU25, SBU15
+from skeleton_io.record.topology import Topology
+from skeleton_io.sources.registry import SOURCES
 
 # Where each joint of a standing person is: metres towards the person's own RIGHT, up from the hips, and forward.
 CENTRE = {"pelvis": 0, "spine": 0.25, "chest": 0.42, "neck": 0.52, "head": 0.65, "nose": 0.66}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from skeleton_io.rotations import euler_matrices, matrices_of_quaternions, quaternions
-from skeleton_io.sources import bvh
-from skeleton_io.sources.files import Item, SourceFile
-from skeleton_io.sources.side_files import SideInfo
+from skeleton_io.record.rotations import euler_matrices, matrices_of_quaternions, quaternions
+from skeleton_io.sources.mocap import bvh
+from skeleton_io.sources.shared.files import Item, SourceFile
+from skeleton_io.sources.shared.side_files import SideInfo
 
 ASSET = Path(__file__).resolve().parents[1] / "assets/bvh/turn.bvh"
 
@@ -57,7 +57,7 @@ def _recursive(motion: bvh.Motion, frame: int) -> dict[int, np.ndarray]:
 
 
 def _file(path: Path) -> SourceFile:
-    from skeleton_io.sequence import Source
+    from skeleton_io.record.sequence import Source
 
     return SourceFile(
         item=Item(id="x", path=path.name), dataset="d", data=path.read_bytes(), licence=None, side=SideInfo(),

@@ -18,10 +18,10 @@ import pytest
 import yaml
 
 from benchmarks import sizing
-from pipelines import config as configuration
-from pipelines import plan_cluster
 from pipelines.cli import _parser
-from pipelines.plan_cluster import Node
+from pipelines.config import loading as configuration
+from pipelines.planning import cluster as plan_cluster
+from pipelines.planning.cluster import Node
 
 # API reference of KubeRay, ray.io/v1.
 RAYJOB = {"entrypoint", "backoffLimit", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "rayClusterSpec"}

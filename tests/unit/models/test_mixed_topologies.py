@@ -15,17 +15,17 @@ import torch
 from models.config import MLLMConfig, RendererConfig
 from models.draction.camera import clip_camera
 from models.draction.frames import velocity
-from models.draction.renderer import ClipInput, Renderer
+from models.draction.renderer import ClipInput, DrAction
 from models.mllm.hf import HFMultimodal
 from models.skeleton_llm import SkeletonLLM
 from models.trainable import param_groups, set_trainable
-from pipelines.clip_inputs import read_clips
-from pipelines.collate import Batch, Collator
-from pipelines.config import AugmentConfig
-from pipelines.sampler import Draw
-from pipelines.tasks import TaskBook
-from skeleton_io.demo import DemoConfig, write_demo
-from skeleton_io.sequence import SkeletonSequence
+from pipelines.batches.collator import Batch, Collator
+from pipelines.batches.sampler import Draw
+from pipelines.batches.tasks import TaskBook
+from pipelines.config.tree import AugmentConfig
+from pipelines.data.clip_files import read_clips
+from skeleton_io.demo.dataset import DemoConfig, write_demo
+from skeleton_io.record.sequence import SkeletonSequence
 
 RENDER = RendererConfig(frames=3, image_size=32, samples_per_bone=4)
 LABELS = ("wave", "sit down", "jump up and down")
@@ -61,7 +61,7 @@ def clips(request: pytest.FixtureRequest, demo: Path, repo_root: Path) -> dict[s
 def model(tiny_folders: dict[str, Path]) -> SkeletonLLM:
     torch.manual_seed(0)
     mllm = HFMultimodal.from_checkpoint(tiny_folders["internvl"], MLLMConfig())
-    model = SkeletonLLM(Renderer(RENDER), mllm)
+    model = SkeletonLLM(DrAction(RENDER), mllm)
     set_trainable(model, ["renderer"])
     return model
 
@@ -120,7 +120,7 @@ def reordered(clip: ClipInput, seed: int) -> ClipInput:
 @pytest.mark.parametrize("gru", [False, True])
 def test_the_order_of_joints_changes_neither_image_nor_loss(model, clips, gru):
     torch.manual_seed(0)
-    model.renderer = Renderer(dataclasses.replace(RENDER, gru=gru))
+    model.renderer = DrAction(dataclasses.replace(RENDER, gru=gru))
     batch = batch_of(model, clips)
     others = [reordered(clip, i) for i, clip in enumerate(batch.clips)]
     # The camera is found anew, too: nothing on the way may look at the order.

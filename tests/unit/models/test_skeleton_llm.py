@@ -9,7 +9,7 @@ import torch
 
 from models.config import LoraConfig, MLLMConfig, RendererConfig
 from models.draction.camera import fit_camera
-from models.draction.renderer import ClipInput, Renderer
+from models.draction.renderer import ClipInput, DrAction
 from models.draction.template import SkeletonSpec
 from models.mllm.hf import HFMultimodal
 from models.skeleton_llm import SkeletonLLM
@@ -36,7 +36,7 @@ def _clip(seed: int) -> ClipInput:
 @pytest.fixture
 def model(tiny_mllm: HFMultimodal) -> SkeletonLLM:
     torch.manual_seed(0)
-    return SkeletonLLM(Renderer(RENDER), tiny_mllm)
+    return SkeletonLLM(DrAction(RENDER), tiny_mllm)
 
 
 def test_gradient_reaches_the_renderer_through_a_frozen_llm(model, uneven_prompts):
@@ -52,7 +52,7 @@ def test_gradient_reaches_the_renderer_through_a_frozen_llm(model, uneven_prompt
 
 def test_renderer_stays_float32_before_a_bf16_llm(tiny_folders, family, uneven_prompts):
     half = HFMultimodal.from_checkpoint(tiny_folders[family], MLLMConfig(precision="bf16"))
-    model = SkeletonLLM(Renderer(RENDER), half)
+    model = SkeletonLLM(DrAction(RENDER), half)
     text = half.tokenize(uneven_prompts, ["wave", "sit down", "wave"], 3, 32)
     model([_clip(s) for s in range(3)], text).loss.backward()
     assert {p.dtype for p in model.renderer.parameters()} == {torch.float32}

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines import cli, launch
-from pipelines.errors import UserError
-from skeleton_io.demo import DemoConfig, write_demo
+from pipelines import cli
+from pipelines.cluster import launch
+from pipelines.run.errors import UserError
+from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 DEMO = "tune_configs/full_demo.yaml"
 
@@ -120,8 +121,8 @@ def test_a_wrong_curve_or_file_of_questions_is_said_before_ray_starts(
 ) -> None:
     for module in ("robustness", "words"):
         monkeypatch.setattr(f"pipelines.commands.{module}.connected", lambda: pytest.fail("Ray was started"))
-    monkeypatch.setattr("pipelines.evaluate_checkpoint.check", lambda asked: None)
-    monkeypatch.setattr("pipelines.datasource.ClipStore", lambda uri: SimpleNamespace(keys=("a/b",)))
+    monkeypatch.setattr("pipelines.evaluation.any_checkpoint.check", lambda asked: None)
+    monkeypatch.setattr("pipelines.data.clip_store.ClipStore", lambda uri: SimpleNamespace(keys=("a/b",)))
     where = ["--checkpoint", str(tmp_path), "--shards", str(tmp_path), "--out", str(tmp_path / "out")]
     assert "--curves noize" in fails(capsys, "robustness", *where, "--curves", "noize")
     file = tmp_path / "questions.json"

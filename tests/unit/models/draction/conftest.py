@@ -9,8 +9,8 @@ from models.draction.camera import fit_camera
 from models.draction.frames import velocity
 from models.draction.renderer import ClipInput
 from models.draction.template import SkeletonSpec
-from skeleton_io.topologies import TOPOLOGIES
-from skeleton_io.topology import Topology
+from skeleton_io.record.topologies import TOPOLOGIES
+from skeleton_io.record.topology import Topology
 
 # Height (m) and distance from the middle (m) of the joints of a standing person, arms down.
 _STANDING = {

@@ -9,9 +9,9 @@ import torch
 
 from models.draction.camera import fit_camera, focal_length, identity_camera, view_direction
 from models.draction.lift import PLANE_M, TORSO_M, lift_2d
-from models.draction.projection import NEAR_M
+from models.draction.rasterize.projection import NEAR_M
 from models.draction.template import radii_from_lengths, template_of
-from skeleton_io.topologies import HAND20
+from skeleton_io.record.topologies import HAND20
 
 
 def pixels(camera, positions):

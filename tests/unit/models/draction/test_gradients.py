@@ -13,9 +13,9 @@ from models.config import RendererConfig
 from models.draction.appearance import Appearance, FactorAppearance, TableAppearance
 from models.draction.body import ClipInput, depth_colour, place_body
 from models.draction.camera import Camera, LearnedView, focal_length
-from models.draction.kinds import make_renderer
 from models.draction.lift import lift_2d, metric_scale
 from models.draction.modulator import Memory, Modulator, modulated
+from models.draction.registry import make_renderer
 from models.draction.template import SkeletonSpec, template_of
 
 SPEC = SkeletonSpec(

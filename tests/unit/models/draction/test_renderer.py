@@ -10,14 +10,14 @@ import torch
 from models.draction.body import depth_colour, place_body
 from models.draction.camera import identity_camera
 from models.draction.fixed import StickRenderer
-from models.draction.renderer import Renderer
+from models.draction.renderer import DrAction
 from models.draction.template import SkeletonSpec, drawing_order, template_of
 
 
 @pytest.fixture
 def renderer(cfg):
     torch.manual_seed(0)
-    return Renderer(cfg)
+    return DrAction(cfg)
 
 
 def bent(positions):
@@ -184,7 +184,7 @@ def test_velocity_changes_the_image_only_with_the_modulator(body, cfg):
     fast = dataclasses.replace(clip, velocity=clip.velocity + 1.0)
     for nfm in (True, False):
         torch.manual_seed(0)
-        renderer = Renderer(dataclasses.replace(cfg, nfm=nfm))
+        renderer = DrAction(dataclasses.replace(cfg, nfm=nfm))
         assert torch.equal(renderer([clip]), renderer([fast])) != nfm
 
 
@@ -203,7 +203,7 @@ def test_float32_under_autocast(body, cfg, renderer):
 def test_reference_rasteriser_by_configuration(body, cfg, renderer):
     topology = body.topologies["sbu15"]
     clip = body.clip(topology, body.standing(topology, 1.0), cfg)
-    exact = Renderer(dataclasses.replace(cfg, rasterizer="reference"))
+    exact = DrAction(dataclasses.replace(cfg, rasterizer="reference"))
     exact.load_state_dict(renderer.state_dict())
     torch.testing.assert_close(renderer([clip]), exact([clip]), atol=2e-3, rtol=0)
 

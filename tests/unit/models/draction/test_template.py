@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from models.draction.fixed import StickRenderer
 from models.draction.frames import select_frames, velocity
-from models.draction.renderer import Renderer
+from models.draction.renderer import DrAction
 from models.draction.template import VOCABULARY, SkeletonSpec, radii_from_lengths, template_of
 from models.draction.weights import load_renderer, save_renderer
 
@@ -103,7 +103,7 @@ def test_velocity_is_a_displacement_over_a_time():
 
 
 def test_weights_round_trip(body, cfg, tmp_path):
-    renderer = Renderer(dataclasses.replace(cfg, nfm_width=32, feature_dim=5))
+    renderer = DrAction(dataclasses.replace(cfg, nfm_width=32, feature_dim=5))
     save_renderer(renderer, tmp_path / "r.safetensors")
     again = load_renderer(tmp_path / "r.safetensors")
     assert again.cfg == renderer.cfg
@@ -113,7 +113,7 @@ def test_weights_round_trip(body, cfg, tmp_path):
 
 def test_older_vocabulary_is_matched_by_name(cfg, tmp_path):
     path = tmp_path / "r.safetensors"
-    renderer = Renderer(cfg)
+    renderer = DrAction(cfg)
     save_renderer(renderer, path)
     name = "appearance.features.embedding.weight"
     state = load_file(path)

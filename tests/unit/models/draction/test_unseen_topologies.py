@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.config import RendererConfig
 from models.draction.body import place_body
-from models.draction.renderer import ClipInput, Renderer
+from models.draction.renderer import ClipInput, DrAction
 from models.draction.template import LIMBS, SIDES, VOCABULARY
 
 BOUND = 0.05
@@ -21,7 +21,7 @@ TRAINED = "ntu25"
 Body = SimpleNamespace
 
 
-def limb_colours(renderer: Renderer, clip: ClipInput) -> dict[tuple[str, str], Tensor]:
+def limb_colours(renderer: DrAction, clip: ClipInput) -> dict[tuple[str, str], Tensor]:
     """(side, limb) -> mean colour of the Gaussians that belong to it alone."""
     template = renderer.template(clip.spec, clip.positions.device)
     with torch.no_grad():
@@ -45,11 +45,11 @@ def palette() -> dict[tuple[str, str], Tensor]:
 
 
 @pytest.fixture(scope="module")
-def trained(body: Body, palette: dict[tuple[str, str], Tensor]) -> Renderer:
+def trained(body: Body, palette: dict[tuple[str, str], Tensor]) -> DrAction:
     """Trained until every limb of moving NTU bodies has about its colour in the palette."""
     torch.manual_seed(0)
     cfg = RendererConfig(frames=3, image_size=64, samples_per_bone=5)
-    renderer, topology = Renderer(cfg), body.topologies[TRAINED]
+    renderer, topology = DrAction(cfg), body.topologies[TRAINED]
     clips = [body.clip(topology, body.standing(topology, 1.0, raised), cfg) for raised in ("", "left", "right")]
     template = renderer.template(clips[0].spec, torch.device("cpu"))
     column = {name: place for place, name in enumerate(VOCABULARY)}
@@ -69,7 +69,7 @@ def trained(body: Body, palette: dict[tuple[str, str], Tensor]) -> Renderer:
 @pytest.mark.parametrize(
     "name", ["kinect20", "sbu15", "coco17", "jhmdb15", "body25", "openpose18", "h36m17", "deepmimic16"]
 )
-def test_the_same_limb_has_the_same_colour(body: Body, trained: Renderer, name: str):
+def test_the_same_limb_has_the_same_colour(body: Body, trained: DrAction, name: str):
     def colours(name: str) -> dict[tuple[str, str], Tensor]:
         topology = body.topologies[name]
         return limb_colours(trained, body.clip(topology, body.standing(topology, 1.0, "left"), trained.cfg))

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skeleton_io.demo import DemoConfig, write_demo
+from skeleton_io.demo.dataset import DemoConfig, write_demo
 from skeleton_io.errors import SkeletonFormatError
-from skeleton_io.schema import to_row
-from skeleton_io.sequence import SkeletonSequence
-from skeleton_io.sources.base import protocols_for, resolve
-from skeleton_io.splits import assign
+from skeleton_io.protocols.protocol import assign
+from skeleton_io.record.sequence import SkeletonSequence
+from skeleton_io.shards.schema import to_row
+from skeleton_io.sources.registry import protocols_for, resolve
 
 
 @pytest.fixture(scope="module")

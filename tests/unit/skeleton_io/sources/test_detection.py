@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from skeleton_io.sources.base import SOURCES, candidates, detect_source
 from skeleton_io.sources.catalogue import COLUMNS, ENTRIES, rows
 from skeleton_io.sources.detection import choose, what_is_there
+from skeleton_io.sources.registry import SOURCES, candidates, detect_source
 
 ROOT = Path(__file__).resolve().parents[4]
 ASSETS = ROOT / "tests/assets"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from skeleton_io.sources.base import SOURCES
+from skeleton_io.sources.registry import SOURCES
 
 
 def test_every_source_is_in_the_index(repo_root: Path):

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skeleton_io.errors import SkeletonFormatError
-from skeleton_io.sequence import SkeletonSequence
-from skeleton_io.sources.base import SOURCES
-from skeleton_io.sources.files import Item
-from skeleton_io.sources.side_files import SideInfo
+from skeleton_io.record.sequence import SkeletonSequence
+from skeleton_io.sources.registry import SOURCES
+from skeleton_io.sources.shared.files import Item
+from skeleton_io.sources.shared.side_files import SideInfo
 
 ROOT = Path(__file__).resolve().parents[3] / "assets"
 

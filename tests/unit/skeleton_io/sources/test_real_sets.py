@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from skeleton_io.errors import SkeletonFormatError
-from skeleton_io.protocol_files import protocols_of
-from skeleton_io.schema import to_row
-from skeleton_io.sequence import SkeletonSequence
-from skeleton_io.sources.base import SOURCES
-from skeleton_io.splits import assign
+from skeleton_io.protocols.files import protocols_of
+from skeleton_io.protocols.protocol import assign
+from skeleton_io.record.sequence import SkeletonSequence
+from skeleton_io.shards.schema import to_row
+from skeleton_io.sources.registry import SOURCES
 
 UP = np.array([0.0, 1.0, 0.0])
 

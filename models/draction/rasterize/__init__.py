@@ -1,0 +1,1 @@
+"""One image, four ways: reference is the oracle."""

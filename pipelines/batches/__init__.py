@@ -1,0 +1,1 @@
+"""Which clip is asked what in which step -> token rows."""

@@ -1,0 +1,1 @@
+"""Ray itself: join or start it, spread jobs, submit."""

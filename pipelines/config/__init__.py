@@ -1,0 +1,1 @@
+"""YAML -> one frozen tree. No torch, no Ray."""

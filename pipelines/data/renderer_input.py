@@ -1,0 +1,106 @@
+"""One clip of the record -> what the renderer draws.
+
+Turns a topology into the models' spec, lifts 2D, takes velocity on the original frames, chooses frames, augments and
+places the camera. All chances come from the generator that is handed in."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.config import RendererConfig
+from models.draction.camera import Camera, clip_camera
+from models.draction.frames import select_frames, velocity
+from models.draction.lift import lift_2d, metric_scale
+from models.draction.renderer import ClipInput
+from models.draction.template import SkeletonSpec
+from pipelines.config.tree import AugmentConfig
+from skeleton_io.record.sequence import SkeletonSequence
+from skeleton_io.record.topology import Topology
+
+
+@lru_cache(maxsize=256)
+def skeleton_spec(topology: Topology) -> SkeletonSpec:
+    """The models' view of a topology."""
+    meanings = topology.meanings
+    return SkeletonSpec(
+        name=topology.name,
+        joint_names=topology.joints,
+        bones=topology.bones,
+        side=tuple(m.side for m in meanings),
+        limb=tuple(m.limb for m in meanings),
+        order=tuple(m.order for m in meanings),
+    )
+
+
+def metric_positions(seq: SkeletonSequence) -> NDArray[np.float32]:
+    """(T, P, J, 3) metres: 2D on a plane before the sensor, normalised 3D brought to human size."""
+    if seq.scale == "metric" and seq.positions.shape[-1] == 3:
+        return seq.positions
+    spec, positions = skeleton_spec(seq.topology), torch.from_numpy(np.array(seq.positions))
+    if positions.shape[-1] == 2:
+        return lift_2d(positions, spec).numpy()
+    return (positions * metric_scale(positions, spec)).numpy()
+
+
+def cropped(frames: int, share: float, rng: np.random.Generator) -> slice:
+    """A random stretch that leaves out at most `share` of the frames, at least one frame long."""
+    kept = max(1, round(frames * (1 - share * rng.random())))
+    start = int(rng.integers(0, frames - kept + 1))
+    return slice(start, start + kept)
+
+
+def camera_for(positions: torch.Tensor, spec: SkeletonSpec, cfg: RendererConfig, yaw: float) -> Camera:
+    """The camera that the configuration asks for, with a pose for each of its views; yaw in radians."""
+    return clip_camera(positions, spec, cfg, yaw)
+
+
+def clip_input(
+    seq: SkeletonSequence,
+    cfg: RendererConfig,
+    frame_rng: np.random.Generator | None,
+    augment: AugmentConfig | None,
+) -> ClipInput:
+    """One clip, ready to draw.
+
+    Args:
+        seq: the clip.
+        cfg: number of frames, velocity stride, camera.
+        frame_rng: draws frames and augmentation (training); None takes the middle frame of each segment.
+        augment: random changes; needs `frame_rng`.
+
+    Returns:
+        positions and velocity (M, P, J, 3), metres and metres over the stride, with M = cfg.moments: F where there
+        is one view.
+
+    Raises:
+        ValueError: augmentation without a generator.
+    """
+    spec, positions = skeleton_spec(seq.topology), metric_positions(seq)
+    yaw, noise, kept = 0.0, 0.0, slice(0, seq.frames)
+    if augment is not None:
+        if frame_rng is None:
+            raise ValueError("clip_input: augmentation needs a generator")
+        # Always the same draws in the same order: switching one change off leaves the others as they were.
+        yaw = np.deg2rad(augment.yaw_deg) * frame_rng.uniform(-1, 1)
+        positions = positions * np.float32(1 + augment.scale * frame_rng.uniform(-1, 1))
+        kept, noise = cropped(seq.frames, augment.crop, frame_rng), augment.noise_m
+    moved = velocity(positions, seq.fps, cfg.velocity_stride_s, seq.timestamps)[kept]
+    positions = positions[kept]
+    camera = camera_for(torch.from_numpy(np.ascontiguousarray(positions)), spec, cfg, float(yaw))
+    chosen = select_frames(len(positions), cfg.moments, frame_rng)
+    drawn = positions[chosen]
+    if noise and frame_rng is not None:
+        shaken = frame_rng.standard_normal(drawn.shape, dtype=np.float32) * np.float32(noise)
+        shaken[..., seq.positions.shape[-1] :] = 0  # a lifted clip stays a plane
+        drawn = drawn + shaken
+    return ClipInput(spec, torch.from_numpy(drawn), torch.from_numpy(moved[chosen]), camera)
+
+
+def on_device(clip: ClipInput, device: torch.device) -> ClipInput:
+    """The clip with its tensors on `device`; the renderer draws where the positions are."""
+    return dataclasses.replace(clip, positions=clip.positions.to(device), velocity=clip.velocity.to(device))

@@ -1,0 +1,1 @@
+"""A trained SkeletonLLM on test clips -> numbers with intervals."""

@@ -1,0 +1,1 @@
+"""A finished model on storage: write, find, load, start from."""

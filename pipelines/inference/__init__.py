@@ -1,0 +1,1 @@
+"""A finished model over many clips: scores, answers, predictions, features."""

@@ -1,0 +1,1 @@
+"""What a model would see, or has seen, of the test."""

@@ -1,0 +1,307 @@
+"""Configuration + shards + rationales -> findings: what training would see of what the test asks. One ends the run.
+
+Looked at: clips (by key, and by the hash of their positions, so the same recording under two names is found), labels
+of training and validation clips, the wording of questions, the negatives of yes/no questions, rationales, the model
+that training starts from. A zero-shot protocol of one set hides its classes from all sets that train together with it.
+Reads the shards' arrays for the hashes, once per process; changes nothing and mends nothing. Does not find recordings
+that differ in a single bit (another reader, another frame rate).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from models import prompts
+from pipelines.batches.negatives import Table, build
+from pipelines.config.tree import FullConfig
+from pipelines.data.clip_store import ClipStore
+from pipelines.data.selection import Selection, select
+from pipelines.exports import start_points
+from pipelines.rationales.teachers.kinematic import leaks
+from pipelines.run.errors import UserError
+from pipelines.run.paths import RunPaths
+from pipelines.run.progress import say
+from pipelines.scores.rules import normalise
+from skeleton_io import storage
+
+SHOWN = 5
+"""Findings spelled out in the error; the others are counted."""
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One leak.
+
+    Attributes:
+        kind: "clip", "recording", "label", "prompt", "negative", "rationale" or "model".
+        place: where it was found.
+        what: the clip or label, and why it must not be there.
+    """
+
+    kind: str
+    place: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}"
+
+
+def refuse(findings: Sequence[Finding]) -> None:
+    """Ends the run where there are findings.
+
+    Raises:
+        UserError: with the first few, each with its place.
+    """
+    if findings:
+        more = f"; and {len(findings) - SHOWN} more" if len(findings) > SHOWN else ""
+        told = "; ".join(str(finding) for finding in findings[:SHOWN])
+        way = ""
+        if all(finding.kind == "recording" for finding in findings):
+            way = ". Leave the set out, train under a protocol without them, or be told only: --data.repeats report"
+        text = f"leakage: training would see what the test asks. {told}{more}{way} (docs/evaluate.md, Leakage)"
+        raise UserError(text)
+
+
+def judge(cfg: FullConfig, findings: Sequence[Finding]) -> None:
+    """`refuse`, but a repeated recording is only told where `data.repeats` says so: published rules have some.
+
+    Raises:
+        UserError: as `refuse`.
+    """
+    told = [finding for finding in findings if finding.kind == "recording" and cfg.data.repeats == "report"]
+    if told:
+        say(f"[leakage] {len(told)} clips train and test under two names (data.repeats: report), the first: {told[0]}")
+    refuse([finding for finding in findings if finding not in told])
+
+
+def check_run(cfg: FullConfig, paths: RunPaths) -> None:
+    """Checks the sets that are trained together, before anything starts.
+
+    Raises:
+        UserError: a leak, or a protocol that does not fit the shards.
+    """
+    judge(cfg, findings_of(cfg, paths))
+
+
+def check_transfer(cfg: FullConfig, paths: RunPaths, train: str, test: str) -> None:
+    """Checks a transfer, whose test takes in ALL clips of the other set. Labels are shared on purpose.
+
+    Raises:
+        UserError: a clip of one is a recording of the other too, or a protocol does not fit the shards.
+    """
+    store = ClipStore(paths.shards)
+    selection = select(cfg, store)
+    unknown = sorted({train, test} - set(store.sets))
+    if unknown:
+        raise UserError(f"evaluate.transfer: no set {unknown[0]!r}; there is {', '.join(store.sets)}")
+    sides = {f"training clips of {train}": [*selection.train[train], *selection.validation[train]]}
+    other = [*selection.train[test], *selection.validation[test], *selection.test[test]]
+    contents = {
+        key: store_contents(paths.shards, store.digest)[key] for keys in (*sides.values(), other) for key in keys
+    }
+    refuse(shared_clips(sides, {f"transfer test on {test}": other}, contents))
+
+
+def findings_of(cfg: FullConfig, paths: RunPaths) -> list[Finding]:
+    """All leaks of a run, sorted by kind and place; empty for a clean one.
+
+    Args:
+        cfg: the run's configuration.
+        paths: the run; rationales are looked at where a stage learns from them and they are there.
+    """
+    store = ClipStore(paths.shards)
+    selection, labels = select(cfg, store), store.labels()
+    sets = sorted(cfg.train.sets or selection.train)
+    found = clip_findings(selection, sets, store_contents(paths.shards, store.digest))
+    hidden = hidden_labels(selection, sets)
+    if hidden:
+        pools = {name: selection.labels[name] for name in sets}
+        found += label_findings(selection, sets, labels, hidden)
+        found += prompt_findings(pools, hidden)
+        if any("yesno" in stage.tasks for stage in cfg.train.stages):
+            found += negative_findings(_negatives(cfg, selection, labels, sets), hidden)
+        if any("rationale" in stage.tasks for stage in cfg.train.stages):
+            learnt = {key for name in sets for key in selection.train[name]}
+            texts = {key: text for key, text in _rationales(paths.rationales).items() if key in learnt}
+            found += rationale_findings(texts, pools, hidden)
+        outside = [stage for stage in cfg.train.stages if "/" in stage.start]
+        for uri in [cfg.mllm.path] * bool(cfg.mllm.path) + [start_points.outside(stage) for stage in outside]:
+            found += model_findings(uri, hidden)
+    return sorted(found)
+
+
+def hidden_labels(selection: Selection, sets: Iterable[str]) -> dict[str, str]:
+    """Normalised unseen label -> "SET's label", over the sets that train together."""
+    return {normalise(label): f"{label!r}, unseen in {name}" for name in sets for label in selection.unseen[name]}
+
+
+def clip_findings(selection: Selection, sets: Sequence[str], contents: Mapping[str, str]) -> list[Finding]:
+    """Clips on two sides: training, validation (what Tune and model selection look at) and test, over all sets."""
+    free = [selection.unlabelled_train, selection.unlabelled_validation, selection.unlabelled_test]
+    train, validation, test = (
+        {name: (*labelled[name], *others.get(name, ())) for name in sets}
+        for labelled, others in zip((selection.train, selection.validation, selection.test), free, strict=True)
+    )
+    train = {f"training clips of {name}": keys for name, keys in train.items()}
+    validation = {f"validation clips of {name} (model selection, Tune)": keys for name, keys in validation.items()}
+    test = {f"test clips of {name}": keys for name, keys in test.items()}
+    return [
+        *shared_clips(train, test, contents),
+        *shared_clips(validation, test, contents),
+        *[f for f in shared_clips(train, validation, contents) if f.kind == "clip"],
+    ]
+
+
+def shared_clips(
+    one: Mapping[str, Iterable[str]], other: Mapping[str, Iterable[str]], contents: Mapping[str, str]
+) -> list[Finding]:
+    """The same clip, or the same recording under two names, on both sides.
+
+    Args:
+        one: place -> keys.
+        other: place -> keys.
+        contents: key -> hash of the clip's positions; keys that are missing are compared by name only.
+    """
+    found = []
+    where = {key: place for place, keys in other.items() for key in keys}
+    same = {contents[key]: key for key in sorted(where, reverse=True) if key in contents}
+    for place, keys in one.items():
+        for key in sorted(keys):
+            if key in where:
+                found.append(Finding("clip", place, f"clip {key} is among the {where[key]} too"))
+            elif key in contents and contents[key] in same:
+                twin = same[contents[key]]
+                text = f"clip {key} is the same recording as {twin} among the {where[twin]}"
+                found.append(Finding("recording", place, text))
+    return found
+
+
+def label_findings(
+    selection: Selection, sets: Iterable[str], labels: Mapping[str, str], hidden: Mapping[str, str]
+) -> list[Finding]:
+    """Training and validation clips (the Tune objective) of a class that some protocol hides: one finding per class."""
+    found = []
+    parts = {"training": selection.train, "validation (model selection, Tune)": selection.validation}
+    for part, keys in ((part, clips[name]) for part, clips in parts.items() for name in sets):
+        first = {normalise(labels[key]): key for key in sorted(keys, reverse=True)}
+        for label in sorted(set(first) & set(hidden)):
+            place = f"{part} clips of {first[label].split('/', 1)[0]}"
+            found.append(Finding("label", place, f"clip {first[label]} is of {hidden[label]}"))
+    return found
+
+
+def prompt_findings(pools: Mapping[str, Sequence[str]], hidden: Mapping[str, str]) -> list[Finding]:
+    """Unseen labels in the questions as training words them, candidates included."""
+    texts = {"rationale question": (prompts.rationale_prompt(), ()), "caption question": (prompts.caption_prompt(), ())}
+    texts |= {f"multiple choice of {name}": (prompts.mqa_prompt(tuple(pool)), pool) for name, pool in pools.items()}
+    return [
+        Finding("prompt", place, f"names {hidden[label]}")
+        for place, (text, seen) in texts.items()
+        for label in named(text, seen, hidden)
+    ]
+
+
+def negative_findings(tables: Mapping[str, Table], hidden: Mapping[str, str]) -> list[Finding]:
+    """Unseen labels that yes/no questions ask about, as right or as wrong ones.
+
+    Args:
+        tables: set -> label -> its negatives, as training draws them.
+        hidden: from `hidden_labels`.
+    """
+    found = set()
+    for name, table in tables.items():
+        for label in sorted({*table, *(other for row in table.values() for other in row)}):
+            if normalise(label) in hidden:
+                found.add(Finding("negative", f"yes/no negatives of {name}", f"ask about {hidden[normalise(label)]}"))
+    return sorted(found)
+
+
+def rationale_findings(
+    rationales: Mapping[str, str], pools: Mapping[str, Sequence[str]], hidden: Mapping[str, str]
+) -> list[Finding]:
+    """Unseen labels in the texts that training learns from, by clip.
+
+    Args:
+        rationales: clip key -> text.
+        pools: set -> seen labels; "throw up cap or hat" is no "throw".
+        hidden: from `hidden_labels`.
+    """
+    return [
+        Finding("rationale", f"rationale of {key}", f"names {hidden[label]}")
+        for key in sorted(rationales)
+        if key.split("/", 1)[0] in pools
+        for label in named(rationales[key], pools[key.split("/", 1)[0]], hidden)
+    ]
+
+
+def model_findings(uri: str, hidden: Mapping[str, str]) -> list[Finding]:
+    """Unseen labels that the model training starts from was trained on, where it is an export that says so.
+
+    A checkpoint from elsewhere (a hub's) says nothing of its training; nothing is found there.
+    """
+    folders = [uri, uri.rstrip("/").rsplit("/", 1)[0]]
+    listed = next((p for p in (storage.join(f, "labels.json") for f in folders) if storage.exists(p)), None)
+    if listed is None:
+        return []
+    held = json.loads(storage.read_text(listed))
+    return [
+        Finding("model", listed, f"was trained on {hidden[normalise(label)]}")
+        for label in sorted({label for labels in held.values() for label in labels})
+        if normalise(label) in hidden
+    ]
+
+
+def named(text: str, seen: Iterable[str], hidden: Iterable[str]) -> list[str]:
+    """Hidden labels that stand in a text, sorted; not those inside of a longer seen label.
+
+    A label of several words counts with any endings ("jumps up" is "jump up"), one of a single word only as it is: an
+    arm that drops is not the class "drop".
+
+    Args:
+        text: any.
+        seen: labels that may stand there.
+        hidden: normalised labels that may not.
+    """
+    plain, wanted = f" {normalise(text)} ", sorted(set(hidden))
+    for label in sorted({normalise(label) for label in seen} - set(wanted), key=len, reverse=True):
+        plain = plain.replace(f" {label} ", "  0  ")
+    return [label for label in wanted if f" {label} " in plain or (" " in label and leaks(plain, label))]
+
+
+@lru_cache(maxsize=4)
+def store_contents(uri: str, digest: str) -> dict[str, str]:
+    """Key -> hash of each clip's positions (shape and bytes, NaN included). `digest`: a changed set is a new entry."""
+    store, found = ClipStore(uri), {}
+    for batch in store.shards.table(["dataset", "id", "T", "P", "J", "C", "positions"]).to_batches():
+        rows: list[dict[str, Any]] = batch.select(["dataset", "id", "T", "P", "J", "C"]).to_pylist()
+        positions = batch.column("positions")
+        values = positions.values.to_numpy(zero_copy_only=False)
+        ends = positions.offsets.to_numpy()
+        for place, row in enumerate(rows):
+            part = np.ascontiguousarray(values[ends[place] : ends[place + 1]])
+            shape = f"{row['T']} {row['P']} {row['J']} {row['C']} ".encode()
+            found[f"{row['dataset']}/{row['id']}"] = hashlib.blake2b(shape + part.tobytes(), digest_size=16).hexdigest()
+    return found
+
+
+def _negatives(
+    cfg: FullConfig, selection: Selection, labels: Mapping[str, str], sets: Sequence[str]
+) -> Mapping[str, Table]:
+    """What yes/no questions may ask about; the model's confusions change chances, not which labels there are."""
+    seen = {name: selection.labels[name] for name in sets}
+    asked = dataclasses.replace(cfg.train.negatives, hardest=0)
+    return build(asked, {name: selection.train[name] for name in sets}, labels, seen).tables
+
+
+def _rationales(uri: str) -> dict[str, str]:
+    from pipelines.rationales.answers import load_rationales
+
+    return load_rationales(uri)

@@ -1,0 +1,1 @@
+"""What training would need; starts nothing."""

@@ -1,0 +1,1 @@
+"""Stage: a teacher explains every training clip."""

@@ -1,0 +1,90 @@
+"""Rows of answers.parquet -> review.html: accepted and rejected rationales beside the frames that the teacher saw.
+
+A page to read before training on what a teacher wrote: counts per rule, then examples, chosen by the hash of the clip's
+key and not by how good they look. Self-contained: no scripts, nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from pipelines.config.tree import FullConfig
+from pipelines.figures.charts import filmstrip
+from pipelines.figures.pages import render_page
+from pipelines.rationales.actors import Drawer, drawing
+from skeleton_io import storage
+
+ACCEPTED_PER_SET, REJECTED_PER_RULE, LETTERS = 2, 3, 6
+FRAME_SIDE = 96
+RULES = {
+    "label_equal": "ends in another label",
+    "no_leakage": "names the label before the last line, or says that it was given",
+    "min_grounding": "too few of its claims are borne out by the motion",
+    "min_score": "its worst claims fall too short",
+    "max_contradicted": "the motion contradicts it",
+    "min_words": "too short",
+    "max_words": "too long",
+    "max_similarity": "says nearly the same as another clip's",
+    "blind_equal": "the blind pass names another label",
+    "min_consistency": "the blind answers do not agree",
+}
+"""Rules of `rationales.accept` -> what breaking one means."""
+
+Row = dict[str, Any]
+
+
+def write(cfg: FullConfig, shards_uri: str, out: str, rows: list[Row], letters: list[Row]) -> None:
+    """Writes review.html.
+
+    Args:
+        cfg: how the teacher's frames are drawn.
+        shards_uri: the clips.
+        out: folder of the stage.
+        rows: of answers.parquet.
+        letters: of dead_letters.parquet.
+    """
+    groups = grouped(rows)
+    drawer = Drawer(shards_uri, cfg.rationales, drawing(cfg))
+    for group in groups:
+        for row in group["rows"]:
+            frames = drawer.draw(row["clip"]).astype(np.float32).transpose(0, 3, 1, 2) / 255
+            row["strip"] = filmstrip(frames, FRAME_SIDE)
+    broken = [rule for row in rows for rule in row["rejected_for"]]
+    page = {
+        "teacher": cfg.rationales.teacher,
+        "answered": len(rows),
+        "accepted": sum(row["accepted"] for row in rows),
+        "failed": len(letters),
+        "rules": [(RULES[rule], rule, broken.count(rule)) for rule in RULES if rule in broken],
+        "groups": groups,
+        "letters": sampled(letters, LETTERS),
+    }
+    storage.write_atomic(storage.join(out, "review.html"), _html(page))
+
+
+def grouped(rows: list[Row]) -> list[dict[str, Any]]:
+    """Examples under a heading each: by rule the rejected ones, then by set the accepted ones. Copies of the rows."""
+    out = []
+    for rule, meaning in RULES.items():
+        # A rationale that breaks several rules is shown under the first.
+        found = sampled([row for row in rows if row["rejected_for"][:1] == [rule]], REJECTED_PER_RULE)
+        if found:
+            out.append({"title": f"Rejected: {meaning}", "rows": found})
+    for name in sorted({row["dataset"] for row in rows}):
+        found = sampled([row for row in rows if row["accepted"] and row["dataset"] == name], ACCEPTED_PER_SET)
+        if found:
+            out.append({"title": f"Accepted: {name}", "rows": found})
+    return out
+
+
+def sampled(rows: list[Row], most: int) -> list[Row]:
+    """Copies of at most so many rows, by the hash of the clip's key."""
+    ordered = sorted(rows, key=lambda row: hashlib.sha256(row["clip"].encode()).hexdigest())
+    return [dict(row) for row in ordered[:most]]
+
+
+def _html(page: dict[str, Any]) -> str:
+    return render_page("review.html.j2", page)

@@ -1,0 +1,1 @@
+"""Who is asked and how: one file a teacher, one table."""

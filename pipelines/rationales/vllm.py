@@ -1,0 +1,124 @@
+"""Teacher on the cluster's own GPUs: a multimodal model under vLLM through `ray.data.llm`. Needs the extra `vllm`.
+
+`rationales.api` gives model (a hub id or a folder), temperature, longest answer and requests in flight; address, key,
+prices and budgets mean nothing here. Rows that fail become dead letters and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import Any
+
+from pipelines.config.tree import ApiTeacherConfig, FullConfig
+from pipelines.rationales.actors import CLIPS_PER_BATCH, Bodies, drawn, facts_of
+from pipelines.rationales.teachers.base import TeacherError
+from pipelines.rationales.teachers.ledger import Ledger, Line, write_lines
+from pipelines.rationales.teachers.structured import parse, parse_label
+from pipelines.run.errors import UserError
+from pipelines.run.progress import Progress
+
+_ERROR = "__inference_error__"
+
+
+def ask(
+    cfg: FullConfig, shards_uri: str, ledger: Ledger, todo: list[dict[str, Any]], progress: Progress, secret: Any
+) -> str:
+    """Runs all questions through the model; answers are booked in portions of `CLIPS_PER_BATCH`.
+
+    Args:
+        cfg: `rationales` is used.
+        shards_uri: shard set.
+        ledger: the account.
+        todo: questions without an answer.
+        progress: counts questions.
+        secret: not used.
+
+    Returns:
+        An empty text: there is no budget to stop it.
+    """
+    import ray
+
+    bodies = drawn(cfg, shards_uri, todo).map_batches(
+        Bodies,
+        fn_constructor_args=(shards_uri, cfg.rationales, False),
+        batch_size=CLIPS_PER_BATCH,
+        batch_format="numpy",
+        compute=ray.data.ActorPoolStrategy(size=1),
+        num_cpus=0.25,
+    )
+    portion: list[Line] = []
+    for row in processor(cfg)(bodies).iter_rows():
+        portion.append(line_of(row))
+        if len(portion) == CLIPS_PER_BATCH:
+            _book(ledger, portion, progress)
+            portion = []
+    if portion:
+        _book(ledger, portion, progress)
+    return ""
+
+
+def processor(cfg: FullConfig) -> Any:
+    """The Ray Data processor: chat bodies -> generated texts.
+
+    Raises:
+        UserError: vLLM is not installed.
+    """
+    try:
+        import vllm  # noqa: F401  # type: ignore[import-not-found]
+    except ImportError:
+        raise UserError("rationales.teacher vllm needs vLLM: pip install 'skeleton-ray[vllm]'") from None
+    from ray.data.llm import build_processor, vLLMEngineProcessorConfig
+
+    asked = cfg.rationales
+    engine = vLLMEngineProcessorConfig(
+        model_source=asked.api.model,
+        engine_kwargs={"limit_mm_per_prompt": {"image": asked.frames}},
+        concurrency=asked.actors,
+        batch_size=CLIPS_PER_BATCH,
+        max_pending_requests=asked.api.in_flight,
+        prepare_multimodal_stage={"enabled": True},
+        should_continue_on_error=True,
+    )
+    return build_processor(engine, preprocess=Preprocess(asked.api), postprocess=keep)
+
+
+class Preprocess:
+    """A row with a chat body -> messages and sampling parameters."""
+
+    def __init__(self, cfg: ApiTeacherConfig) -> None:
+        self._sampling = {"temperature": cfg.temperature, "max_tokens": cfg.max_tokens}
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Other columns are carried along by Ray."""
+        return {**row, "messages": json.loads(row["body"])["messages"], "sampling_params": self._sampling}
+
+
+def keep(row: dict[str, Any]) -> dict[str, Any]:
+    """What is needed of a generated row."""
+    return row
+
+
+def line_of(row: dict[str, Any]) -> Line:
+    """A row of the processor's output -> ledger line. Rows with an error carry its text in a column of its own."""
+    names = ("key", "clip", "dataset", "label", "purpose", "sample", "prompt_sha", "asked", "drawing", "frames_sha")
+    facts = facts_of({name: row[name] for name in names})
+    text = str(row["generated_text"] or "")
+    error = str(row[_ERROR]) if row.get(_ERROR) else ""
+    said: Line = {"status": "answered", "kind": "", "reason": "", "raw": text, "model": str(row.get("model", "vllm"))}
+    try:
+        if error:
+            raise TeacherError("unavailable", " ".join(error.split())[:300])
+        (parse if facts["purpose"] == "explain" else parse_label)(text)
+    except TeacherError as failure:
+        said |= {"status": "failed", "kind": failure.kind, "reason": failure.reason}
+    usage = {"input": int(row["num_input_tokens"] or 0), "output": int(row["num_generated_tokens"] or 0), "cached": 0}
+    return {**facts, **said, "usage": usage, "usd": 0.0, "seconds": 0.0, "attempts": 1, "at": round(time.time(), 3)}
+
+
+def _book(ledger: Ledger, lines: list[Line], progress: Progress) -> None:
+    # A name of its own: under an earlier one, dead letters asked once more would take the place of whole portions.
+    write_lines(ledger.uri, f"vllm-{uuid.uuid4().hex}", lines)
+    failed = sum(line["status"] == "failed" for line in lines)
+    progress.add(len(lines), f"{failed} failed" if failed else "")

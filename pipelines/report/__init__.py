@@ -1,0 +1,1 @@
+"""What a run left behind -> report.json and one page."""

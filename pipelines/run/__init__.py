@@ -1,0 +1,1 @@
+"""The ground of every stage: paths, manifest, digest, errors, exit codes, stop requests."""

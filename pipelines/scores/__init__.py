@@ -1,0 +1,1 @@
+"""Scored clips -> statistics. Pure numpy; runs no model."""

@@ -1,0 +1,215 @@
+"""Stage: cross-format transfer. Trains on some sets, scores another that the model never saw, over the shared labels.
+
+The joint model has seen every format, so it cannot show this: each source is a short training run of its own, scored
+on every set that it is paired with. Beside each score stands that of the nearest training clip, without any model.
+Writes transfer.json (all pairs) and matrix.json.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from models.prompts import PROMPTS_VERSION
+from pipelines.config.evaluation import TransferConfig
+from pipelines.config.stages import StageConfig
+from pipelines.config.tree import FullConfig
+from pipelines.data.clip_store import ClipStore
+from pipelines.data.selection import Selection, protocol_of, select
+from pipelines.evaluation import stage as evaluation
+from pipelines.leakage import of_run as leakage
+from pipelines.run import manifest
+from pipelines.run.digest import digest
+from pipelines.run.errors import UserError
+from pipelines.run.paths import RunPaths
+from pipelines.run.progress import say
+from pipelines.scores import baselines
+from pipelines.scores.metrics import Judge
+from pipelines.scores.rows import sample
+from pipelines.training import stage as training
+from pipelines.training.keys import stage_key
+from pipelines.training.stage import Runner
+from skeleton_io import storage
+from skeleton_io.errors import SkeletonFormatError
+from skeleton_io.protocols.synonyms import Synonyms, read_synonyms, shared
+
+LEAST = 2
+"""Shared labels without which nothing can be told apart."""
+
+
+def synonyms_of(cfg: FullConfig) -> Synonyms:
+    """The table that the configuration names.
+
+    Raises:
+        UserError: no such file, or no such table.
+    """
+    try:
+        return read_synonyms(cfg.evaluate.synonyms)
+    except SkeletonFormatError as error:
+        raise UserError(f"evaluate.synonyms: {error}") from None
+
+
+def names_of(store: ClipStore, selection: Selection, name: str) -> tuple[str, ...]:
+    """What a set may be called in the table: its own name and its format's."""
+    first = next(iter((*selection.train[name], *selection.test[name])))
+    return tuple(dict.fromkeys((name, store.clip(first).source.reader)))
+
+
+def shared_labels(cfg: FullConfig, store: ClipStore, pair: TransferConfig) -> dict[str, str]:
+    """Label of the test set -> label of the training sets, for the classes that both have.
+
+    Raises:
+        UserError: a set is unknown or too little is shared.
+    """
+    selection = select(cfg, store)
+    for name in (*pair.sources, pair.test):
+        if name not in selection.labels:
+            raise UserError(f"evaluate.transfer: no set {name!r}; there is {', '.join(sorted(selection.labels))}")
+    if pair.test in pair.sources:
+        raise UserError(f"evaluate.transfer: {pair.test} both trains and tests")
+    named = {names_of(store, selection, name): selection.labels[name] for name in pair.sources}
+    found = shared(synonyms_of(cfg), named, (names_of(store, selection, pair.test), selection.labels[pair.test]))
+    seen = {label for name in pair.sources for label in selection.labels[name]}
+    found |= {theirs: ours for theirs, ours in pair.synonyms.items() if theirs in selection.labels[pair.test]}
+    found = {theirs: ours for theirs, ours in found.items() if ours in seen}
+    if len(set(found.values())) < LEAST:
+        count = len(set(found.values()))
+        raise UserError(f"evaluate.transfer: {pair.train} and {pair.test} share {count} labels, {LEAST} are needed")
+    return found
+
+
+def pairs_of(cfg: FullConfig, store: ClipStore) -> list[TransferConfig]:
+    """The pairs of `evaluate.transfer`, and with `transfer_all` every other one of two sets that share enough."""
+    pairs = list(cfg.evaluate.transfer)
+    if not cfg.evaluate.transfer_all:
+        return pairs
+    named = {(pair.train, pair.test) for pair in pairs}
+    for one, other in itertools.permutations(store.sets, 2):
+        pair = TransferConfig(train=one, test=other, epochs=cfg.evaluate.transfer_epochs)
+        try:
+            shared_labels(cfg, store, pair)
+        except UserError:
+            continue
+        if (one, other) not in named:
+            pairs.append(pair)
+    if not pairs:
+        raise UserError(f"evaluate.transfer_all: no two of {', '.join(store.sets)} share {LEAST} labels")
+    return pairs
+
+
+def stage_for(cfg: FullConfig, pair: TransferConfig) -> StageConfig:
+    """One multiple-choice stage that trains what the first stage of the table trains."""
+    first = cfg.train.stages[0]
+    plain = {"start": "", "steps": 0, "loss_weights": {}}
+    return dataclasses.replace(first, name="transfer", tasks={"mqa": 1.0}, epochs=pair.epochs, **plain)
+
+
+def trained(cfg: FullConfig, paths: RunPaths, pair: TransferConfig, runner: Runner | None) -> tuple[str, str]:
+    """(export, key) of the model of a pair's sources; trained once for all pairs that have the same."""
+    stage = stage_for(cfg, pair)
+    out = storage.join(paths.transfer, "models", f"{'+'.join(pair.sources)}-{pair.epochs:g}")
+    key = stage_key(cfg, paths, stage, None, pair.sources)
+
+    def work() -> dict[str, Any]:
+        return training.train_stage(cfg, paths, stage, start=None, out=out, sets=pair.sources, runner=runner)
+
+    manifest.run_stage(f"transfer: train on {pair.train}", out, key, work)
+    return storage.join(out, "export"), key
+
+
+def nearest(cfg: FullConfig, store: ClipStore, pair: TransferConfig, labels: dict[str, str]) -> dict[str, Any]:
+    """{"value", "n", "ci95"} of the nearest training clip with a shared label, all clips of the test set."""
+    selection, told = select(cfg, store), store.labels()
+    wanted = set(labels.values())
+    learnt = [k for name in pair.sources for k in (*selection.train[name], *selection.validation[name])]
+    test = evaluation.taking_part(selection, pair.test)
+    asked = sample([key for key in test if told[key] in labels], cfg.evaluate.max_clips)
+    hits = baselines.transfer_hits(
+        store, {k: told[k] for k in learnt if told[k] in wanted}, {k: labels[told[k]] for k in asked}, {}
+    )
+    return Judge({}, cfg.evaluate.bootstrap, cfg.seed).share(hits.tolist())
+
+
+def work(
+    cfg: FullConfig, paths: RunPaths, pair: TransferConfig, labels: dict[str, str], model: tuple[str, str], out: str
+) -> dict[str, Any]:
+    """Scores one pair."""
+    store, table = ClipStore(paths.shards), synonyms_of(cfg)
+    result = evaluation.score_transfer(cfg, paths, *model, pair.test, labels, storage.join(out, "scores"))
+    return {
+        "train": pair.train,
+        "test": pair.test,
+        "epochs": pair.epochs,
+        "synonyms": {"name": table.name, "hash": table.hash},
+        "wording": labels,
+        "nearest": nearest(cfg, store, pair, labels) if cfg.evaluate.baselines else None,
+        **result,
+    }
+
+
+def matrix(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """{"train", "test", "cells"}: sets of rows and columns, and the numbers of each pair."""
+    cells = []
+    for result in results:
+        shown = {name: result["accuracy"][name] for name in ("value", "ci95", "chance", "n")}
+        cells.append({"train": result["train"], "test": result["test"], "labels": len(result["labels"])} | shown)
+        cells[-1]["nearest"] = result["nearest"]
+    return {
+        "train": list(dict.fromkeys(cell["train"] for cell in cells)),
+        "test": sorted({cell["test"] for cell in cells}),
+        "cells": cells,
+    }
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The matrix as text: accuracy (chance) in per cent, row: trained on, column: tested on."""
+    cells = {(cell["train"], cell["test"]): cell for cell in found["cells"]}
+    rows = [["trained on", *found["test"]]]
+    for source in found["train"]:
+        told = [cells.get((source, test)) for test in found["test"]]
+        rows.append([source, *(f"{100 * c['value']:.1f} ({100 * c['chance']:.0f})" if c else "-" for c in told)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [" ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+
+
+def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[str, Any]:
+    """Every pair, each finished one skipped.
+
+    Args:
+        cfg: `evaluate.transfer`, `transfer_all`, `synonyms`.
+        paths: the run.
+        runner: how sources are trained; None: Ray Train with DeepSpeed.
+
+    Raises:
+        UserError: a set is unknown, too little is shared, a clip is on both sides, or the stage table is empty.
+    """
+    if not cfg.train.stages:
+        raise UserError("transfer trains as the first stage of train.stages does, which is empty")
+    asked = cfg.evaluate
+    told = (asked.answer, asked.generate, asked.max_new_tokens, asked.max_reason_tokens)
+    scoring = (*told, asked.max_clips, asked.bootstrap, asked.baselines)
+    store = ClipStore(paths.shards)
+    pairs = pairs_of(cfg, store)
+    for pair in pairs:
+        for source in pair.sources:
+            leakage.check_transfer(cfg, paths, source, pair.test)
+    shared_by = [shared_labels(cfg, store, pair) for pair in pairs]
+    results = []
+    for pair, labels in zip(pairs, shared_by, strict=True):
+        model = trained(cfg, paths, pair, runner)
+        out = storage.join(paths.transfer, f"{pair.train}-to-{pair.test}")
+        # The test set's protocol decides which of its clips take part at all.
+        protocol = protocol_of(cfg, store, pair.test).hash
+        key = digest("transfer", 3, pair, model[1], sorted(labels.items()), protocol, scoring, PROMPTS_VERSION)
+        name = f"transfer {pair.train} -> {pair.test}"
+        results.append(manifest.run_stage(name, out, key, partial(work, cfg, paths, pair, labels, model, out)))
+    storage.write_atomic(storage.join(paths.transfer, "transfer.json"), json.dumps(results, indent=1))
+    found = matrix(results)
+    storage.write_atomic(storage.join(paths.transfer, "matrix.json"), json.dumps(found, indent=1))
+    for line in lines(found):
+        say(f"[transfer] {line}")
+    return {"pairs": results, "matrix": found}

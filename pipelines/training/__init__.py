@@ -1,0 +1,1 @@
+"""SkeletonLLM: the stage table, one loop on one rank."""

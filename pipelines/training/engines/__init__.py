@@ -1,0 +1,1 @@
+"""How SkeletonLLM is stepped: plain torch, ZeRO."""

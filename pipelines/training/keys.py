@@ -1,0 +1,144 @@
+"""What decides a training stage's result, as hashes: the key of a stage, and which stages are finished under theirs.
+
+Trains nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from pipelines.batches import negatives
+from pipelines.config.faults import FaultsConfig, MetricsConfig
+from pipelines.config.stages import NegativesConfig, QuestionsConfig, StageConfig
+from pipelines.config.tree import FullConfig
+from pipelines.data.clip_store import ClipStore
+from pipelines.data.selection import select
+from pipelines.exports import start_points
+from pipelines.exports.find import identity
+from pipelines.exports.start_points import export_of
+from pipelines.run import manifest
+from pipelines.run.digest import digest
+from pipelines.run.errors import UserError
+from pipelines.run.paths import RunPaths
+from pipelines.training.stage_data import LABEL_FREE
+from skeleton_io import storage
+
+
+def checked_sets(cfg: FullConfig, store: ClipStore, sets: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the sets to train on.
+
+    Raises:
+        UserError: the shards hold no such set.
+    """
+    wanted = sets or cfg.train.sets or store.sets
+    unknown = sorted(set(wanted) - set(store.sets))
+    if unknown:
+        raise UserError(f"train.sets names {', '.join(unknown)}; the shards hold {', '.join(store.sets)}")
+    return tuple(sorted(wanted))
+
+
+def shared_settings(cfg: FullConfig) -> Any:
+    """What all stages share and what decides their result; saving, retries, a worker's share do not.
+
+    Neither does how the work is cut (workers, micro batches, sharding): a stage goes on with another cut, and differs
+    by rounding. Validation decides where the best checkpoint is what is exported.
+
+    What only some tasks need is in `task_inputs`.
+    """
+    return dataclasses.replace(
+        cfg.train,
+        stages=(),
+        negatives=NegativesConfig(),
+        questions=QuestionsConfig(),
+        workers=1,
+        min_workers=0,
+        resize_check_s=0,
+        faults=FaultsConfig(),
+        metrics=MetricsConfig(),
+        micro_batch=1,
+        zero_stage=0,
+        offload=False,
+        checkpoint_every=1,
+        keep_checkpoints=1,
+        keep_best=0,
+        max_failures=0,
+        cpus_per_worker=1,
+        gpus_per_worker=0,
+        threads_per_worker=1,
+        validate_clips=cfg.train.validate_clips if cfg.train.export_best else 0,
+        validate_every=cfg.train.validate_every if cfg.train.export_best else 0,
+    )
+
+
+def checkpoint_key(path: str) -> object:
+    """A checkpoint folder or URI: hash of its config.json, names and bytes of its weight files. A hub id: itself."""
+    if not (storage.exists(path) if "://" in path else Path(path).is_dir()):
+        return path
+    fs, folder = storage.filesystem(path)
+    fs.invalidate_cache()
+    found = {storage.name(entry["name"]): entry["size"] for entry in fs.ls(folder, detail=True)}
+    config = storage.join(path, "config.json")
+    described = storage.read_bytes(config) if storage.exists(config) else b""
+    return storage.sha256(described), sorted(
+        (name, size) for name, size in found.items() if name.endswith((".safetensors", ".bin"))
+    )
+
+
+def start_key(cfg: FullConfig, paths: RunPaths, start: str | None) -> object:
+    """What identifies the model that a stage starts from."""
+    if start is not None:
+        found = manifest.read_manifest(start.rstrip("/").rsplit("/", 1)[0])
+        return found["key"] if found else identity(start)
+    if cfg.mllm.path:
+        return checkpoint_key(cfg.mllm.path)
+    found = manifest.read_manifest(paths.mllm)
+    if found is None:
+        raise UserError(f"no multimodal LLM in {paths.mllm}; run `skel tiny-mllm` first, or set mllm.path")
+    return found["key"]
+
+
+def stage_key(cfg: FullConfig, paths: RunPaths, stage: StageConfig, start: str | None, sets: tuple[str, ...]) -> str:
+    """Hash of everything that decides a stage's result."""
+    store = ClipStore(paths.shards)
+    chosen = checked_sets(cfg, store, sets)
+    selection = select(cfg, store)
+    clips = {name: (selection.train[name], selection.validation[name]) for name in chosen}
+    if any(task in stage.tasks for task in LABEL_FREE):
+        clips |= {f"{name} unlabelled": (selection.unlabelled_train[name], ()) for name in chosen}
+    row = dataclasses.replace(stage, start="")  # what it leads to is in the key, wherever it lies
+    shared, inputs, before = shared_settings(cfg), task_inputs(cfg, paths, stage), start_key(cfg, paths, start)
+    return digest("train", 2, cfg.seed, row, shared, cfg.renderer, cfg.mllm, clips, store.digest, inputs, before)
+
+
+def task_inputs(cfg: FullConfig, paths: RunPaths, stage: StageConfig) -> dict[str, object]:
+    """What the tasks of a stage read beside the clips: settings, the bytes of the user's files, the rationales' key.
+
+    Raises:
+        UserError: there are no rationales.
+    """
+    found: dict[str, object] = {}
+    if "rationale" in stage.tasks:
+        made = manifest.read_manifest(paths.rationales)
+        if made is None:
+            raise UserError(f"stage {stage.name} needs rationales, none in {paths.rationales}; run `skel rationales`")
+        found["rationale"] = made["key"]
+    for task, settings in (("yesno", cfg.train.negatives), ("qa", cfg.train.questions)):
+        if task in stage.tasks:
+            found[task] = (dataclasses.replace(settings, file=""), negatives.file_sha(settings.file))
+    return found
+
+
+def finished_stages(cfg: FullConfig, paths: RunPaths) -> list[tuple[str, str]]:
+    """(export, key) of the stages of the table that are finished with this configuration, from the first on.
+
+    The list ends before the first stage that is missing or was trained with another configuration.
+    """
+    finished: list[tuple[str, str]] = []
+    for number, stage in enumerate(cfg.train.stages):
+        found = manifest.read_manifest(storage.join(paths.train, stage.name))
+        start = start_points.start_of(cfg, paths, number)
+        if found is None or found["key"] != stage_key(cfg, paths, stage, start, ()):
+            break
+        finished.append((export_of(paths, stage), found["key"]))
+    return finished

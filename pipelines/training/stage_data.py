@@ -1,0 +1,108 @@
+"""A StageJob -> which clips it trains on, what they are asked, and in which order. Trains nothing, reads no motion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.batches import negatives
+from pipelines.batches.sampler import Classes, Sampler
+from pipelines.batches.tasks import TaskBook, material
+from pipelines.data.clip_store import ClipStore
+from pipelines.data.selection import Selection
+from pipelines.run.errors import UserError
+from pipelines.training import validation
+
+if TYPE_CHECKING:
+    from pipelines.training.job import StageJob
+
+LABEL_FREE = ("caption", "qa")
+"""Tasks that need no label: a stage that asks one also trains on clips without."""
+
+
+def chosen_sets(job: StageJob, selection: Selection) -> list[str]:
+    """Names of the sets that the stage trains on, sorted."""
+    return sorted(job.sets or job.cfg.train.sets or selection.train)
+
+
+def training_keys(job: StageJob, selection: Selection) -> dict[str, tuple[str, ...]]:
+    """Set -> keys of the clips that the stage trains on; those without a label where it asks what needs none."""
+    keys = {name: selection.train[name] for name in chosen_sets(job, selection)}
+    if any(task in job.stage.tasks for task in LABEL_FREE):
+        keys = {name: tuple(sorted((*found, *selection.unlabelled_train[name]))) for name, found in keys.items()}
+    if job.max_clips:
+        kept = set(validation.sample(keys, job.max_clips))
+        keys = {name: tuple(k for k in found if k in kept) for name, found in keys.items()}
+    return keys
+
+
+def labelled_keys(job: StageJob, selection: Selection) -> dict[str, tuple[str, ...]]:
+    """Set -> keys of the clips with a label among `training_keys`: those that yes/no questions can be asked about."""
+    found = training_keys(job, selection)
+    return {name: tuple(sorted(set(keys) & set(selection.train[name]))) for name, keys in found.items()}
+
+
+def stage_negatives(job: StageJob, store: ClipStore, selection: Selection) -> negatives.Negatives:
+    """The wrong labels of the stage's yes/no questions: the file that was mined for it, else made here.
+
+    Raises:
+        UserError: the stage's model was to be asked and was not, or the user's list cannot be read.
+    """
+    found = negatives.load(job.negatives) if job.negatives else None
+    if found is not None:
+        return found
+    if job.cfg.train.negatives.miner == "confusions" and job.start is not None:
+        raise UserError(f"stage {job.stage.name}: no mined negatives at {job.negatives or 'all'}; run `skel train`")
+    seen = {name: selection.labels[name] for name in chosen_sets(job, selection)}
+    return negatives.build(job.cfg.train.negatives, labelled_keys(job, selection), store.labels(), seen)
+
+
+def stage_data(job: StageJob, store: ClipStore, selection: Selection) -> tuple[TaskBook, Sampler]:
+    """What writes the stage's questions, and what draws its clips.
+
+    Raises:
+        UserError: no clip of the chosen sets has material for anything that the stage asks.
+    """
+    tasks = {str(task): weight for task, weight in job.stage.tasks.items()}
+    keys, labels = training_keys(job, selection), store.labels()
+    texts: dict[str, str] = {}
+    if "rationale" in tasks:
+        from pipelines.rationales.answers import load_rationales
+
+        texts = load_rationales(job.rationales)
+    wrong = stage_negatives(job, store, selection) if "yesno" in tasks else None
+    source = None
+    if "qa" in tasks:
+        from pipelines.batches.questions import QuestionSource
+
+        source = QuestionSource(job.cfg.train.questions)
+    seen = {name: selection.labels[name] for name in keys}
+    book = TaskBook(seen, texts, wrong, source)
+    captioned = captions(store) if "caption" in tasks else frozenset()
+    has = material(tasks, keys, labels, captioned, book, source.keys if source else None)
+    temperature = job.cfg.train.class_temperature
+    classes = Classes(labels, temperature) if temperature != 1 else None
+    try:
+        return book, Sampler(keys, tasks, job.cfg.train.set_temperature, has, classes)
+    except ValueError:
+        raise UserError(
+            f"stage {job.stage.name}: no training clip of {', '.join(keys)} has what {', '.join(tasks)} needs"
+        ) from None
+
+
+def captions(store: ClipStore) -> frozenset[str]:
+    """Keys of the clips that have a caption."""
+    rows = store.meta().select(["dataset", "id", "captions"]).to_pylist()
+    return frozenset(f"{row['dataset']}/{row['id']}" for row in rows if row["captions"])
+
+
+def told(job: StageJob, sampler: Sampler) -> str:
+    """One line about the clips that lack material for what the stage asks; empty where none does."""
+    keys = [key for found in sampler.sets.values() for key in found]
+    parts = []
+    for task in sampler.tasks:
+        missing = sum(key not in sampler.material[task] for key in keys)
+        if missing:
+            parts.append(f"{missing} of {len(keys)} clips have nothing for {task} and are asked another task")
+    if sampler.left_out:
+        parts.append(f"{sampler.left_out} clips have nothing to ask and are left out")
+    return f"[train {job.stage.name}] " + "; ".join(parts) if parts else ""

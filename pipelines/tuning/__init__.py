@@ -1,0 +1,1 @@
+"""Stage: Ray Tune searches the rendering hyperparameters."""

@@ -1,0 +1,84 @@
+"""What one trial does: a short Ray Train run with other rendering, scored on validation clips round by round."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+from pipelines.config.loading import with_values
+from pipelines.config.stages import StageConfig
+from pipelines.config.tree import FullConfig
+from pipelines.run.paths import RunPaths
+from pipelines.trainer.ray_run import apply_settings, scaling
+from pipelines.training.job import StageJob
+from pipelines.training.keys import finished_stages
+from skeleton_io import storage
+
+
+def trial_stage(cfg: FullConfig) -> StageConfig:
+    """What a trial trains: multiple choice, `tune.epochs` rounds."""
+    rates = cfg.tune.learning_rate
+    smoothing = cfg.train.stages[0].label_smoothing if cfg.train.stages else 0.0
+    return StageConfig(
+        name="trial",
+        tasks={"mqa": 1.0},
+        trains=tuple(rates),
+        learning_rate=rates,
+        epochs=float(cfg.tune.epochs),
+        label_smoothing=smoothing,
+    )
+
+
+def one_worker(cfg: FullConfig) -> FullConfig:
+    """The configuration with a single worker: trials are many, not wide."""
+    return dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, workers=1))
+
+
+def start_of(cfg: FullConfig, paths: RunPaths) -> str | None:
+    """Export of the last training stage that is finished with this configuration; None where there is none."""
+    finished = finished_stages(cfg, paths)
+    return finished[-1][0] if finished else None
+
+
+def trial_worker(config: dict[str, Any]) -> None:
+    """Runs on the trial's worker: trains round by round and reports each round's accuracy."""
+    import torch
+
+    from pipelines.trainer.context import RayContext
+    from pipelines.training.loop import StageLoop
+
+    job: StageJob = config["job"]
+    torch.set_num_threads(job.cfg.train.threads_per_worker)
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    ctx = RayContext()
+    loop = StageLoop(job, ctx, logged=False)
+    rounds = job.cfg.tune.epochs
+    for number in range(1, rounds + 1):
+        loop.run(round(loop.steps * number / rounds))
+        accuracy, clips = loop.validate(job.cfg.tune.validation_clips)
+        ctx.report({"accuracy": accuracy, "round": number, "validation_clips": clips})
+
+
+def trial(values: dict[str, Any], job: StageJob) -> None:
+    """One trial: decodes the configuration with its values again, then one Ray Train run."""
+    apply_settings()
+    from ray.train import LoggingConfig, RunConfig
+    from ray.train.torch import TorchTrainer
+    from ray.tune import get_context
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    cfg = one_worker(with_values(job.cfg, values, "tune.space"))
+    asked = dataclasses.replace(job, cfg=cfg, stage=trial_stage(cfg))
+    TorchTrainer(
+        trial_worker,
+        train_loop_config={"job": asked},
+        scaling_config=scaling(asked.settings),
+        run_config=RunConfig(
+            name=f"train-{get_context().get_trial_id()}",
+            storage_path=storage.join(job.out, "runs"),
+            callbacks=[TuneReportCallback()],
+            logging_config=LoggingConfig(log_level="WARNING"),
+        ),
+    ).fit()

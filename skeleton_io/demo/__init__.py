@@ -1,0 +1,1 @@
+"""A synthetic labelled set in native formats."""

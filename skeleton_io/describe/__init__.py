@@ -1,0 +1,1 @@
+"""Unknown files -> a drafted definition."""

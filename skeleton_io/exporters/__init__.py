@@ -1,0 +1,1 @@
+"""Record -> files of other tools."""

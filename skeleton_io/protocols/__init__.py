@@ -1,0 +1,1 @@
+"""Who trains and who tests, as data (YAML beside the code)."""

@@ -1,0 +1,1 @@
+"""Motion facts -> questions with checkable answers."""

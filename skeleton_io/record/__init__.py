@@ -1,0 +1,1 @@
+"""The record and what changes it: sequence, topology, quality, transforms."""

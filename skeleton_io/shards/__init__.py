@@ -1,0 +1,1 @@
+"""Record <-> Arrow: schema, shard set."""

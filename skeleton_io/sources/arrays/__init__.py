@@ -1,0 +1,1 @@
+"""Files of any layout by a YAML."""

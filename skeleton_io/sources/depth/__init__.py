@@ -1,0 +1,1 @@
+"""Depth sensors (Kinect) and their sets."""
