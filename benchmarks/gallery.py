@@ -27,6 +27,7 @@ from models.config import RendererKind  # noqa: E402
 from models.draction.registry import make_renderer  # noqa: E402
 from pipelines.data.clip_files import read_clips  # noqa: E402
 from pipelines.inference import render  # noqa: E402
+from pipelines.inference.render import load_renderer  # noqa: E402
 from skeleton_io.demo.body import INDEX, Array, Body, Motion  # noqa: E402
 from skeleton_io.demo.formats import Sensor, bvh_text, coco_text, ntu_text  # noqa: E402
 from skeleton_io.demo.motion import ACTIONS, Style, perform  # noqa: E402
@@ -87,7 +88,7 @@ def native(folder: Path, action: str, formats: Sequence[str]) -> list[SkeletonSe
 def drawn(clip: SkeletonSequence, weights: str, untrained: RendererKind | None = None) -> NDArray[np.uint8]:
     """(F, SIDE, SIDE, 3); an untrained or fixed renderer takes camera and radii of the trained one."""
     options = render.RenderOptions(weights=weights, frames=FRAMES, image_size=SIDE)
-    renderer = render.load(options)
+    renderer = load_renderer(options)
     if untrained:
         torch.manual_seed(0)
         renderer = make_renderer(dataclasses.replace(renderer.cfg, kind=untrained)).eval()

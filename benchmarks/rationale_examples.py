@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pipelines.config.tree import FullConfig
 from pipelines.figures.charts import filmstrip
-from pipelines.rationales.actors import Drawer, drawing
+from pipelines.rationales.actors import FrameActor, frames_config
 from pipelines.rationales.review_page import sampled
 
 SIDE = 96
@@ -37,7 +37,7 @@ def main() -> None:
     args.images.mkdir(parents=True, exist_ok=True)
     rows = pq.read_table(args.run / "rationales" / "answers.parquet").to_pylist()
     cfg = FullConfig()
-    drawer = Drawer(str(args.run / "shards"), cfg.rationales, drawing(cfg))
+    drawer = FrameActor(str(args.run / "shards"), cfg.rationales, frames_config(cfg))
     for name in sorted({row["dataset"] for row in rows}):
         for row in sampled([row for row in rows if row["dataset"] == name], args.per_set):
             frames = drawer.draw(row["clip"]).astype(np.float32).transpose(0, 3, 1, 2) / 255

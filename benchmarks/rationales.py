@@ -33,7 +33,7 @@ from pipelines.cluster.connect import connected
 from pipelines.cluster.spread import quiet
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
-from pipelines.rationales.actors import CLIPS_PER_BATCH, account_of, answered, drawn, request_of
+from pipelines.rationales.actors import CLIPS_PER_BATCH, ask_teacher, draw_frames, request_of, shared_limits
 from pipelines.rationales.stage import ask_all, questions
 from pipelines.rationales.teachers import registry
 from pipelines.rationales.teachers.ledger import Ledger
@@ -57,13 +57,13 @@ def serial(cfg: FullConfig, uri: str, rows: list[dict[str, Any]]) -> float:
 def parallel(cfg: FullConfig, uri: str, folder: Path, rows: Any, count: int, at: Server) -> dict[str, float]:
     """Asks all; the time runs from the first request to the last answer, without the start of the actors."""
     blocks = -(-count // CLIPS_PER_BATCH)
-    secret, account = registry.secret_of(cfg.rationales), account_of(cfg.rationales, (0.0, 0))
+    secret, account = registry.secret_of(cfg.rationales), shared_limits(cfg.rationales, (0.0, 0))
     at.control(reset=True)
     at.control(latency_s=cfg_latency)
     watch = _Watch(at, count)
     ledger = str(folder / f"ledger{cfg.rationales.actors}")
     with watch:
-        for _ in answered(cfg, uri, ledger, rows, blocks, secret, account).iter_rows():
+        for _ in ask_teacher(cfg, uri, ledger, rows, blocks, secret, account).iter_rows():
             pass
     assert len(Ledger(ledger).settled(False)) == count
     counts = at.control()
@@ -129,7 +129,7 @@ def speed(clips: int) -> None:
         todo = questions(cfg, ClipStore(uri))
         assert len(todo) == clips
         start, spent = time.perf_counter(), time.process_time()
-        rows = drawn(cfg, uri, todo).materialize()
+        rows = draw_frames(cfg, uri, todo).materialize()
         drawing = time.perf_counter() - start
         at.control(latency_s=cfg_latency)
         one = serial(cfg, uri, rows.take(SERIAL + 1))

@@ -40,7 +40,7 @@ from models.mllm.tiny import write_tiny_checkpoint  # noqa: E402
 from models.prompts import mqa_prompt, prompt_corpus  # noqa: E402
 from models.skeleton_llm import SkeletonLLM  # noqa: E402
 from pipelines.data.renderer_input import clip_input  # noqa: E402
-from pipelines.inference.render import RenderOptions, load  # noqa: E402
+from pipelines.inference.render import RenderOptions, load_renderer  # noqa: E402
 from skeleton_io.shards.shard_set import ShardSet  # noqa: E402
 
 THRESHOLD = SparsifyConfig().threshold
@@ -241,7 +241,7 @@ def paired_lines(plain: Path, sparse: Path) -> list[str]:
 def report(plain: Sequence[Path], sparse: Sequence[Path]) -> str:
     """Run everything."""
     shards = ShardSet.open(str(plain[0] / "shards"))
-    trained = load(RenderOptions(weights=str(plain[0] / "train" / "4-refine" / "export")))
+    trained = load_renderer(RenderOptions(weights=str(plain[0] / "train" / "4-refine" / "export")))
     torch.manual_seed(0)
     published = DrAction(RendererConfig()).eval()
     small = draw(f"the preset: 8 of 96 px, blocks of {2 * PATCH} px", trained, 2 * PATCH, shards)

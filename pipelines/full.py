@@ -38,7 +38,7 @@ STAGES: dict[str, str] = {
 }
 
 
-def planned(cfg: FullConfig) -> list[str]:
+def planned_stages(cfg: FullConfig) -> list[str]:
     """The stages that this configuration asks for, in order."""
     wanted = {
         "demo-data": cfg.data.demo,
@@ -60,7 +60,7 @@ def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     Raises:
         UserError: the cluster can never run the training; said before the first stage, not after hours.
     """
-    names = planned(cfg)
+    names = planned_stages(cfg)
     train = cfg.train
     require(train.workers * train.cpus_per_worker, train.workers * train.gpus_per_worker, f"{train.workers} workers")
     summary: dict[str, Any] = {}

@@ -237,7 +237,7 @@ class Negatives:
         storage.write_atomic(uri, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
 
-def load(uri: str) -> Negatives | None:
+def load_negatives(uri: str) -> Negatives | None:
     """What `Negatives.save` wrote, None where nothing is."""
     if not storage.exists(uri):
         return None

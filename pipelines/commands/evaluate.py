@@ -50,12 +50,12 @@ def _evaluate(args: argparse.Namespace, rest: list[str]) -> None:
         return
     if not args.shards:
         raise UserError("--checkpoint needs --shards URI")
-    from pipelines.evaluation.any_checkpoint import Asked, check, run
+    from pipelines.evaluation.any_checkpoint import EvaluationRequest, check_request, run
 
     shards, checkpoint, out = (absolute(uri) for uri in (args.shards, args.checkpoint, args.out))
     sets = tuple(name for name in args.sets.split(",") if name)
-    asked = Asked(checkpoint, shards, tuple(args.protocol), sets, out, tuple(rest))
-    check(asked)
+    asked = EvaluationRequest(checkpoint, shards, tuple(args.protocol), sets, out, tuple(rest))
+    check_request(asked)
     with connected():
         require(1, 0, "evaluate (one worker)")
         run(asked)

@@ -78,10 +78,10 @@ def _predict(args: argparse.Namespace, rest: list[str]) -> None:
     if args.question is not None and not args.question.strip():
         raise UserError("--question: expected a question, found an empty text")
     from pipelines.inference import predict
-    from pipelines.inference.predictor import Asked
+    from pipelines.inference.predictor import PredictionRequest
     from pipelines.run.paths import absolute
 
-    asked = Asked(
+    asked = PredictionRequest(
         labels=labels,
         label_set=args.label_set,
         question=(args.question or "").strip(),

@@ -37,16 +37,16 @@ def register(add: Add) -> None:
 
 
 def _robustness(args: argparse.Namespace, rest: list[str]) -> None:
-    from pipelines.evaluation.any_checkpoint import Asked, check
-    from pipelines.evaluation.perturbations import chosen
-    from pipelines.evaluation.robustness import RobustnessAsked, run
+    from pipelines.evaluation.any_checkpoint import EvaluationRequest, check_request
+    from pipelines.evaluation.perturbations import select_curves
+    from pipelines.evaluation.robustness import RobustnessRequest, run
 
     shards, checkpoint, out = (absolute(uri) for uri in (args.shards, args.checkpoint, args.out))
     sets, curves = (tuple(name for name in text.split(",") if name) for text in (args.sets, args.curves))
     fields = ["--evaluate.max-clips", str(args.clips)] if args.clips else []
-    base = Asked(checkpoint, shards, tuple(args.protocol), sets, out, (*rest, *fields))
-    chosen(curves)
-    check(base)
+    base = EvaluationRequest(checkpoint, shards, tuple(args.protocol), sets, out, (*rest, *fields))
+    select_curves(curves)
+    check_request(base)
     with connected():
         require(1, 0, "robustness (one worker)")
-        run(RobustnessAsked(base, curves, args.seeds))
+        run(RobustnessRequest(base, curves, args.seeds))

@@ -54,11 +54,11 @@ def _arguments(parser: argparse.ArgumentParser, epilog: str) -> argparse.Argumen
 
 
 def _captions(args: argparse.Namespace, rest: list[str]) -> None:
-    from pipelines.evaluation.any_checkpoint import check
+    from pipelines.evaluation.any_checkpoint import check_request
     from pipelines.evaluation.captions import run_captions
 
     asked = _asked(args, rest)
-    check(asked)
+    check_request(asked)
     with connected():
         require(1, 0, "captions (one worker)")
         run_captions(asked, absolute(args.bert_model) if args.bert_model else "", args.bert_layer)
@@ -66,14 +66,14 @@ def _captions(args: argparse.Namespace, rest: list[str]) -> None:
 
 def _questions(args: argparse.Namespace, rest: list[str]) -> None:
     from pipelines.data.clip_store import ClipStore
-    from pipelines.evaluation.any_checkpoint import check
+    from pipelines.evaluation.any_checkpoint import check_request
     from pipelines.evaluation.question_scores import from_file
     from pipelines.evaluation.questions import run_questions
 
     if args.most < 0:
         raise UserError(f"--most {args.most}: expected 0 or more")
     asked, file = _asked(args, rest), absolute(args.file) if args.file else ""
-    check(asked)
+    check_request(asked)
     if file:
         from_file(file, set(ClipStore(asked.shards).keys))
     with connected():
@@ -82,9 +82,9 @@ def _questions(args: argparse.Namespace, rest: list[str]) -> None:
 
 
 def _asked(args: argparse.Namespace, rest: list[str]) -> Any:
-    from pipelines.evaluation.any_checkpoint import Asked
+    from pipelines.evaluation.any_checkpoint import EvaluationRequest
 
     shards, checkpoint, out = (absolute(uri) for uri in (args.shards, args.checkpoint, args.out))
     sets = tuple(name for name in args.sets.split(",") if name)
     fields = ["--evaluate.max-clips", str(args.clips)] if args.clips else []
-    return Asked(checkpoint, shards, tuple(args.protocol), sets, out, (*rest, *fields))
+    return EvaluationRequest(checkpoint, shards, tuple(args.protocol), sets, out, (*rest, *fields))

@@ -47,7 +47,7 @@ def metric_positions(seq: SkeletonSequence) -> NDArray[np.float32]:
     return (positions * metric_scale(positions, spec)).numpy()
 
 
-def cropped(frames: int, share: float, rng: np.random.Generator) -> slice:
+def random_crop(frames: int, share: float, rng: np.random.Generator) -> slice:
     """A random stretch that leaves out at most `share` of the frames, at least one frame long."""
     kept = max(1, round(frames * (1 - share * rng.random())))
     start = int(rng.integers(0, frames - kept + 1))
@@ -88,7 +88,7 @@ def clip_input(
         # Always the same draws in the same order: switching one change off leaves the others as they were.
         yaw = np.deg2rad(augment.yaw_deg) * frame_rng.uniform(-1, 1)
         positions = positions * np.float32(1 + augment.scale * frame_rng.uniform(-1, 1))
-        kept, noise = cropped(seq.frames, augment.crop, frame_rng), augment.noise_m
+        kept, noise = random_crop(seq.frames, augment.crop, frame_rng), augment.noise_m
     moved = velocity(positions, seq.fps, cfg.velocity_stride_s, seq.timestamps)[kept]
     positions = positions[kept]
     camera = camera_for(torch.from_numpy(np.ascontiguousarray(positions)), spec, cfg, float(yaw))

@@ -15,7 +15,7 @@ from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.run.errors import UserError
 from skeleton_io.errors import SkeletonFormatError
-from skeleton_io.protocols.files import chosen
+from skeleton_io.protocols.files import choose_protocol
 from skeleton_io.protocols.protocol import Protocol, Side, assign, validation_split
 
 VALIDATION_SEED = 0
@@ -57,7 +57,7 @@ def protocol_of(cfg: FullConfig, store: ClipStore, name: str) -> Protocol:
         UserError: `data.protocols` names none that is known, or a file that holds none.
     """
     try:
-        return chosen(store.protocols[name], cfg.data.protocols.get(name))
+        return choose_protocol(store.protocols[name], cfg.data.protocols.get(name))
     except (ValueError, SkeletonFormatError) as error:
         raise UserError(f"data.protocols {name}: {error}") from None
 

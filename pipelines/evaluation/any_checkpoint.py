@@ -32,7 +32,7 @@ CPUS = 0.5
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationRequest:
     """What the command line names.
 
     Attributes:
@@ -71,7 +71,7 @@ def named_protocols(given: Sequence[str], sets: Sequence[str]) -> dict[str, str]
     return named
 
 
-def configured(asked: Asked, export: str, store: ClipStore, gpus: float) -> FullConfig:
+def configured(asked: EvaluationRequest, export: str, store: ClipStore, gpus: float) -> FullConfig:
     """The export's configuration with this evaluation's sets, protocols and overrides.
 
     A set whose protocol is not named uses the one that the model was trained under, or its default. `gpus`: for each
@@ -96,7 +96,7 @@ def configured(asked: Asked, export: str, store: ClipStore, gpus: float) -> Full
     return configuration.override(cfg, list(asked.overrides))
 
 
-def check(asked: Asked) -> None:
+def check_request(asked: EvaluationRequest) -> None:
     """Refuses what `run` would, as far as that needs no positions: seconds before Ray starts, not minutes after.
 
     Raises:
@@ -108,7 +108,7 @@ def check(asked: Asked) -> None:
         protocol_of(cfg, store, name)
 
 
-def run(asked: Asked) -> dict[str, Any]:
+def run(asked: EvaluationRequest) -> dict[str, Any]:
     """Scores the test clips and writes metrics.json and report.json; Ray must be connected.
 
     Returns:

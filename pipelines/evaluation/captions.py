@@ -10,16 +10,16 @@ import numpy as np
 
 from models import prompts
 from pipelines.data.clip_store import ClipStore
-from pipelines.evaluation.any_checkpoint import Asked
+from pipelines.evaluation.any_checkpoint import EvaluationRequest
 from pipelines.evaluation.language import setting
-from pipelines.inference.answerer import Asking, ask
+from pipelines.inference.answerer import Prompt, answer_prompts
 from pipelines.rationales.grounding.caption_facts import FactScore, score_caption
 from pipelines.rationales.grounding.verify import GROUNDING_VERSION
 from pipelines.run.digest import digest
 from pipelines.run.progress import say
 from pipelines.scores import bootstrap
 from pipelines.scores.captions import caption_metrics
-from pipelines.scores.metrics import Judge, told
+from pipelines.scores.metrics import Scoreboard, rounded
 
 CAPTION_TOKENS = 40
 
@@ -28,7 +28,7 @@ SHOWN = 12
 """Captions that captions.json quotes."""
 
 
-def run_captions(asked: Asked, bert_model: str, bert_layer: int) -> dict[str, Any]:
+def run_captions(asked: EvaluationRequest, bert_model: str, bert_layer: int) -> dict[str, Any]:
     """Captions of the test clips; those that have captions are compared with them, all are held against the motion.
 
     Raises:
@@ -36,14 +36,14 @@ def run_captions(asked: Asked, bert_model: str, bert_layer: int) -> dict[str, An
     """
     base = setting(asked)
     askings = [
-        Asking(id=f"caption|{key}", clip=key, prompt=prompts.caption_prompt(), tokens=CAPTION_TOKENS)
+        Prompt(id=f"caption|{key}", clip=key, prompt=prompts.caption_prompt(), tokens=CAPTION_TOKENS)
         for key in base.clips
     ]
     key = digest("captions", base.model, base.store.digest, base.clips, prompts.PROMPTS_VERSION, CAPTION_TOKENS,
                  base.cfg.evaluate.batch, GROUNDING_VERSION, bert_model, bert_layer)  # fmt: skip
 
     def work(rows: str) -> dict[str, Any]:
-        answers = ask(base.export, asked.shards, askings, rows, base.cfg, "captions")
+        answers = answer_prompts(base.export, asked.shards, askings, rows, base.cfg, "captions")
         said = {a.clip: str(answers[a.id]["generated"]) for a in askings}
         return tell_captions(base.store, said, base.judge, bert_model, bert_layer)
 
@@ -55,7 +55,7 @@ def run_captions(asked: Asked, bert_model: str, bert_layer: int) -> dict[str, An
 
 
 def tell_captions(
-    store: ClipStore, said: dict[str, str], judge: Judge, bert_model: str = "", bert_layer: int = 0
+    store: ClipStore, said: dict[str, str], judge: Scoreboard, bert_model: str = "", bert_layer: int = 0
 ) -> dict[str, Any]:
     """Captions by clip -> {"clips", "with_references", "metrics", "facts", "reference_facts", "examples"}."""
     clips = {key: store.clip(key) for key in sorted(said)}
@@ -80,7 +80,7 @@ def tell_captions(
     }
 
 
-def facts_of(scores: list[FactScore], judge: Judge) -> dict[str, Any]:
+def facts_of(scores: list[FactScore], judge: Scoreboard) -> dict[str, Any]:
     """Precision and recall over all statements and facts, with intervals over clips; "stated" per clip; "silent":
     share of the captions that state nothing that can be checked."""
     counts = np.array([[s.right, s.stated, s.named, s.facts] for s in scores], np.float64)
@@ -91,7 +91,7 @@ def facts_of(scores: list[FactScore], judge: Judge) -> dict[str, Any]:
             return np.where(total > 0, (weights @ counts[:, above]) / np.where(total > 0, total, 1.0), np.nan)
 
         if not counts[:, below].any():
-            return told(bootstrap.Interval(np.nan, np.nan, np.nan, len(scores)))
+            return rounded(bootstrap.Interval(np.nan, np.nan, np.nan, len(scores)))
         return judge.statistic(share, len(scores))
 
     return {

@@ -16,7 +16,7 @@ import numpy as np
 from pipelines.run.errors import UserError
 from pipelines.run.paths import RunPaths
 from pipelines.scores import bootstrap, rules
-from pipelines.scores.metrics import ClipScore, Judge
+from pipelines.scores.metrics import ClipScore, Scoreboard
 from pipelines.scores.rows import clip_score, read_rows
 from skeleton_io import storage
 
@@ -41,7 +41,7 @@ class Finished:
     protocols: Mapping[str, Mapping[str, str]]
 
 
-def read(uri: str) -> Finished:
+def read_evaluation(uri: str) -> Finished:
     """A run, or a folder that `skel evaluate --checkpoint` wrote.
 
     Raises:
@@ -65,7 +65,7 @@ def hits(found: Finished, keys: Sequence[str], rule: Rule) -> Any:
     Raises:
         UserError: a rule on written answers, and a clip has none.
     """
-    judge = Judge(found.candidates, 1, 0)
+    judge = Scoreboard(found.candidates, 1, 0)
     told = []
     for clip in (found.clips[key] for key in keys):
         if rule in ("normalised", "summed", "prior_corrected"):
@@ -141,7 +141,7 @@ def entry(a: Finished, b: Finished, keys: Sequence[str], rule: Rule, seed: int, 
     }
 
 
-def lines(result: Mapping[str, Any]) -> list[str]:
+def comparison_lines(result: Mapping[str, Any]) -> list[str]:
     """The comparison as a table of text."""
     head = ("", "clips", "A %", "B %", "A - B", "95 %", "p", "only A", "only B", "McNemar")
     rows: list[tuple[str, ...]] = [head]

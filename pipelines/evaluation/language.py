@@ -15,13 +15,14 @@ from typing import Any
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
-from pipelines.evaluation.any_checkpoint import Asked, configured
+from pipelines.evaluation.any_checkpoint import EvaluationRequest, configured
 from pipelines.evaluation.stage import held_out, protocols_used
 from pipelines.exports.find import find_export, identity
 from pipelines.leakage.of_export import check_export
 from pipelines.run import manifest
 from pipelines.run.errors import UserError
-from pipelines.scores.metrics import Judge
+from pipelines.run.manifest import run_once
+from pipelines.scores.metrics import Scoreboard
 from skeleton_io import storage
 
 
@@ -29,7 +30,7 @@ from skeleton_io import storage
 class Setting:
     """What both evaluations start from."""
 
-    asked: Asked
+    asked: EvaluationRequest
     cfg: FullConfig
     export: str
     model: str
@@ -37,9 +38,9 @@ class Setting:
     clips: tuple[str, ...]
 
     @property
-    def judge(self) -> Judge:
+    def judge(self) -> Scoreboard:
         """Intervals only; there are no classes."""
-        return Judge({}, self.cfg.evaluate.bootstrap, self.cfg.seed)
+        return Scoreboard({}, self.cfg.evaluate.bootstrap, self.cfg.seed)
 
     def head(self) -> dict[str, Any]:
         """What a reader needs to know about where the numbers come from."""
@@ -53,13 +54,13 @@ class Setting:
     def finish(self, name: str, file: str, key: str, work: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
         """Runs `work` in OUT/NAME unless it is done for this key, and writes OUT/FILE."""
         folder = storage.join(self.asked.out, name)
-        found = manifest.run_stage(name, folder, key, lambda: self.head() | work(storage.join(folder, f"rows-{key}")))
+        found = run_once(name, folder, key, lambda: self.head() | work(storage.join(folder, f"rows-{key}")))
         now = {"written": datetime.now(UTC).isoformat(timespec="seconds"), "provenance": manifest.provenance()}
         storage.write_atomic(storage.join(self.asked.out, file), json.dumps({**found, **now}, indent=1))
         return {**found, **now}
 
 
-def setting(asked: Asked) -> Setting:
+def setting(asked: EvaluationRequest) -> Setting:
     """Model, shards and test clips; Ray must be connected.
 
     Raises:

@@ -14,7 +14,7 @@ from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection
 from pipelines.scores import baselines, bootstrap
-from pipelines.scores.metrics import HEADLINE, ClipScore, Judge
+from pipelines.scores.metrics import HEADLINE, ClipScore, Scoreboard
 
 OURS = "model"
 
@@ -23,7 +23,7 @@ def table(
     cfg: FullConfig,
     store: ClipStore,
     selection: Selection,
-    judge: Judge,
+    judge: Scoreboard,
     clips: Sequence[ClipScore],
     rivals: Mapping[str, Sequence[ClipScore]],
 ) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def table(
     return rows
 
 
-def difference(ours: Any, theirs: Any, judge: Judge) -> dict[str, Any]:
+def difference(ours: Any, theirs: Any, judge: Scoreboard) -> dict[str, Any]:
     """{"value", "ci95", "p", "mcnemar"} of ours minus theirs; (N,) bools of the same clips."""
     found = bootstrap.paired(ours, theirs, judge.seed, judge.resamples)
     return {

@@ -137,7 +137,7 @@ _TABLE = (
 CURVES = {curve.name: curve for curve in _TABLE}
 
 
-def chosen(names: tuple[str, ...]) -> tuple[Curve, ...]:
+def select_curves(names: tuple[str, ...]) -> tuple[Curve, ...]:
     """Curves by name, in the order of the table; all where none are named.
 
     Raises:

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from models import prompts
-from pipelines.inference.answerer import Asking
+from pipelines.inference.answerer import Prompt
 from pipelines.run.errors import UserError
 from pipelines.scores import rules
-from pipelines.scores.metrics import Judge
+from pipelines.scores.metrics import Scoreboard
 from skeleton_io import storage
 from skeleton_io.questions.motion import KINDS, family, questions_of
 from skeleton_io.record.sequence import SkeletonSequence
@@ -31,7 +31,7 @@ OTHER = "other"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class QuestionItem:
     """One question about one clip; `choices` is empty where only free text is asked for."""
 
     clip: str
@@ -46,25 +46,25 @@ class Item:
         text = json.dumps([self.clip, self.question, self.kind, self.choices])
         return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}|{self.clip}"
 
-    def asking(self, tokens: int) -> Asking:
+    def asking(self, tokens: int) -> Prompt:
         """As the model is asked. The choices stand in an order that the question decides, not the answer."""
         order = sorted(self.choices, key=lambda c: hashlib.sha256(f"{self.id}/{c}".encode()).hexdigest())
         prompt = prompts.qa_prompt(self.question, order)
-        return Asking(id=self.id, clip=self.clip, prompt=prompt, choices=self.choices, tokens=tokens)
+        return Prompt(id=self.id, clip=self.clip, prompt=prompt, choices=self.choices, tokens=tokens)
 
 
-def from_motion(clips: Iterable[SkeletonSequence], most: int) -> list[Item]:
+def from_motion(clips: Iterable[SkeletonSequence], most: int) -> list[QuestionItem]:
     """Questions that the clips' joints answer, at most `most` of each kind (0: all), with their answers in balance.
 
     Of each kind, answers take turns, each giving its questions in the order of their hash, until `most` are taken or
     the answers that are left would be more than twice as frequent as the rarest of them that had at least five.
     """
-    by_kind: dict[str, dict[str, list[Item]]] = defaultdict(lambda: defaultdict(list))
+    by_kind: dict[str, dict[str, list[QuestionItem]]] = defaultdict(lambda: defaultdict(list))
     for seq in clips:
         for q in questions_of(seq):
-            item = Item(clip=seq.key, question=q.question, answer=q.answer, kind=q.kind, choices=q.choices)
+            item = QuestionItem(clip=seq.key, question=q.question, answer=q.answer, kind=q.kind, choices=q.choices)
             by_kind[q.kind][q.answer].append(item)
-    out: list[Item] = []
+    out: list[QuestionItem] = []
     for kind in sorted(by_kind, key=KINDS.index):
         groups = [sorted(group, key=lambda item: item.id) for _, group in sorted(by_kind[kind].items())]
         frequent = [len(group) for group in groups if len(group) >= 5]
@@ -74,7 +74,7 @@ def from_motion(clips: Iterable[SkeletonSequence], most: int) -> list[Item]:
     return sorted(out, key=lambda item: (KINDS.index(item.kind), item.id))
 
 
-def from_file(uri: str, known: Mapping[str, object] | set[str]) -> list[Item]:
+def from_file(uri: str, known: Mapping[str, object] | set[str]) -> list[QuestionItem]:
     """Questions of a JSON file; see the head of this module.
 
     Raises:
@@ -90,7 +90,7 @@ def from_file(uri: str, known: Mapping[str, object] | set[str]) -> list[Item]:
     return [_item(uri, number, row, known) for number, row in enumerate(rows)]
 
 
-def _item(uri: str, number: int, row: Any, known: Mapping[str, object] | set[str]) -> Item:
+def _item(uri: str, number: int, row: Any, known: Mapping[str, object] | set[str]) -> QuestionItem:
     place = f"--file {uri}, question {number}"
     if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in ("clip", "question", "answer")):
         raise UserError(f"{place}: expected texts clip, question, answer; found {json.dumps(row)[:120]}")
@@ -101,7 +101,7 @@ def _item(uri: str, number: int, row: Any, known: Mapping[str, object] | set[str
         raise UserError(f"{place}: the answer {row['answer']!r} is none of the choices {choices}")
     if row["clip"] not in known:
         raise UserError(f"{place}: no clip {row['clip']!r} in the shards; keys are SET/ID")
-    return Item(
+    return QuestionItem(
         clip=row["clip"],
         question=row["question"],
         answer=row["answer"],
@@ -114,14 +114,14 @@ def _item(uri: str, number: int, row: Any, known: Mapping[str, object] | set[str
 class Verdict:
     """Was an answer right? `closed` is None where there are no choices, `free` where nothing was written."""
 
-    item: Item
+    item: QuestionItem
     said: str | None
     picked: str | None
     closed: bool | None
     free: bool | None
 
 
-def verdict(item: Item, row: Mapping[str, Any]) -> Verdict:
+def verdict(item: QuestionItem, row: Mapping[str, Any]) -> Verdict:
     """Closed: the choice with the highest likelihood per token. Free: the written text names the answer, or, without
     choices, equals it, case and punctuation aside."""
     picked = row["prediction"] if item.choices else None
@@ -135,7 +135,7 @@ def verdict(item: Item, row: Mapping[str, Any]) -> Verdict:
     return Verdict(item, said, picked, picked == item.answer if item.choices else None, free)
 
 
-def tell(judge: Judge, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def tell(judge: Scoreboard, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """{"questions", "clips", "overall", "families", "kinds", "examples"}; see `_block` for an entry."""
     kinds: dict[str, list[Verdict]] = defaultdict(list)
     families: dict[str, list[Verdict]] = defaultdict(list)
@@ -153,7 +153,7 @@ def tell(judge: Judge, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
-def _block(judge: Judge, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def _block(judge: Scoreboard, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Accuracies with intervals ("closed", "free": {"value", "n", "ci95"} or null), "chance" of guessing among the
     choices, "majority" of always giving each kind's most frequent answer, and how often each answer is right."""
     closed = [v for v in verdicts if v.closed is not None]

@@ -7,10 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 from models import prompts
-from pipelines.evaluation.any_checkpoint import Asked
+from pipelines.evaluation.any_checkpoint import EvaluationRequest
 from pipelines.evaluation.language import setting
-from pipelines.evaluation.question_scores import Item, from_file, from_motion, tell, verdict
-from pipelines.inference.answerer import ask
+from pipelines.evaluation.question_scores import QuestionItem, from_file, from_motion, tell, verdict
+from pipelines.inference.answerer import answer_prompts
 from pipelines.run.digest import digest
 from pipelines.run.errors import UserError
 from pipelines.run.progress import say
@@ -19,7 +19,7 @@ from skeleton_io.questions.motion import QUESTIONS_VERSION
 ANSWER_TOKENS = 12
 
 
-def run_questions(asked: Asked, file: str, most: int) -> dict[str, Any]:
+def run_questions(asked: EvaluationRequest, file: str, most: int) -> dict[str, Any]:
     """Answers to questions about the test clips, made from their motion or read from a file.
 
     Args:
@@ -40,7 +40,7 @@ def run_questions(asked: Asked, file: str, most: int) -> dict[str, Any]:
                  prompts.PROMPTS_VERSION, ANSWER_TOKENS, base.cfg.evaluate.batch, _answers(items))  # fmt: skip
 
     def work(rows: str) -> dict[str, Any]:
-        answers = ask(base.export, asked.shards, askings, rows, base.cfg, "questions")
+        answers = answer_prompts(base.export, asked.shards, askings, rows, base.cfg, "questions")
         summary = tell(base.judge, [verdict(item, answers[item.id]) for item in items])
         return {"source": file or "motion", "questions_version": QUESTIONS_VERSION, **summary}
 
@@ -52,5 +52,5 @@ def run_questions(asked: Asked, file: str, most: int) -> dict[str, Any]:
     return found
 
 
-def _answers(items: list[Item]) -> str:
+def _answers(items: list[QuestionItem]) -> str:
     return digest(*sorted((item.id, item.answer) for item in items))

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
-from pipelines.evaluation.any_checkpoint import Asked, configured
-from pipelines.evaluation.perturbations import CLEAN, Cell, Curve, PerturbedClips, cells, chosen
+from pipelines.evaluation.any_checkpoint import EvaluationRequest, configured
+from pipelines.evaluation.perturbations import CLEAN, Cell, Curve, PerturbedClips, cells, select_curves
 from pipelines.evaluation.stage import Evaluation, held_out, protocols_used
 from pipelines.exports.find import find_export, identity
 from pipelines.inference.scorer import BatchScorer, score
@@ -27,10 +27,11 @@ from pipelines.leakage.of_export import check_export
 from pipelines.run import manifest
 from pipelines.run.digest import digest
 from pipelines.run.errors import UserError
+from pipelines.run.manifest import run_once
 from pipelines.run.progress import say
 from pipelines.scores import bootstrap
-from pipelines.scores.metrics import HEADLINE, ClipScore, Judge, told
-from pipelines.scores.rows import Question
+from pipelines.scores.metrics import HEADLINE, ClipScore, Scoreboard, rounded
+from pipelines.scores.rows import ClipToScore
 from skeleton_io import storage
 
 ROBUSTNESS_VERSION = 1
@@ -41,7 +42,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class RobustnessAsked:
+class RobustnessRequest:
     """What the command line names.
 
     Attributes:
@@ -50,7 +51,7 @@ class RobustnessAsked:
         seeds: how often a random perturbation is drawn.
     """
 
-    base: Asked
+    base: EvaluationRequest
     curves: tuple[str, ...]
     seeds: int
 
@@ -80,19 +81,19 @@ class Trial:
         rows: folder of the rows.
     """
 
-    asked: RobustnessAsked
+    asked: RobustnessRequest
     cfg: FullConfig
     export: str
     model: str
     store: ClipStore
     curves: tuple[Curve, ...]
-    questions: tuple[Question, ...]
+    questions: tuple[ClipToScore, ...]
     candidates: dict[str, tuple[str, ...]]
     rows: str
 
     def summary(self, scored: Sequence[ClipScore]) -> dict[str, Any]:
         """The content of robustness.json but for time and machine."""
-        judge = Judge(self.candidates, self.cfg.evaluate.bootstrap, self.cfg.seed)
+        judge = Scoreboard(self.candidates, self.cfg.evaluate.bootstrap, self.cfg.seed)
         head = {
             "version": ROBUSTNESS_VERSION,
             "model": self.model,
@@ -112,13 +113,13 @@ class Trial:
         return {**summary, **now}
 
 
-def prepare(asked: RobustnessAsked, gpus: float) -> Trial:
+def prepare(asked: RobustnessRequest, gpus: float) -> Trial:
     """What is to be scored; `gpus`: for each actor.
 
     Raises:
         UserError: no model, shards, set, curve or test clips there, or the model has seen what the test asks.
     """
-    curves = chosen(asked.curves)
+    curves = select_curves(asked.curves)
     if asked.seeds < 1:
         raise UserError(f"--seeds {asked.seeds}: expected at least 1")
     export = find_export(asked.base.checkpoint)
@@ -138,7 +139,7 @@ def prepare(asked: RobustnessAsked, gpus: float) -> Trial:
     return Trial(asked, cfg, export, model, store, curves, tuple(every), candidates, rows)
 
 
-def run(asked: RobustnessAsked) -> dict[str, Any]:
+def run(asked: RobustnessRequest) -> dict[str, Any]:
     """Scores all cells and writes robustness.json; Ray must be connected.
 
     Returns:
@@ -157,7 +158,7 @@ def run(asked: RobustnessAsked) -> dict[str, Any]:
         scored = score(trial.export, uri, clips, trial.candidates, trial.rows, trial.cfg, "robustness", PerturbedScorer)
         return trial.summary(scored)
 
-    found = trial.write(manifest.run_stage("robustness", storage.join(asked.base.out, "robustness"), key, work))
+    found = trial.write(run_once("robustness", storage.join(asked.base.out, "robustness"), key, work))
     for curve in found["curves"]:
         kept, area = curve["retained"]["value"], curve["area"]["value"]
         share = "-" if kept is None else f"{kept:.0%}"
@@ -166,10 +167,10 @@ def run(asked: RobustnessAsked) -> dict[str, Any]:
 
 
 def plan(
-    curves: Sequence[Curve], seeds: int, store: ClipStore, questions: Sequence[Question]
-) -> list[tuple[Cell, list[Question]]]:
+    curves: Sequence[Curve], seeds: int, store: ClipStore, questions: Sequence[ClipToScore]
+) -> list[tuple[Cell, list[ClipToScore]]]:
     """Cells with the clips that they apply to; the clean one has all."""
-    fitting: dict[str, list[Question]] = {curve.name: [] for curve in curves}
+    fitting: dict[str, list[ClipToScore]] = {curve.name: [] for curve in curves}
     for question in questions:
         clip = store.clip(question.key)
         for curve in curves:
@@ -181,7 +182,7 @@ def plan(
     return out
 
 
-def summarise(judge: Judge, curves: Sequence[Curve], seeds: int, scored: Sequence[ClipScore]) -> dict[str, Any]:
+def summarise(judge: Scoreboard, curves: Sequence[Curve], seeds: int, scored: Sequence[ClipScore]) -> dict[str, Any]:
     """Scored cells -> {"clean", "curves"}; a curve that fits no clip is listed with 0 clips under "left_out".
 
     Args:
@@ -250,7 +251,7 @@ def area(levels: Sequence[float], values: Floats) -> Floats:
     return ((values[..., 1:] + values[..., :-1]) / 2 * steps).sum(-1) / steps.sum()
 
 
-def _curve(judge: Judge, curve: Curve, values: Floats) -> dict[str, Any]:
+def _curve(judge: Scoreboard, curve: Curve, values: Floats) -> dict[str, Any]:
     """Points, area and what is kept of the clean accuracy. Intervals: bootstrap over clips of the mean over seeds."""
     per_clip = values.mean(-1)
     points = []
@@ -274,12 +275,12 @@ def _ratio(above: Floats, below: Floats) -> Floats:
     return np.where(below > 0, above / np.where(below > 0, below, 1.0), np.nan)
 
 
-def _mean(judge: Judge, values: Floats) -> dict[str, Any]:
-    return told(bootstrap.bootstrap(values, judge.seed, judge.resamples))
+def _mean(judge: Scoreboard, values: Floats) -> dict[str, Any]:
+    return rounded(bootstrap.bootstrap(values, judge.seed, judge.resamples))
 
 
 def _by_set(
-    judge: Judge, curve: Curve, clips: Sequence[str], values: Floats, sets: Mapping[str, str]
+    judge: Scoreboard, curve: Curve, clips: Sequence[str], values: Floats, sets: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
     """Set -> accuracies by level and area."""
     out = {}

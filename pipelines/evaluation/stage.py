@@ -24,20 +24,21 @@ from pipelines.leakage.of_export import check_export
 from pipelines.run import manifest
 from pipelines.run.digest import digest
 from pipelines.run.errors import UserError
+from pipelines.run.manifest import run_once
 from pipelines.run.paths import RunPaths
 from pipelines.run.progress import say
-from pipelines.scores.metrics import ClipScore, Judge
-from pipelines.scores.rows import Question, asked, sample
+from pipelines.scores.metrics import ClipScore, Scoreboard
+from pipelines.scores.rows import ClipToScore, question_digest, sample
 from pipelines.training.keys import finished_stages
 from skeleton_io import storage
 from skeleton_io.protocols.protocol import assign
 
 
-def held_out(cfg: FullConfig, store: ClipStore, selection: Selection) -> list[Question]:
+def held_out(cfg: FullConfig, store: ClipStore, selection: Selection) -> list[ClipToScore]:
     """The test clips of every set that was trained on, at most `evaluate.max_clips` of each."""
     labels = store.labels()
     return [
-        Question(key, name, labels[key])
+        ClipToScore(key, name, labels[key])
         for name in sorted(cfg.train.sets or selection.test)
         for key in sample(selection.test[name], cfg.evaluate.max_clips)
     ]
@@ -45,7 +46,7 @@ def held_out(cfg: FullConfig, store: ClipStore, selection: Selection) -> list[Qu
 
 def generalised(
     cfg: FullConfig, store: ClipStore, selection: Selection
-) -> tuple[list[Question], dict[str, tuple[str, ...]]]:
+) -> tuple[list[ClipToScore], dict[str, tuple[str, ...]]]:
     """(questions, candidates) of generalised zero-shot: test clips of seen and unseen classes, all candidates.
 
     The seen classes' test clips are those that the rule would test if it hid no class. Sets whose rule hides none are
@@ -53,7 +54,7 @@ def generalised(
     """
     labels = store.labels()
     meta = store.meta().select(["id", "dataset", "label", "subject", "view", "setup", "repetition"]).to_pylist()
-    questions: list[Question] = []
+    questions: list[ClipToScore] = []
     candidates: dict[str, tuple[str, ...]] = {}
     for name in sorted(cfg.train.sets or selection.test):
         rule = protocol_of(cfg, store, name)
@@ -65,7 +66,7 @@ def generalised(
         most = cfg.evaluate.max_clips
         if seen:
             keys = [*sample(seen, most), *sample(selection.test[name], most)]
-            questions += [Question(key, name, labels[key]) for key in sorted(keys)]
+            questions += [ClipToScore(key, name, labels[key]) for key in sorted(keys)]
             candidates[name] = tuple(sorted({*selection.labels[name], *selection.unseen[name]}))
     return questions, candidates
 
@@ -124,11 +125,12 @@ class Evaluation:
             prompts.PROMPTS_VERSION,
         )
 
-    def rows(self, kind: str, model_key: str, questions: Sequence[Question], candidates: Mapping[str, Any]) -> str:
+    def rows(self, kind: str, model_key: str, questions: Sequence[ClipToScore], candidates: Mapping[str, Any]) -> str:
         """Folder for the rows of these questions to this model."""
         store = ClipStore(self.shards)
         return storage.join(
-            self.out, f"{kind}-{digest(kind, model_key, self.settings(), store.digest, candidates, asked(questions))}"
+            self.out,
+            f"{kind}-{digest(kind, model_key, self.settings(), store.digest, candidates, question_digest(questions))}",
         )
 
     def run(self) -> dict[str, Any]:
@@ -153,7 +155,7 @@ class Evaluation:
         key = digest("evaluate", storage.name(rows_folder), told, others, protocols_used(cfg, store))
 
         def work() -> dict[str, Any]:
-            judge = Judge(candidates, cfg.evaluate.bootstrap, cfg.seed)
+            judge = Scoreboard(candidates, cfg.evaluate.bootstrap, cfg.seed)
             clips = score(self.model_uri, self.shards, questions, candidates, rows_folder, cfg)
             rivals: dict[str, Sequence[ClipScore]] = {}
             for name, uri in beside.items():
@@ -179,7 +181,7 @@ class Evaluation:
             )
             return summary
 
-        return manifest.run_stage("evaluate", self.out, key, work)
+        return run_once("evaluate", self.out, key, work)
 
     def harmonic(self, store: ClipStore, selection: Selection) -> dict[str, Any]:
         """Set -> seen and unseen accuracy over all candidates, and their harmonic mean."""
@@ -188,7 +190,7 @@ class Evaluation:
             return {}
         folder = self.rows("gzsl", self.model_key, questions, candidates)
         clips = score(self.model_uri, self.shards, questions, candidates, folder, self.cfg, name="evaluate gzsl")
-        judge = Judge(candidates, self.cfg.evaluate.bootstrap, self.cfg.seed)
+        judge = Scoreboard(candidates, self.cfg.evaluate.bootstrap, self.cfg.seed)
         return {
             name: {
                 **judge.harmonic([c for c in clips if c.set == name], selection.unseen[name]),
@@ -238,9 +240,9 @@ def score_transfer(
     keys = [k for k in taking_part(selection, test) if labels[k] in shared]
     if not keys:
         raise UserError(f"evaluate.transfer: no clip of {test} has one of the shared labels")
-    questions = [Question(k, test, shared[labels[k]]) for k in sample(keys, cfg.evaluate.max_clips)]
+    questions = [ClipToScore(k, test, shared[labels[k]]) for k in sample(keys, cfg.evaluate.max_clips)]
     candidates = {test: tuple(sorted(set(shared.values())))}
     rows = Evaluation(cfg, model_uri, model_key, paths.shards, out).rows("rows", model_key, questions, candidates)
     clips = score(model_uri, paths.shards, questions, candidates, rows, cfg, name=f"transfer to {test}")
-    judge = Judge(candidates, cfg.evaluate.bootstrap, cfg.seed)
+    judge = Scoreboard(candidates, cfg.evaluate.bootstrap, cfg.seed)
     return judge.set_metrics(test, clips, floor=None)

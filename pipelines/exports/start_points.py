@@ -64,7 +64,7 @@ def outside(stage: StageConfig) -> str:
         raise UserError(f"{place}: {str(error).partition(': ')[2]}") from None
 
 
-def check(cfg: FullConfig) -> None:
+def check_starts(cfg: FullConfig) -> None:
     """Every start outside of the table: there, and of the same kind of renderer; says where its weights do not fit.
 
     Raises:

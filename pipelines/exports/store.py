@@ -115,7 +115,7 @@ def continue_model(cfg: FullConfig, export_uri: str) -> SkeletonLLM:
     return model
 
 
-def export_model(model: SkeletonLLM, cfg: FullConfig, labels: Mapping[str, Sequence[str]], uri: str) -> None:
+def write_export(model: SkeletonLLM, cfg: FullConfig, labels: Mapping[str, Sequence[str]], uri: str) -> None:
     """Writes the export; adapters are merged into the LLM's weights. All of `model` must be in this process."""
     with tempfile.TemporaryDirectory() as folder:
         model.save_export(folder)

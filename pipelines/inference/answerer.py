@@ -25,7 +25,7 @@ BATCHES_PER_PART = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asking:
+class Prompt:
     """One prompt about one clip.
 
     Attributes:
@@ -43,7 +43,7 @@ class Asking:
     tokens: int = 12
 
 
-class Asker:
+class AnswerActor:
     """One actor: loads the exported model once, then answers batches. One row of the input is one batch, as JSON."""
 
     def __init__(self, model_uri: str, shards_uri: str) -> None:
@@ -107,14 +107,14 @@ class Asker:
         return pa.Table.from_pylist(rows, schema=ROWS)
 
 
-def batches_of(askings: Sequence[Asking], size: int) -> list[list[Asking]]:
+def batches_of(askings: Sequence[Prompt], size: int) -> list[list[Prompt]]:
     """Batches in the order of clip and id, which depend on the askings alone."""
     ordered = sorted(askings, key=lambda a: (a.clip, a.id))
     return [ordered[i : i + size] for i in range(0, len(ordered), size)]
 
 
-def ask(
-    model_uri: str, shards_uri: str, askings: Sequence[Asking], out: str, cfg: FullConfig, name: str
+def answer_prompts(
+    model_uri: str, shards_uri: str, askings: Sequence[Prompt], out: str, cfg: FullConfig, name: str
 ) -> dict[str, dict[str, Any]]:
     """Answers of all askings, by id; Ray must be connected where rows are missing.
 
@@ -141,7 +141,7 @@ def ask(
         items = [{"askings": json.dumps([asdict(a) for a in batch])} for batch in todo]
         blocks = max(actors, -(-len(todo) // BATCHES_PER_PART))
         answered = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
-            Asker,
+            AnswerActor,
             fn_constructor_args=(model_uri, shards_uri),
             batch_size=1,
             batch_format="numpy",

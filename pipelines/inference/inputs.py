@@ -1,7 +1,7 @@
 """INPUT... of `skel predict` -> units of work: native items of any format and stretches of shard sets.
 
-Lists names and reads first bytes; clips are read where they are predicted (`read`). A unit is plain data, so that any
-process can work on it. Inputs that lead nowhere become units too: each of them ends as one row with an error.
+Lists names and reads first bytes; clips are read where they are predicted (`read_unit`). A unit is plain data, so that
+any process can work on it. Inputs that lead nowhere become units too: each of them ends as one row with an error.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _shards(uri: str, stamp: int) -> ShardSet:
     return ShardSet.open(uri)
 
 
-def read(unit: Unit) -> Iterator[Found | str]:
+def read_unit(unit: Unit) -> Iterator[Found | str]:
     """Clips of a unit; an error for each clip that cannot be read, as a value.
 
     Raises:

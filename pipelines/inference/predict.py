@@ -16,7 +16,7 @@ from typing import Any
 
 from pipelines.inference import row_files, tables
 from pipelines.inference.inputs import Unit, left_out, list_units
-from pipelines.inference.predictor import Asked, Predictor, Row
+from pipelines.inference.predictor import PredictionRequest, Predictor, Row
 from pipelines.run.digest import digest
 from pipelines.run.errors import StageFailed, UserError
 from pipelines.run.paths import absolute
@@ -47,7 +47,7 @@ class Options:
     """
 
     checkpoint: str
-    asked: Asked
+    asked: PredictionRequest
     format: str = ""
     out: str = ""
     kind: str = "jsonl"
@@ -68,7 +68,7 @@ class PartWriter:
     """
 
     def __init__(self, export_uri: str, asked: dict[str, Any], out: str, kind: str) -> None:
-        self.predictor = Predictor(export_uri, Asked(**{**asked, "labels": tuple(asked["labels"])}))
+        self.predictor = Predictor(export_uri, PredictionRequest(**{**asked, "labels": tuple(asked["labels"])}))
         self.out, self.kind = out, kind
 
     def write(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def run(inputs: Sequence[str], options: Options) -> dict[str, Any]:
     """
     from pipelines.exports.find import find_export
 
-    check(options)
+    check_options(options)
     units = list_units(inputs, options.format)
     export_uri = find_export(absolute(options.checkpoint))
     for uri in dict.fromkeys(unit.input for unit in units):
@@ -133,7 +133,7 @@ def run(inputs: Sequence[str], options: Options) -> dict[str, Any]:
     return found
 
 
-def check(options: Options) -> None:
+def check_options(options: Options) -> None:
     """Refuses options that contradict each other before anything is loaded.
 
     Raises:

@@ -25,7 +25,7 @@ from PIL import Image
 from models import prompts
 from pipelines.data.renderer_input import clip_input, on_device
 from pipelines.exports.store import load_model
-from pipelines.inference.inputs import Unit, read
+from pipelines.inference.inputs import Unit, read_unit
 from pipelines.run.errors import UserError
 from pipelines.scores import rules
 from skeleton_io import storage
@@ -38,7 +38,7 @@ _COLUMNS = 6  # frames side by side in a picture
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class PredictionRequest:
     """What is asked about every clip.
 
     Attributes:
@@ -81,7 +81,7 @@ class Predictor:
         UserError: no model there, `label_set` is none of its sets, or a text holds a control token.
     """
 
-    def __init__(self, export_uri: str, asked: Asked) -> None:
+    def __init__(self, export_uri: str, asked: PredictionRequest) -> None:
         self.model, self.trained, self.seen = load_model(export_uri)
         if asked.label_set and asked.label_set not in self.seen:
             raise UserError(f"--label-set {asked.label_set}: the model was trained on {', '.join(sorted(self.seen))}")
@@ -111,7 +111,7 @@ class Predictor:
         waiting: list[tuple[Unit, SkeletonSequence | Row]] = []
         clips = 0
         for unit in units:
-            for found in read(unit):
+            for found in read_unit(unit):
                 is_clip = isinstance(found, SkeletonSequence)
                 waiting.append((unit, found if is_clip else error_row(unit, str(found))))
                 clips += is_clip

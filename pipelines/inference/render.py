@@ -76,7 +76,7 @@ class Rendered:
     seconds: NDArray[np.float64]
 
 
-def load(options: RenderOptions) -> SceneRenderer:
+def load_renderer(options: RenderOptions) -> SceneRenderer:
     """The renderer that the options ask for, with their changes to its configuration.
 
     Raises:
@@ -275,7 +275,7 @@ def run(inputs: Sequence[str], options: RenderOptions) -> list[Path]:
     """
     clips = [clip for uri in inputs for clip in read_clips(uri, options.format, options.clips)]
     paths = targets(clips, options.out)
-    renderer = load(options)
+    renderer = load_renderer(options)
     for clip, path in zip(clips, paths, strict=True):
         item = draw(renderer, clip, options)
         try:

@@ -21,7 +21,7 @@ from pipelines.data.clip_store import ClipStore
 from pipelines.run.errors import StageFailed
 from pipelines.run.progress import Progress
 from pipelines.scores.metrics import ClipScore
-from pipelines.scores.rows import ROWS, Question, batches_of, check_finite, clip_score, read_rows, write_part
+from pipelines.scores.rows import ROWS, ClipToScore, batches_of, check_finite, clip_score, read_rows, write_part
 
 BATCHES_PER_PART = 4
 """Batches between two writes: what a broken-off run loses at most, per actor."""
@@ -141,7 +141,7 @@ class BatchScorer(Scorer):
 def score(
     model_uri: str,
     shards_uri: str,
-    questions: Sequence[Question],
+    questions: Sequence[ClipToScore],
     candidates: Mapping[str, Sequence[str]],
     out: str,
     cfg: FullConfig,
@@ -185,7 +185,7 @@ def score(
 def scored_batches(
     model_uri: str,
     shards_uri: str,
-    todo: Sequence[Sequence[Question]],
+    todo: Sequence[Sequence[ClipToScore]],
     candidates: Mapping[str, Sequence[str]],
     cfg: FullConfig,
     actor: type[BatchScorer] = BatchScorer,

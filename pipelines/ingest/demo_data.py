@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.tree import FullConfig
-from pipelines.run import manifest
 from pipelines.run.digest import digest
+from pipelines.run.manifest import run_once
 from pipelines.run.paths import RunPaths
 from skeleton_io import storage
 from skeleton_io.demo.dataset import VERSION, DemoConfig, write_demo
@@ -27,4 +27,4 @@ def write(out: str, cfg: DemoConfig) -> dict[str, Any]:
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Writes the set into the run; does nothing where it is already there."""
     key = digest("demo-data", VERSION, cfg.demo)
-    return manifest.run_stage("demo-data", paths.demo, key, lambda: write(paths.demo, cfg.demo))
+    return run_once("demo-data", paths.demo, key, lambda: write(paths.demo, cfg.demo))

@@ -16,9 +16,9 @@ from typing import Any, Literal
 from pipelines.cluster.spread import Job, spread
 from pipelines.config.tree import FullConfig
 from pipelines.ingest.tasks import read_chunk, write_block
-from pipelines.run import manifest
 from pipelines.run.digest import digest
 from pipelines.run.errors import StageFailed, UserError
+from pipelines.run.manifest import run_once
 from pipelines.run.paths import RunPaths
 from pipelines.run.progress import Progress, say
 from skeleton_io import storage
@@ -269,7 +269,7 @@ def ingest(
     opened = [replace(part, stamps=()) for part in opened]  # only the key needs them, and a large set has many
     _drop_spools(out, keep=key)
     work = lambda: _work(opened, out, key, format, clips_per_shard, workers)  # noqa: E731
-    summary = manifest.run_stage("ingest", out, key, work)
+    summary = run_once("ingest", out, key, work)
     _drop_spools(out, keep="")
     return summary
 

@@ -23,10 +23,11 @@ from pipelines.config.tree import FullConfig, RationalesConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.rationales.teachers import registry
 from pipelines.rationales.teachers.base import TeacherRequest
-from pipelines.rationales.teachers.dispatcher import Asking, Question
+from pipelines.rationales.teachers.dispatcher import Dispatcher, TeacherQuestion
 from pipelines.rationales.teachers.ledger import Ledger, LedgerWriter
 from pipelines.rationales.teachers.limits import Grant, Limits
 from pipelines.rationales.teachers.openai_api import chat_body
+from pipelines.rationales.teachers.registry import check_answer
 from skeleton_io import storage
 
 Batch = dict[str, np.ndarray]
@@ -41,7 +42,7 @@ BATCHES_AT_A_TIME = 8
 _CLOSE_S = 5
 
 
-class Drawer:
+class FrameActor:
     """Adds the column `images` (a list of PNG files per row) and `frames_sha` to questions.
 
     Args:
@@ -101,7 +102,7 @@ def png(frame: np.ndarray) -> bytes:
     return sink.getvalue()
 
 
-class Bodies:
+class RequestActor:
     """Questions with pictures -> the request that a server gets, as JSON in the column `body`.
 
     Args:
@@ -180,7 +181,7 @@ class LocalAccount:
         self._limits.halt(reason)
 
 
-class Asker:
+class TeacherActor:
     """Asks the teacher; the answers are in the ledger when a batch is done.
 
     Args:
@@ -207,7 +208,7 @@ class Asker:
         if account is not None:
             ray.get(account.enter.remote(holder))
         self._teacher = registry.make_teacher(cfg, secret)
-        self._asking = Asking(
+        self._asking = Dispatcher(
             teacher=self._teacher,
             account=LocalAccount(Limits(registry.limits_of(cfg))) if account is None else RayAccount(account),
             ledger=LedgerWriter(ledger_uri),
@@ -215,7 +216,7 @@ class Asker:
             in_flight=max(1, math.ceil(cfg.api.in_flight / cfg.actors)) if account is not None else 1,
             attempts=cfg.api.attempts,
             expected=registry.expected_of(cfg),
-            check=registry.check,
+            check=check_answer,
         )
 
     async def __call__(self, batch: Batch) -> AsyncIterator[Batch]:
@@ -236,10 +237,10 @@ class Asker:
                 asyncio.run_coroutine_threadsafe(close(), loop).result(_CLOSE_S)
 
     async def _ask(self, row: dict[str, Any]) -> str:
-        return await self._asking.ask(Question(facts=facts_of(row), request=request_of(row, self._store)))
+        return await self._asking.ask(TeacherQuestion(facts=facts_of(row), request=request_of(row, self._store)))
 
 
-def drawn(cfg: FullConfig, shards_uri: str, todo: list[dict[str, Any]], account: Any = None) -> Any:
+def draw_frames(cfg: FullConfig, shards_uri: str, todo: list[dict[str, Any]], account: Any = None) -> Any:
     """Ray Data set of questions with pictures.
 
     Args:
@@ -253,8 +254,8 @@ def drawn(cfg: FullConfig, shards_uri: str, todo: list[dict[str, Any]], account:
     asked = cfg.rationales
     blocks = -(-len(todo) // CLIPS_PER_BATCH)
     return ray.data.from_items(todo, override_num_blocks=blocks).map_batches(
-        Drawer,
-        fn_constructor_args=(shards_uri, asked, drawing(cfg), account),
+        FrameActor,
+        fn_constructor_args=(shards_uri, asked, frames_config(cfg), account),
         batch_size=None,
         batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(size=min(asked.actors, blocks)),
@@ -262,7 +263,7 @@ def drawn(cfg: FullConfig, shards_uri: str, todo: list[dict[str, Any]], account:
     )
 
 
-def drawing(cfg: FullConfig) -> RendererConfig:
+def frames_config(cfg: FullConfig) -> RendererConfig:
     """How the teacher's frames are drawn. What only the learned renderer looks at is left at its default where another
     one draws, so that changing it voids no paid answer.
     """
@@ -271,7 +272,7 @@ def drawing(cfg: FullConfig) -> RendererConfig:
     return dataclasses.replace(shown, **_LEARNED) if asked.renderer == "stick" else shown
 
 
-def answered(
+def ask_teacher(
     cfg: FullConfig, shards_uri: str, ledger_uri: str, rows: Any, blocks: int, secret: Any, account: Any
 ) -> Any:
     """Ray Data set of what became of each batch of questions: rows {answered, failed, stopped}.
@@ -290,7 +291,7 @@ def answered(
     asked = cfg.rationales
     at_a_time = BATCHES_AT_A_TIME if account is not None else 1
     return rows.map_batches(
-        Asker,
+        TeacherActor,
         fn_constructor_args=(shards_uri, ledger_uri, asked, secret, account),
         batch_size=None,
         batch_format="numpy",
@@ -303,7 +304,7 @@ def answered(
     )
 
 
-def account_of(cfg: RationalesConfig, spent: tuple[float, int]) -> Any:
+def shared_limits(cfg: RationalesConfig, spent: tuple[float, int]) -> Any:
     """Ray actor with the limits that all askers share.
 
     Args:

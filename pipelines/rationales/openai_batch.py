@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipelines.config.tree import ApiTeacherConfig, FullConfig
-from pipelines.rationales.actors import CLIPS_PER_BATCH, Bodies, drawn, facts_of
+from pipelines.rationales.actors import CLIPS_PER_BATCH, RequestActor, draw_frames, facts_of
 from pipelines.rationales.teachers.base import TeacherError, Usage
 from pipelines.rationales.teachers.ledger import Ledger, Line, write_lines
 from pipelines.rationales.teachers.openai_api import completion_answer, price
@@ -32,7 +32,7 @@ _RUNNING = {"validating", "in_progress", "finalizing", "cancelling"}
 _TAG = "skeleton_ray"
 
 
-def ask(
+def ask_in_batches(
     cfg: FullConfig, shards_uri: str, ledger: Ledger, todo: list[dict[str, Any]], progress: Progress, secret: Any
 ) -> str:
     """Sends what is to be asked in files, waits for all of them and books the answers.
@@ -107,8 +107,8 @@ def _files(
         return
     api = cfg.rationales.api
     structured = api.structured != "none"
-    bodies = drawn(cfg, shards_uri, todo).map_batches(
-        Bodies,
+    bodies = draw_frames(cfg, shards_uri, todo).map_batches(
+        RequestActor,
         fn_constructor_args=(shards_uri, cfg.rationales, structured),
         batch_size=CLIPS_PER_BATCH,
         batch_format="numpy",

@@ -14,7 +14,7 @@ import numpy as np
 from pipelines.config.tree import FullConfig
 from pipelines.figures.charts import filmstrip
 from pipelines.figures.pages import render_page
-from pipelines.rationales.actors import Drawer, drawing
+from pipelines.rationales.actors import FrameActor, frames_config
 from skeleton_io import storage
 
 ACCEPTED_PER_SET, REJECTED_PER_RULE, LETTERS = 2, 3, 6
@@ -47,7 +47,7 @@ def write(cfg: FullConfig, shards_uri: str, out: str, rows: list[Row], letters: 
         letters: of dead_letters.parquet.
     """
     groups = grouped(rows)
-    drawer = Drawer(shards_uri, cfg.rationales, drawing(cfg))
+    drawer = FrameActor(shards_uri, cfg.rationales, frames_config(cfg))
     for group in groups:
         for row in group["rows"]:
             frames = drawer.draw(row["clip"]).astype(np.float32).transpose(0, 3, 1, 2) / 255

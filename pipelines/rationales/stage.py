@@ -23,15 +23,18 @@ from pipelines.cluster.spread import quiet
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
-from pipelines.rationales import openai_batch, review_page, vllm
-from pipelines.rationales.actors import CLIPS_PER_BATCH, account_of, answered, drawing, drawn
+from pipelines.rationales import review_page
+from pipelines.rationales.actors import CLIPS_PER_BATCH, ask_teacher, draw_frames, frames_config, shared_limits
+from pipelines.rationales.openai_batch import ask_in_batches
 from pipelines.rationales.teachers import registry
 from pipelines.rationales.teachers.ledger import Ledger, Line
 from pipelines.rationales.teachers.prompt_files import prompt_sha
-from pipelines.rationales.verdicts import VERDICTS_VERSION, judged
+from pipelines.rationales.verdicts import VERDICTS_VERSION, judge_answers
+from pipelines.rationales.vllm import ask_vllm
 from pipelines.run import manifest
 from pipelines.run.digest import digest
 from pipelines.run.errors import StageFailed, UserError
+from pipelines.run.manifest import run_once
 from pipelines.run.paths import RunPaths
 from pipelines.run.progress import Progress, say
 from skeleton_io import storage
@@ -40,7 +43,7 @@ DRAWING_VERSION = 1
 """Raised whenever the same clip gives the teacher visibly different frames; a test pins their hash."""
 _CONTENT = ["dataset", "id", "source_sha256", "reader", "reader_version", "topology_hash", "scale", "fps", "T", "P"]
 
-WHOLE: dict[str, Callable[..., str]] = {"openai_batch": openai_batch.ask, "vllm": vllm.ask}
+WHOLE: dict[str, Callable[..., str]] = {"openai_batch": ask_in_batches, "vllm": ask_vllm}
 """Teachers that take all questions at once: (cfg, shards_uri, ledger, questions, progress, secret) -> why they stopped
 early, empty where they did not."""
 
@@ -59,7 +62,7 @@ def recipe(cfg: FullConfig) -> dict[str, str]:
         teacher = registry.CLASSES[asked.teacher]
         return {"asked": digest(teacher.name, teacher.version), "drawing": ""}
     sampling = [api.temperature, api.max_tokens, api.image_detail]
-    shown = digest("drawing", DRAWING_VERSION, registry.renderer_sha(asked.renderer), drawing(cfg))
+    shown = digest("drawing", DRAWING_VERSION, registry.renderer_sha(asked.renderer), frames_config(cfg))
     where = "" if asked.teacher == "vllm" else api.base_url
     return {"asked": digest("chat", where, api.model, sampling), "drawing": shown}
 
@@ -141,7 +144,7 @@ def _ask(cfg: FullConfig, shards_uri: str, ledger: Ledger, todo: list[Question],
     import ray
 
     quiet()
-    account = None if cfg.rationales.teacher == "kinematic" else account_of(cfg.rationales, ledger.spent())
+    account = None if cfg.rationales.teacher == "kinematic" else shared_limits(cfg.rationales, ledger.spent())
     counts = {"answered": 0, "failed": 0, "stopped": 0}
     for report in _reports(cfg, shards_uri, ledger.uri, todo, secret, account):
         counts = {end: counts[end] + int(report[end]) for end in counts}
@@ -160,8 +163,10 @@ def _reports(cfg: FullConfig, shards_uri: str, ledger: str, todo: list[Question]
 
     blocks = -(-len(todo) // CLIPS_PER_BATCH)
     free = account is None
-    rows = ray.data.from_items(todo, override_num_blocks=blocks) if free else drawn(cfg, shards_uri, todo, account)
-    return answered(cfg, shards_uri, ledger, rows, blocks, secret, account).iter_rows()
+    rows = (
+        ray.data.from_items(todo, override_num_blocks=blocks) if free else draw_frames(cfg, shards_uri, todo, account)
+    )
+    return ask_teacher(cfg, shards_uri, ledger, rows, blocks, secret, account).iter_rows()
 
 
 def _finish(cfg: FullConfig, shards_uri: str, out: str, asked: list[Question], new: int, stop: str) -> dict[str, Any]:
@@ -178,7 +183,7 @@ def _finish(cfg: FullConfig, shards_uri: str, out: str, asked: list[Question], n
     wanted = [line for line in mine if line["purpose"] == "explain"]
     if asked and all(line["status"] == "failed" for line in wanted):
         raise StageFailed(f"rationales: none of {len(wanted)} clips got one, for example {_example(dead[0])}")
-    rows = judged(cfg, shards_uri, mine)
+    rows = judge_answers(cfg, shards_uri, mine)
     _write_table(storage.join(out, "answers.parquet"), rows)
     letters = [_letter(line) for line in dead]
     _write_table(storage.join(out, "dead_letters.parquet"), letters)
@@ -241,6 +246,4 @@ def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     key = digest("rationales", [row["key"] for row in asked], cfg.rationales.accept, VERDICTS_VERSION)
     if again:
         storage.remove(storage.join(paths.rationales, "manifest.json"))
-    return manifest.run_stage(
-        "rationales", paths.rationales, key, lambda: ask_all(cfg, paths.shards, paths.rationales, asked)
-    )
+    return run_once("rationales", paths.rationales, key, lambda: ask_all(cfg, paths.shards, paths.rationales, asked))

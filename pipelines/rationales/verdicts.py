@@ -37,7 +37,7 @@ _GIVEN = re.compile(
 _ROWS_PER_BATCH = 64
 
 
-def judged(cfg: FullConfig, shards_uri: str, lines: list[Line]) -> list[dict[str, Any]]:
+def judge_answers(cfg: FullConfig, shards_uri: str, lines: list[Line]) -> list[dict[str, Any]]:
     """One row per answered explanation. Grounding runs over the cluster; needs a running Ray.
 
     Args:
@@ -94,7 +94,7 @@ def _grounded(shards_uri: str, told: list[Line]) -> list[dict[str, Any]]:
     items = [{"line": json.dumps(line)} for line in told]
     blocks = -(-len(items) // _ROWS_PER_BATCH)
     rows = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
-        Judge,
+        GroundingActor,
         fn_constructor_args=(shards_uri,),
         batch_size=None,
         batch_format="numpy",
@@ -109,7 +109,7 @@ def _grounded(shards_uri: str, told: list[Line]) -> list[dict[str, Any]]:
     return found
 
 
-class Judge:
+class GroundingActor:
     """One actor: ledger lines -> rows with the verdicts that need the clip.
 
     Args:

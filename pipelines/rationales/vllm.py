@@ -12,7 +12,7 @@ import uuid
 from typing import Any
 
 from pipelines.config.tree import ApiTeacherConfig, FullConfig
-from pipelines.rationales.actors import CLIPS_PER_BATCH, Bodies, drawn, facts_of
+from pipelines.rationales.actors import CLIPS_PER_BATCH, RequestActor, draw_frames, facts_of
 from pipelines.rationales.teachers.base import TeacherError
 from pipelines.rationales.teachers.ledger import Ledger, Line, write_lines
 from pipelines.rationales.teachers.structured import parse, parse_label
@@ -22,7 +22,7 @@ from pipelines.run.progress import Progress
 _ERROR = "__inference_error__"
 
 
-def ask(
+def ask_vllm(
     cfg: FullConfig, shards_uri: str, ledger: Ledger, todo: list[dict[str, Any]], progress: Progress, secret: Any
 ) -> str:
     """Runs all questions through the model; answers are booked in portions of `CLIPS_PER_BATCH`.
@@ -40,8 +40,8 @@ def ask(
     """
     import ray
 
-    bodies = drawn(cfg, shards_uri, todo).map_batches(
-        Bodies,
+    bodies = draw_frames(cfg, shards_uri, todo).map_batches(
+        RequestActor,
         fn_constructor_args=(shards_uri, cfg.rationales, False),
         batch_size=CLIPS_PER_BATCH,
         batch_format="numpy",

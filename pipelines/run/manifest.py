@@ -60,7 +60,7 @@ def read_manifest(folder: str) -> dict[str, Any] | None:
     return json.loads(storage.read_text(uri)) if storage.exists(uri) else None
 
 
-def run_stage(name: str, folder: str, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def run_once(name: str, folder: str, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Runs `work` unless `folder` holds a manifest with this key, then writes the manifest.
 
     Args:

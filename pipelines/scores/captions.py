@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.scores import bootstrap
-from pipelines.scores.metrics import told
+from pipelines.scores.metrics import rounded
 
 References = Sequence[Sequence[str]]
 METRICS = ("bleu1", "bleu4", "rouge_l", "cider", "meteor", "bertscore")
@@ -153,5 +153,5 @@ def caption_metrics(
         else:
             values = np.asarray(found.per_caption, np.float64)
             # METEOR's own corpus value is not the mean over captions, so the value is told as the library gives it.
-            out[name] = {**told(bootstrap.bootstrap(values, seed, resamples)), "value": round(found.value, 4)}
+            out[name] = {**rounded(bootstrap.bootstrap(values, seed, resamples)), "value": round(found.value, 4)}
     return out

@@ -60,14 +60,14 @@ def rule_scores(clip: ClipScore, rule: str) -> NDArray[np.floating]:
     raise ValueError(f"rule: expected one of {RULES}, found {rule!r}")
 
 
-def told(found: bootstrap.Interval) -> dict[str, Any]:
+def rounded(found: bootstrap.Interval) -> dict[str, Any]:
     """{"value", "n", "ci95"}, rounded to 4 digits; null where the statistic is undefined."""
     value, low, high = (round(x, 4) if np.isfinite(x) else None for x in (found.mean, found.low, found.high))
     return {"value": value, "n": found.clips, "ci95": [low, high]}
 
 
 @dataclass(frozen=True)
-class Judge:
+class Scoreboard:
     """The closed sets and how intervals are drawn.
 
     candidates: set -> candidate labels in order. resamples, seed: of the bootstrap over clips.
@@ -84,11 +84,11 @@ class Judge:
 
     def share(self, hits: Sequence[bool]) -> dict[str, Any]:
         """{"value", "n", "ci95"} of a list of successes."""
-        return told(bootstrap.bootstrap(np.asarray(hits, dtype=bool), self.seed, self.resamples))
+        return rounded(bootstrap.bootstrap(np.asarray(hits, dtype=bool), self.seed, self.resamples))
 
     def statistic(self, of: bootstrap.Statistic, clips: int) -> dict[str, Any]:
         """{"value", "n", "ci95"} of a statistic of counts."""
-        return told(bootstrap.bootstrap_statistic(of, clips, self.seed, self.resamples))
+        return rounded(bootstrap.bootstrap_statistic(of, clips, self.seed, self.resamples))
 
     def ranked(self, clip: ClipScore, rule: str, k: int) -> bool:
         """Whether the true label is among the k best; never for a label outside the candidates."""
@@ -140,7 +140,7 @@ class Judge:
             return None
         posterior, truth = self.posterior([c for c, _ in known]), np.array([t for _, t in known])
         losses = -np.take_along_axis(posterior, truth[:, None], -1)[:, 0]
-        nll = told(bootstrap.bootstrap(losses, self.seed, self.resamples))
+        nll = rounded(bootstrap.bootstrap(losses, self.seed, self.resamples))
         confidence, correct = np.exp(posterior.max(-1)), posterior.argmax(-1) == truth
         place = scoring.confidence_bin(confidence, BINS)
         ece = self.statistic(bootstrap.binned_gap(confidence, correct, place, BINS), len(known))

@@ -35,7 +35,7 @@ ROWS = pa.schema(
 
 
 @dataclass(frozen=True)
-class Question:
+class ClipToScore:
     """One clip to score and the answer that counts as right, in the wording of the candidates."""
 
     key: str
@@ -87,12 +87,12 @@ def sample(keys: Sequence[str], most: int) -> list[str]:
     return sorted(sorted(keys, key=lambda k: hashlib.sha256(k.encode()).hexdigest())[:most])
 
 
-def asked(questions: Sequence[Question]) -> list[tuple[str, ...]]:
+def question_digest(questions: Sequence[ClipToScore]) -> list[tuple[str, ...]]:
     """The questions as plain data, for a hash."""
     return [dataclasses.astuple(q) for q in questions]
 
 
-def batches_of(questions: Sequence[Question], size: int) -> list[list[Question]]:
+def batches_of(questions: Sequence[ClipToScore], size: int) -> list[list[ClipToScore]]:
     """Batches of one set each, in the order of set and key.
 
     They depend on the questions alone: a batch's composition decides its padding and so the last bits of its scores.

@@ -22,13 +22,13 @@ from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection, protocol_of, select
 from pipelines.evaluation import stage as evaluation
 from pipelines.leakage import of_run as leakage
-from pipelines.run import manifest
 from pipelines.run.digest import digest
 from pipelines.run.errors import UserError
+from pipelines.run.manifest import run_once
 from pipelines.run.paths import RunPaths
 from pipelines.run.progress import say
 from pipelines.scores import baselines
-from pipelines.scores.metrics import Judge
+from pipelines.scores.metrics import Scoreboard
 from pipelines.scores.rows import sample
 from pipelines.training import stage as training
 from pipelines.training.keys import stage_key
@@ -117,7 +117,7 @@ def trained(cfg: FullConfig, paths: RunPaths, pair: TransferConfig, runner: Runn
     def work() -> dict[str, Any]:
         return training.train_stage(cfg, paths, stage, start=None, out=out, sets=pair.sources, runner=runner)
 
-    manifest.run_stage(f"transfer: train on {pair.train}", out, key, work)
+    run_once(f"transfer: train on {pair.train}", out, key, work)
     return storage.join(out, "export"), key
 
 
@@ -131,7 +131,7 @@ def nearest(cfg: FullConfig, store: ClipStore, pair: TransferConfig, labels: dic
     hits = baselines.transfer_hits(
         store, {k: told[k] for k in learnt if told[k] in wanted}, {k: labels[told[k]] for k in asked}, {}
     )
-    return Judge({}, cfg.evaluate.bootstrap, cfg.seed).share(hits.tolist())
+    return Scoreboard({}, cfg.evaluate.bootstrap, cfg.seed).share(hits.tolist())
 
 
 def work(
@@ -165,7 +165,7 @@ def matrix(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def matrix_lines(found: dict[str, Any]) -> list[str]:
     """The matrix as text: accuracy (chance) in per cent, row: trained on, column: tested on."""
     cells = {(cell["train"], cell["test"]): cell for cell in found["cells"]}
     rows = [["trained on", *found["test"]]]
@@ -206,10 +206,10 @@ def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[
         protocol = protocol_of(cfg, store, pair.test).hash
         key = digest("transfer", 3, pair, model[1], sorted(labels.items()), protocol, scoring, PROMPTS_VERSION)
         name = f"transfer {pair.train} -> {pair.test}"
-        results.append(manifest.run_stage(name, out, key, partial(work, cfg, paths, pair, labels, model, out)))
+        results.append(run_once(name, out, key, partial(work, cfg, paths, pair, labels, model, out)))
     storage.write_atomic(storage.join(paths.transfer, "transfer.json"), json.dumps(results, indent=1))
     found = matrix(results)
     storage.write_atomic(storage.join(paths.transfer, "matrix.json"), json.dumps(found, indent=1))
-    for line in lines(found):
+    for line in matrix_lines(found):
         say(f"[transfer] {line}")
     return {"pairs": results, "matrix": found}

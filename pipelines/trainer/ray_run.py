@@ -15,7 +15,7 @@ from pipelines.run import stop
 from pipelines.run.errors import StageFailed, UserError
 from pipelines.run.stop import Stopped
 from pipelines.trainer.job import Job, WorkerSettings, loop_class
-from pipelines.trainer.telemetry import trackers
+from pipelines.trainer.telemetry.trackers import check_trackers
 
 SETTINGS = {
     # Seconds between two looks at the workers; Ray's 2 s are idle time at the end of each short stage.
@@ -151,7 +151,7 @@ def fit(loop: str, job: Job, storage_path: str, name: str) -> dict[str, Any]:
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     settings = job.settings
-    trackers.check(settings.metrics)
+    check_trackers(settings.metrics)
     least = settings.min_workers if elastic(settings) else settings.workers
     what = f"training stage {job.name} ({least} workers)"
     require(least * settings.cpus_per_worker, least * settings.gpus_per_worker, what)

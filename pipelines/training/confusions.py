@@ -17,7 +17,7 @@ from pipelines.scores.metrics import ClipScore
 
 if TYPE_CHECKING:
     from pipelines.config.tree import FullConfig
-    from pipelines.scores.rows import Question
+    from pipelines.scores.rows import ClipToScore
     from pipelines.training.job import StageJob
 
 Table = dict[str, dict[str, float]]
@@ -49,7 +49,7 @@ def table(scores: Sequence[ClipScore], candidates: Mapping[str, Sequence[str]]) 
     }
 
 
-def mined(
+def mine_confusions(
     job: StageJob, keys: Mapping[str, Sequence[str]], labels: Mapping[str, str], out: str, local: bool
 ) -> tuple[dict[str, Table], int]:
     """(what the model that a stage starts from confuses, number of clips scored).
@@ -64,12 +64,12 @@ def mined(
     from pipelines.data.clip_store import ClipStore
     from pipelines.data.selection import select
     from pipelines.inference import scorer
-    from pipelines.scores.rows import Question, sample
+    from pipelines.scores.rows import ClipToScore, sample
 
     assert job.start is not None
     selection = select(job.cfg, ClipStore(job.shards))
     most = job.cfg.train.negatives.confusion_clips
-    questions = [Question(key, name, labels[key]) for name in sorted(keys) for key in sample(keys[name], most)]
+    questions = [ClipToScore(key, name, labels[key]) for name in sorted(keys) for key in sample(keys[name], most)]
     candidates = {name: selection.labels[name] for name in keys if selection.labels[name]}
     asked = dataclasses.replace(job.cfg.evaluate, generate=False, answer="direct")
     cfg = dataclasses.replace(job.cfg, evaluate=asked)
@@ -82,7 +82,7 @@ def mined(
 
 
 def _here(
-    job: StageJob, questions: Sequence[Question], candidates: Mapping[str, tuple[str, ...]], cfg: FullConfig
+    job: StageJob, questions: Sequence[ClipToScore], candidates: Mapping[str, tuple[str, ...]], cfg: FullConfig
 ) -> list[ClipScore]:
     """Scores in this process, sorted by key."""
     import torch

@@ -25,7 +25,7 @@ from pipelines.training.stage_data import LABEL_FREE
 from skeleton_io import storage
 
 
-def checked_sets(cfg: FullConfig, store: ClipStore, sets: tuple[str, ...]) -> tuple[str, ...]:
+def check_sets(cfg: FullConfig, store: ClipStore, sets: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the sets to train on.
 
     Raises:
@@ -101,7 +101,7 @@ def start_key(cfg: FullConfig, paths: RunPaths, start: str | None) -> object:
 def stage_key(cfg: FullConfig, paths: RunPaths, stage: StageConfig, start: str | None, sets: tuple[str, ...]) -> str:
     """Hash of everything that decides a stage's result."""
     store = ClipStore(paths.shards)
-    chosen = checked_sets(cfg, store, sets)
+    chosen = check_sets(cfg, store, sets)
     selection = select(cfg, store)
     clips = {name: (selection.train[name], selection.validation[name]) for name in chosen}
     if any(task in stage.tasks for task in LABEL_FREE):

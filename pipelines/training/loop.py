@@ -26,7 +26,7 @@ from pipelines.config.tree import TrainConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.exports.start_points import labels_of
-from pipelines.exports.store import build_model, continue_model, export_model
+from pipelines.exports.store import build_model, continue_model, write_export
 from pipelines.run.errors import StageFailed
 from pipelines.run.progress import say
 from pipelines.trainer import schedule
@@ -41,8 +41,8 @@ from pipelines.training.engines.plain import PlainEngine
 from pipelines.training.engines.sharded_load import partitioned
 from pipelines.training.job import StageJob, sharded
 from pipelines.training.monitor import Monitor
-from pipelines.training.stage_data import chosen_sets, stage_data, told
-from pipelines.training.step_metrics import Tally, fallbacks
+from pipelines.training.stage_data import chosen_sets, missing_material, stage_data
+from pipelines.training.step_metrics import StepMetrics, count_fallbacks
 from skeleton_io import storage
 
 
@@ -83,7 +83,7 @@ class StageLoop:
         self.model = start_model(job)
         self.before = snapshot(self.model)
         factors = {str(task): factor for task, factor in job.stage.loss_weights.items()}
-        self.loss_weights = {task: factors.get(task, 1.0) for task in Tally(job.stage.tasks).asked}
+        self.loss_weights = {task: factors.get(task, 1.0) for task in StepMetrics(job.stage.tasks).asked}
         self.collator = Collator(
             store.clip, book, self.model.mllm.tokenize, job.cfg.renderer, self.train.augment, self.seed
         )
@@ -94,7 +94,7 @@ class StageLoop:
         self.done = self.saved = self.checkpoints.restore(self.engine)
         self.log: TrainLog | None = None
         if logged and ctx.rank == 0:
-            if line := told(job, self.sampler):
+            if line := missing_material(job, self.sampler):
                 say(line)
             if self.done:
                 say(f"[train {job.stage.name}] goes on after step {self.done} of {self.steps}")
@@ -161,7 +161,7 @@ class StageLoop:
         Raises:
             Stopped: the whole run was, or this worker.
         """
-        if not self.monitor.asked(self.done):
+        if not self.monitor.checkpoint_due(self.done):
             return False
         self.save({})
         self.checkpoints.close()
@@ -196,7 +196,7 @@ class StageLoop:
         """
         # Dropout must not depend on what was drawn before a restart.
         torch.manual_seed((self.seed + 7919 * self.done + self.ctx.rank) & 0x7FFFFFFF)
-        tally = Tally(self.job.stage.tasks)
+        tally = StepMetrics(self.job.stage.tasks)
         weight = len(batches) * self.ctx.world_size / self.train.global_batch
         bad, clock = FailedStep(self.train.global_batch, self.ctx), self.monitor.clock
         for batch in batches:
@@ -292,7 +292,7 @@ class StageLoop:
         with self.engine.gathered():
             if self.ctx.rank == 0:
                 after = snapshot(self.model)
-                export_model(self.model, self.job.cfg, self._labels_seen(), export)
+                write_export(self.model, self.job.cfg, self._labels_seen(), export)
                 summary = self._summary(after) | {"export": export, "exported_step": exported}
         self.ctx.barrier()
         if summary and self.log is not None:
@@ -318,7 +318,7 @@ class StageLoop:
             "epochs": self.job.stage.epochs,
             "training_clips": len(self.sampler),
             "left_out": self.sampler.left_out,
-            "fallbacks": fallbacks(self.log.rows) if self.log is not None else {},
+            "fallbacks": count_fallbacks(self.log.rows) if self.log is not None else {},
             "workers": self.ctx.world_size,
             **numbers,
             "renderer_change": moved,

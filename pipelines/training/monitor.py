@@ -76,9 +76,9 @@ class Monitor:
         self.image_id, self.image_tokens = encoder.image_id, model.mllm.geometry.tokens(size)
         self.peak = 1e12 * train.metrics.peak_tflops or flops.peak(ctx.device, job.cfg.mllm.precision)
         self.work, self.cpu, self.checksum, self.stop, self.preempted = 0.0, time.process_time(), 0, 0, False
-        self.told_hangs()
+        self.report_hangs()
 
-    def told_hangs(self) -> None:
+    def report_hangs(self) -> None:
         """Says on each start which stacks lie there; uploads them where the stage is remote."""
         found = collect(self.job.out)
         if found and self.ctx.rank == 0:
@@ -148,7 +148,7 @@ class Monitor:
             row |= {f"{SHARE_PREFIX}{name}": value / whole for name, value in times.items()}
         return row
 
-    def asked(self, done: int) -> bool:
+    def checkpoint_due(self, done: int) -> bool:
         """Whether a checkpoint is due before its time; the same on all ranks, which all call it after each step."""
         if not self.preempted and done % PREEMPTION_STEPS == 0 and self.ctx.preempted():
             self.preempted = True

@@ -15,19 +15,21 @@ from typing import Any
 
 from models.prompts import PROMPTS_VERSION
 from pipelines.batches import negatives
+from pipelines.batches.negatives import load_negatives
 from pipelines.config.stages import StageConfig
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.exports import start_points
-from pipelines.exports.start_points import export_of
+from pipelines.exports.start_points import check_starts, export_of
 from pipelines.leakage import of_run as leakage
 from pipelines.run import manifest, stop
 from pipelines.run.errors import UserError
+from pipelines.run.manifest import run_once
 from pipelines.run.paths import RunPaths
 from pipelines.run.progress import say
 from pipelines.training.job import StageJob
-from pipelines.training.keys import checked_sets, stage_key
+from pipelines.training.keys import check_sets, stage_key
 from pipelines.training.loop import StageLoop
 from pipelines.training.stage_data import labelled_keys
 from skeleton_io import storage
@@ -50,7 +52,7 @@ def make_job(
         mllm=cfg.mllm.path or paths.mllm,
         start=start,
         out=out,
-        sets=checked_sets(cfg, ClipStore(paths.shards), sets),
+        sets=check_sets(cfg, ClipStore(paths.shards), sets),
         negatives=storage.join(out, negatives.NEGATIVES_FILE) if "yesno" in stage.tasks else "",
     )
 
@@ -99,7 +101,7 @@ def mine_negatives(job: StageJob, key: str, local: bool) -> None:
 
     A resumed stage thus asks what it asked before, whatever the machine.
     """
-    found = negatives.load(job.negatives)
+    found = load_negatives(job.negatives)
     if found is not None and found.provenance["stage_key"] == key:
         return
     store, settings = ClipStore(job.shards), job.cfg.train.negatives
@@ -109,10 +111,10 @@ def mine_negatives(job: StageJob, key: str, local: bool) -> None:
     if settings.miner == "confusions" and job.start is None:
         say(f"[train {job.stage.name}] no model to ask for confusions yet; negatives go by the wording of the labels")
     elif settings.miner == "confusions":
-        from pipelines.training import confusions
+        from pipelines.training.confusions import mine_confusions
 
         rows = storage.join(job.out, f"confusions-{key}")
-        confused, clips = confusions.mined(job, keys, labels, rows, local)
+        confused, clips = mine_confusions(job, keys, labels, rows, local)
         told = {"model": job.start, "clips": clips, "prompts": PROMPTS_VERSION}
     made = negatives.build(settings, keys, labels, {name: selection.labels[name] for name in keys}, confused)
     told |= {"stage_key": key, "shards": store.digest, **manifest.provenance(), **made.provenance}
@@ -146,7 +148,7 @@ def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[
     """
     if not cfg.train.stages:
         raise UserError("nothing to train: train.stages is empty")
-    start_points.check(cfg)
+    check_starts(cfg)
     leakage.check_run(cfg, paths)
     summaries = []
     for number, stage in enumerate(cfg.train.stages):
@@ -160,7 +162,7 @@ def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[
             trained.append(stage.name)
             return train_stage(cfg, paths, stage, start, out, runner=runner)
 
-        summary = manifest.run_stage(f"train {stage.name}", out, key, work)
+        summary = run_once(f"train {stage.name}", out, key, work)
         summaries.append(summary)
         if trained and stop.requested(out):  # after its last step, when no rank looks any more
             raise stop.Stopped(f"stage {stage.name} is finished and the run was asked to end; the same command goes on")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.batches import negatives
+from pipelines.batches.negatives import load_negatives
 from pipelines.batches.sampler import Classes, Sampler
 from pipelines.batches.tasks import TaskBook, material
 from pipelines.data.clip_store import ClipStore
@@ -47,7 +48,7 @@ def stage_negatives(job: StageJob, store: ClipStore, selection: Selection) -> ne
     Raises:
         UserError: the stage's model was to be asked and was not, or the user's list cannot be read.
     """
-    found = negatives.load(job.negatives) if job.negatives else None
+    found = load_negatives(job.negatives) if job.negatives else None
     if found is not None:
         return found
     if job.cfg.train.negatives.miner == "confusions" and job.start is not None:
@@ -95,7 +96,7 @@ def captions(store: ClipStore) -> frozenset[str]:
     return frozenset(f"{row['dataset']}/{row['id']}" for row in rows if row["captions"])
 
 
-def told(job: StageJob, sampler: Sampler) -> str:
+def missing_material(job: StageJob, sampler: Sampler) -> str:
     """One line about the clips that lack material for what the stage asks; empty where none does."""
     keys = [key for found in sampler.sets.values() for key in found]
     parts = []

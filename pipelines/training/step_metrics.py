@@ -11,7 +11,7 @@ FALLBACK_PREFIX = "fallback/"
 """Of the numbers that say, per wanted task, how many clips were asked something else."""
 
 
-class Tally:
+class StepMetrics:
     """Sums over the clips of one step on one rank.
 
     Args:
@@ -58,7 +58,7 @@ class Tally:
         return row | {"objective": total[0] / global_batch, "tokens": int(total[1])}
 
 
-def fallbacks(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def count_fallbacks(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Wanted task -> clips that were asked something else, summed over the lines of a stage's metrics."""
     found: dict[str, int] = {}
     for row in rows:

@@ -17,8 +17,8 @@ from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection, select
 from pipelines.rationales.answers import load_rationales
-from pipelines.run import manifest
 from pipelines.run.digest import digest
+from pipelines.run.manifest import run_once
 from pipelines.run.paths import RunPaths
 from pipelines.training.validation import sample
 from skeleton_io import storage
@@ -85,7 +85,7 @@ def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     selection = select(cfg, store)
     texts = corpus(selection, load_rationales(paths.rationales), free_texts(cfg, store, selection))
     key = digest("tiny-mllm", cfg.mllm, cfg.renderer.image_size, cfg.seed, texts)
-    return manifest.run_stage(
+    return run_once(
         "tiny-mllm",
         paths.mllm,
         key,

@@ -16,9 +16,9 @@ from pipelines.cluster.connect import require
 from pipelines.config.loading import to_yaml, with_values
 from pipelines.config.tree import FullConfig
 from pipelines.leakage import of_run as leakage
-from pipelines.run import manifest
 from pipelines.run.digest import digest
 from pipelines.run.errors import StageFailed, UserError
+from pipelines.run.manifest import run_once
 from pipelines.run.paths import RunPaths
 from pipelines.training.job import StageJob
 from pipelines.training.keys import stage_key
@@ -82,4 +82,4 @@ def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     job = make_job(cfg, paths, stage, start, paths.tune, ())
     job = dataclasses.replace(job, max_clips=settings.max_clips)
     key = digest("tune", settings, stage_key(one_worker(cfg), paths, stage, start, ()))
-    return manifest.run_stage("tune", paths.tune, key, lambda: search(cfg, paths, job, key))
+    return run_once("tune", paths.tune, key, lambda: search(cfg, paths, job, key))

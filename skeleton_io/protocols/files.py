@@ -65,7 +65,7 @@ def is_file(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def chosen(own: Sequence[Protocol], name: str | None) -> Protocol:
+def choose_protocol(own: Sequence[Protocol], name: str | None) -> Protocol:
     """The protocol that a configuration means for one set.
 
     Args:

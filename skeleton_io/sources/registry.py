@@ -133,11 +133,11 @@ def resolve(name: str) -> tuple[str, Source]:
     if _is_definition(format_name):
         # Imported here: only this needs YAML and pydantic.
         from skeleton_io.sources.arrays import source as arrays
-        from skeleton_io.sources.arrays.loading import load
+        from skeleton_io.sources.arrays.loading import load_definition
 
         if not storage.exists(format_name):
             raise ValueError(f"no definition at {format_name}")
-        definition = load(format_name)
+        definition = load_definition(format_name)
         return split_name(dataset or definition.name)[0], arrays.source_from(definition)
     wanted = format_name or dataset
     if wanted not in SOURCES:

@@ -19,8 +19,9 @@ from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.evaluation import any_checkpoint, compare
-from pipelines.evaluation.any_checkpoint import Asked
-from pipelines.exports.store import build_model, export_model
+from pipelines.evaluation.any_checkpoint import EvaluationRequest
+from pipelines.evaluation.compare import read_evaluation
+from pipelines.exports.store import build_model, write_export
 from pipelines.ingest.stage import ingest
 from pipelines.run.errors import UserError
 from pipelines.run.paths import RunPaths
@@ -63,11 +64,13 @@ def run_paths(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
 
 def export(cfg: FullConfig, paths: RunPaths, name: str) -> None:
     labels = select(cfg, ClipStore(paths.shards)).labels
-    export_model(build_model(cfg, paths.mllm), cfg, labels, paths.at(name))
+    write_export(build_model(cfg, paths.mllm), cfg, labels, paths.at(name))
 
 
-def asked(paths: RunPaths, out: Path, *overrides: str, model: str = "model", protocols: tuple[str, ...] = ()) -> Asked:
-    return Asked(paths.at(model), paths.shards, protocols, (), str(out), overrides)
+def asked(
+    paths: RunPaths, out: Path, *overrides: str, model: str = "model", protocols: tuple[str, ...] = ()
+) -> EvaluationRequest:
+    return EvaluationRequest(paths.at(model), paths.shards, protocols, (), str(out), overrides)
 
 
 def without_times(folder: Path) -> dict[str, object]:
@@ -152,7 +155,7 @@ def test_rivals_and_baselines_stand_in_one_table(run_paths: RunPaths, tmp_path: 
     alone = any_checkpoint.run(asked(run_paths, tmp_path / "theirs", model="other"))["evaluate"]
     assert alone["accuracy"]["value"] == table["other"]["value"]
     pair = compare.compare(
-        compare.read(str(tmp_path / "ours")), compare.read(str(tmp_path / "theirs")), "normalised", 0, 50
+        read_evaluation(str(tmp_path / "ours")), read_evaluation(str(tmp_path / "theirs")), "normalised", 0, 50
     )
     assert pair["all"]["difference"] == table["other"]["difference"]["value"]
 

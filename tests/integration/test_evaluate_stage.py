@@ -16,12 +16,12 @@ from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.evaluation import stage as evaluation
-from pipelines.exports.store import build_model, export_model
+from pipelines.exports.store import build_model, write_export
 from pipelines.inference.scorer import Scorer
 from pipelines.ingest.stage import ingest
 from pipelines.report import stage as report
 from pipelines.report import worst_clips
-from pipelines.run import manifest
+from pipelines.run.manifest import run_once
 from pipelines.run.paths import RunPaths
 from pipelines.scores.rows import read_rows
 from pipelines.training import tiny_mllm
@@ -54,11 +54,11 @@ def paths(tmp_path_factory: pytest.TempPathFactory, cfg: FullConfig) -> RunPaths
     out, labels = f"{paths.train}/only", select(cfg, ClipStore(paths.shards)).labels
 
     def work() -> dict[str, object]:
-        export_model(build_model(cfg, paths.mllm), cfg, labels, f"{out}/export")
+        write_export(build_model(cfg, paths.mllm), cfg, labels, f"{out}/export")
         return {"steps": 0}
 
     key = stage_key(cfg, paths, cfg.train.stages[0], None, ())
-    manifest.run_stage("train only", out, key, work)
+    run_once("train only", out, key, work)
     return paths
 
 

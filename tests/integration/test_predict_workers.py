@@ -10,10 +10,10 @@ import pytest
 
 from models.config import MLLMConfig, RendererConfig, TinyMLLMConfig
 from pipelines.config.loading import decode
-from pipelines.exports.store import build_model, export_model
+from pipelines.exports.store import build_model, write_export
 from pipelines.inference import predict
 from pipelines.inference.predict import Options
-from pipelines.inference.predictor import Asked
+from pipelines.inference.predictor import PredictionRequest
 from pipelines.ingest.stage import ingest
 from pipelines.run.errors import UserError
 from pipelines.training import tiny_mllm
@@ -33,7 +33,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> str:
     drawn = RendererConfig(frames=2, image_size=32, samples_per_bone=2)
     cfg = replace(decode({"name": "t"}, "test"), renderer=drawn, mllm=MLLMConfig(tiny=tiny))
     tiny_mllm.write(str(root / "mllm"), "internvl", cfg.mllm, ["walking", "eating", "wave"], 32, 0)
-    export_model(build_model(cfg, str(root / "mllm")), cfg, LABELS, str(root / "export"))
+    write_export(build_model(cfg, str(root / "mllm")), cfg, LABELS, str(root / "export"))
     return str(root / "export")
 
 
@@ -47,7 +47,7 @@ def test_workers_change_no_byte_and_a_stopped_run_goes_on(export: str, tmp_path:
     broken = tmp_path / "broken.bvh"
     broken.write_text("HIERARCHY\n")
     inputs = [shards, str(ASSETS / "pku_mmd"), str(broken), str(ASSETS / "bvh")]
-    options = Options(checkpoint=export, asked=Asked(top=2), out=str(tmp_path / "two"), part=1, workers=2)
+    options = Options(checkpoint=export, asked=PredictionRequest(top=2), out=str(tmp_path / "two"), part=1, workers=2)
     found = predict.run(inputs, options)
     # Begun without Ray, stopped, and finished by one worker.
     begun = replace(options, out=str(tmp_path / "one"), workers=0, stop_after=2)
@@ -66,7 +66,7 @@ def test_workers_change_no_byte_and_a_stopped_run_goes_on(export: str, tmp_path:
 
 
 def test_more_than_the_cluster_has_is_refused(export: str, tmp_path: Path) -> None:
-    options = Options(checkpoint=export, asked=Asked(), out=str(tmp_path / "out"), workers=1, gpus=64)
+    options = Options(checkpoint=export, asked=PredictionRequest(), out=str(tmp_path / "out"), workers=1, gpus=64)
     with pytest.raises(UserError, match="64 GPUs"):
         predict.run([str(ASSETS / "bvh")], options)
 
@@ -79,7 +79,7 @@ def test_everything_on_s3(export: str, s3_endpoint: str, tmp_path: Path) -> None
     storage.upload(export, "s3://predictions/model/export")
     storage.upload(str(ASSETS / "bvh"), "s3://predictions/clips")
     storage.upload(str(ASSETS / "ntu"), "s3://predictions/clips")
-    asked = Asked(top=2, pictures="s3://predictions/seen")
+    asked = PredictionRequest(top=2, pictures="s3://predictions/seen")
     options = Options(checkpoint="s3://predictions/model", asked=asked, out="s3://predictions/out")
     found = predict.run(["s3://predictions/clips", "s3://predictions/clips/turn.bvh"], options)
     assert found == {"rows": 3, "errors": 0}

@@ -17,14 +17,16 @@ from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.exports import start_points
+from pipelines.exports.start_points import check_starts
 from pipelines.exports.store import load_model
 from pipelines.run.errors import UserError
 from pipelines.run.paths import RunPaths
 from pipelines.scores.rows import read_rows as read_scores
 from pipelines.trainer.context import LocalContext
 from pipelines.trainer.telemetry.metrics_log import read_rows
-from pipelines.training import confusions, tiny_mllm
 from pipelines.training import stage as training
+from pipelines.training import tiny_mllm
+from pipelines.training.confusions import mine_confusions
 from pipelines.training.keys import finished_stages, stage_key
 from pipelines.training.loop import StageLoop
 from pipelines.training.stage_data import labelled_keys
@@ -193,7 +195,7 @@ def test_confusions_are_the_same_on_ray(paths: RunPaths, trained: tuple[FullConf
     store = ClipStore(paths.shards)
     keys, labels = labelled_keys(job, select(cfg, store)), store.labels()
     (one, few), (two, _) = (
-        confusions.mined(job, keys, labels, str(tmp_path / "rows"), local=local) for local in (True, False)
+        mine_confusions(job, keys, labels, str(tmp_path / "rows"), local=local) for local in (True, False)
     )
     assert few == 10
     assert set(one["acts"]) <= set(LABELS)
@@ -256,10 +258,10 @@ def test_another_renderer_is_refused_or_told(
 ) -> None:
     cfg = table({"tasks": {"mqa": 1}, "start": f"{paths.train}/1"})
     with pytest.raises(UserError, match=r"holds a renderer of kind draction, renderer\.kind is stick"):
-        start_points.check(replace(cfg, renderer=replace(cfg.renderer, kind="stick")))
-    start_points.check(cfg)
+        check_starts(replace(cfg, renderer=replace(cfg.renderer, kind="stick")))
+    check_starts(cfg)
     assert "begins anew" not in capsys.readouterr().out
-    start_points.check(replace(cfg, renderer=replace(cfg.renderer, feature_dim=5, gru=True)))
+    check_starts(replace(cfg, renderer=replace(cfg.renderer, feature_dim=5, gru=True)))
     assert "another renderer.feature_dim, renderer.gru; what does not fit begins anew" in capsys.readouterr().out
 
 

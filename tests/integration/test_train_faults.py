@@ -191,7 +191,7 @@ def test_a_slow_export_is_no_hang_and_lost_metrics_are_no_end(made, tmp_path: Pa
     loop = StageLoop(job, LocalContext())
     loop.run()
     watched: list[object] = []
-    monkeypatch.setattr(train_loop, "export_model", lambda *_: watched.append(loop.monitor.watchdog.file))
+    monkeypatch.setattr(train_loop, "write_export", lambda *_: watched.append(loop.monitor.watchdog.file))
     assert loop.finish()["steps"] == loop.steps
     assert watched == [None]
     (out / "metrics.jsonl").unlink()  # a storage that took the last checkpoint and not the metrics

@@ -13,11 +13,11 @@ from pipelines.config.loading import decode
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.evaluation import robustness
-from pipelines.evaluation.any_checkpoint import Asked
+from pipelines.evaluation.any_checkpoint import EvaluationRequest
 from pipelines.evaluation.captions import run_captions
 from pipelines.evaluation.questions import run_questions
-from pipelines.evaluation.robustness import RobustnessAsked
-from pipelines.exports.store import build_model, export_model
+from pipelines.evaluation.robustness import RobustnessRequest
+from pipelines.exports.store import build_model, write_export
 from pipelines.ingest.stage import ingest
 from pipelines.run.errors import UserError
 from pipelines.run.paths import RunPaths
@@ -46,12 +46,12 @@ def run_paths(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     cfg = dataclasses.replace(cfg, renderer=drawn, mllm=MLLMConfig(tiny=tiny))
     tiny_mllm.run(cfg, paths)
     labels = select(cfg, ClipStore(paths.shards)).labels
-    export_model(build_model(cfg, paths.mllm), cfg, labels, paths.at("model"))
+    write_export(build_model(cfg, paths.mllm), cfg, labels, paths.at("model"))
     return paths
 
 
-def asked(paths: RunPaths, out: Path, *overrides: str) -> Asked:
-    return Asked(paths.at("model"), paths.shards, (), (), str(out), overrides)
+def asked(paths: RunPaths, out: Path, *overrides: str) -> EvaluationRequest:
+    return EvaluationRequest(paths.at("model"), paths.shards, (), (), str(out), overrides)
 
 
 def told(folder: Path, file: str) -> dict[str, object]:
@@ -62,7 +62,7 @@ def test_curves_do_not_depend_on_workers_and_go_on_where_rows_are(run_paths: Run
     curves = ("joint-dropout", "missing-person")
     for workers in ("1", "2"):
         base = asked(run_paths, tmp_path / workers, "--evaluate.actors", workers)
-        robustness.run(RobustnessAsked(base, curves, 2))
+        robustness.run(RobustnessRequest(base, curves, 2))
     one = told(tmp_path / "1", "robustness.json")
     assert told(tmp_path / "2", "robustness.json") == one
     dropout, missing = one["curves"]
@@ -75,7 +75,7 @@ def test_curves_do_not_depend_on_workers_and_go_on_where_rows_are(run_paths: Run
     parts[0].unlink()
     kept = {part.name: part.stat().st_mtime_ns for part in parts[1:]}
     (folder / "manifest.json").unlink()
-    robustness.run(RobustnessAsked(asked(run_paths, tmp_path / "1"), curves, 2))
+    robustness.run(RobustnessRequest(asked(run_paths, tmp_path / "1"), curves, 2))
     assert told(tmp_path / "1", "robustness.json") == one
     assert all((rows / name).stat().st_mtime_ns == time for name, time in kept.items())
 

@@ -8,7 +8,7 @@ from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
 from pipelines.scores import bootstrap, rules
-from pipelines.scores.metrics import ClipScore, Judge
+from pipelines.scores.metrics import ClipScore, Scoreboard
 
 CLASSES, CLIPS = 12, 500
 NAMES = tuple(f"action {c}" for c in range(CLASSES))
@@ -31,7 +31,7 @@ def judged(fixed):
         ClipScore(f"a/{i:03d}", "a", NAMES[t], tuple(row), (1,) * CLASSES, (0.0,) * CLASSES, None)
         for i, (row, t) in enumerate(zip(log_prob.tolist(), truth, strict=True))
     ]
-    return Judge({"a": NAMES}, 200, 0).assemble(clips, {})["sets"]["a"]
+    return Scoreboard({"a": NAMES}, 200, 0).assemble(clips, {})["sets"]["a"]
 
 
 def test_accuracy_and_top_k(fixed, judged):

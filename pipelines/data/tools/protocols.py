@@ -68,7 +68,7 @@ def counted(protocol: Protocol, rows: Iterable[Row]) -> tuple[int, int]:
     return sides["train"], sides["test"]
 
 
-def drawn(uri: str, name: str, unseen: int, seed: int, within: str) -> tuple[Protocol, str, Sequence[Row]]:
+def draw_protocol(uri: str, name: str, unseen: int, seed: int, within: str) -> tuple[Protocol, str, Sequence[Row]]:
     """A zero-shot protocol for a set of a shard set.
 
     Args:

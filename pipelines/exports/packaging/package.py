@@ -86,7 +86,7 @@ def run_of(export: str) -> RunPaths | None:
     return RunPaths("/".join(parts[:-3])) if parts[-1] == "export" and parts[-3:-2] == ["train"] else None
 
 
-def found_export(run: str, stage: str) -> str:
+def find_run_export(run: str, stage: str) -> str:
     """The export to take.
 
     Raises:
@@ -134,7 +134,7 @@ def run(run: str, out: str, stage: str = "", replace: bool = False) -> str:
     Raises:
         UserError: no model there, or `out` holds something else.
     """
-    export = found_export(run, stage)
+    export = find_run_export(run, stage)
     identity, code = find.identity(export), model_code()
     if not prepare(out, identity, code, replace):
         say(f"[export-model] {out} is up to date, nothing to do")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from pipelines.rationales.grounding.claims import Claim, claims_of
 from pipelines.rationales.grounding.rationale import Rationale, Step
-from pipelines.rationales.grounding.verify import SUPPORTED, check
+from pipelines.rationales.grounding.verify import SUPPORTED, check_claims
 from skeleton_io.kinematics.facts import MotionEvent, MotionFacts
 from skeleton_io.kinematics.motion import motion_facts
 from skeleton_io.record.sequence import SkeletonSequence
@@ -77,7 +77,7 @@ def score_caption(caption: str, sequence: SkeletonSequence) -> FactScore:
     claims = caption_claims(caption, sequence.duration)
     spans = [(None, None), *dict.fromkeys((e.start, e.end) for e in facts.events)]
     tried = [replace(claim, start=start, end=end) for claim in claims for start, end in spans]
-    values = iter(check(tried, sequence))
+    values = iter(check_claims(tried, sequence))
     right: list[Claim] = []
     stated = 0
     for claim in claims:

@@ -126,10 +126,10 @@ def ground(rationale: Rationale, sequence: SkeletonSequence) -> Grounding:
     claims = claims_of(rationale)
     starts = [step.start for step in rationale.steps]
     disordered = sum(later < earlier - 0.1 for earlier, later in pairwise(starts))
-    return Grounding(claims=claims, values=check(claims, sequence), disordered=disordered)
+    return Grounding(claims=claims, values=check_claims(claims, sequence), disordered=disordered)
 
 
-def check(claims: Sequence[Claim], sequence: SkeletonSequence) -> tuple[float | None, ...]:
+def check_claims(claims: Sequence[Claim], sequence: SkeletonSequence) -> tuple[float | None, ...]:
     """One value in [-1, 1] per claim; None where the clip cannot tell."""
     tracks = {p: track for p in range(sequence.persons) if (track := person_tracks(sequence, p)) is not None}
     scene = _Scene(sequence.fps, sequence.frames, tracks, motion_facts(sequence))

@@ -57,14 +57,14 @@ class Expected:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class TeacherQuestion:
     """One request with what the ledger says about it: key, clip, dataset, label, purpose, sample and hashes."""
 
     facts: dict[str, Any]
     request: TeacherRequest
 
 
-class Asking:
+class Dispatcher:
     """See the module. All calls from one event loop.
 
     Args:
@@ -88,13 +88,13 @@ class Asking:
         in_flight: int,
         attempts: int,
         expected: Expected,
-        check: Callable[[Question, Answer], None],
+        check: Callable[[TeacherQuestion, Answer], None],
     ) -> None:
         self._teacher, self._account, self._ledger, self._holder = teacher, account, ledger, holder
         self._slots, self._attempts = asyncio.Semaphore(in_flight), attempts
         self._expected, self._check = expected, check
 
-    async def ask(self, question: Question) -> str:
+    async def ask(self, question: TeacherQuestion) -> str:
         """Asks until there is a line in the ledger.
 
         Returns:
@@ -136,7 +136,7 @@ class Asking:
             if grant.granted:
                 return grant
 
-    async def _send(self, question: Question) -> Answer:
+    async def _send(self, question: TeacherQuestion) -> Answer:
         """One attempt; whatever comes of it is reported to the account."""
         held = self._expected.usage(question.request)
         usage, failed, after = Usage(), False, 0.0
@@ -155,12 +155,12 @@ class Asking:
             money, held_usd = self._expected.price(usage), self._expected.price(held)
             await self._account.report(self._holder, usage.total, money, held.total, held_usd, failed, after)
 
-    async def _failed(self, question: Question, error: TeacherError, start: float, attempt: int) -> str:
+    async def _failed(self, question: TeacherQuestion, error: TeacherError, start: float, attempt: int) -> str:
         line = {"status": "failed", "kind": error.kind, "reason": error.reason, "raw": error.raw, "model": ""}
         await self._write(question, line, error.usage, start, attempt)
         return "failed"
 
-    async def _write(self, question: Question, line: Line, usage: Usage, start: float, attempt: int) -> None:
+    async def _write(self, question: TeacherQuestion, line: Line, usage: Usage, start: float, attempt: int) -> None:
         cost = {"usage": asdict(usage), "usd": self._expected.price(usage)}
         times = {"seconds": round(time.monotonic() - start, 4), "attempts": attempt, "at": round(time.time(), 3)}
         await self._ledger.append({**question.facts, **line, **cost, **times})

@@ -10,7 +10,7 @@ from typing import Any
 from models.config import RendererConfig
 from pipelines.config.tree import RationalesConfig
 from pipelines.rationales.teachers.base import Answer, Teacher, Usage
-from pipelines.rationales.teachers.dispatcher import Expected, Question
+from pipelines.rationales.teachers.dispatcher import Expected, TeacherQuestion
 from pipelines.rationales.teachers.kinematic import KinematicTeacher
 from pipelines.rationales.teachers.limits import LimitConfig
 from pipelines.rationales.teachers.openai_api import OpenAITeacher, expected_usage, price, read_key
@@ -85,7 +85,7 @@ def _free(usage: Usage) -> float:
     return 0.0
 
 
-def check(question: Question, answer: Answer) -> None:
+def check_answer(question: TeacherQuestion, answer: Answer) -> None:
     """Raises TeacherError where an answer cannot be read at all. Whether it is right is judged later."""
     (parse if question.request.label is not None else parse_label)(answer.raw)
 

@@ -38,7 +38,7 @@ class Tracker(Protocol):
         ...
 
 
-def load(package: str, setting: str) -> Any:
+def load_tracker(package: str, setting: str) -> Any:
     """An optional package.
 
     Raises:
@@ -52,7 +52,7 @@ def load(package: str, setting: str) -> Any:
         ) from None
 
 
-def check(cfg: MetricsConfig) -> None:
+def check_trackers(cfg: MetricsConfig) -> None:
     """Whether everything that the configuration names is installed; before any worker starts.
 
     Raises:
@@ -60,7 +60,7 @@ def check(cfg: MetricsConfig) -> None:
     """
     for setting in ("mlflow", "wandb"):
         if getattr(cfg, setting):
-            load(setting, setting)
+            load_tracker(setting, setting)
 
 
 class MlflowTracker:
@@ -73,7 +73,7 @@ class MlflowTracker:
     """
 
     def __init__(self, uri: str, name: str, run: str) -> None:
-        self.client = load("mlflow", "mlflow").MlflowClient(tracking_uri=uri)
+        self.client = load_tracker("mlflow", "mlflow").MlflowClient(tracking_uri=uri)
         if not run:
             found = self.client.get_experiment_by_name("skeleton-ray")
             experiment = found.experiment_id if found else self.client.create_experiment("skeleton-ray")
@@ -103,7 +103,7 @@ class WandbTracker:
     """
 
     def __init__(self, project: str, name: str, run: str) -> None:
-        self.handle = load("wandb", "wandb").init(
+        self.handle = load_tracker("wandb", "wandb").init(
             project=project, name=name, id=run or None, resume="allow", settings={"console": "off", "silent": True}
         )
         self.run = str(self.handle.id)

@@ -32,7 +32,7 @@ def from_json(text: str) -> ArraysDefinition:
         raise SkeletonFormatError("definition", "whole text", "a definition as JSON", str(error)[:200]) from None
 
 
-def load(uri: str) -> ArraysDefinition:
+def load_definition(uri: str) -> ArraysDefinition:
     """Reads a definition and takes the topology file that it may name into itself.
 
     Raises:

@@ -26,7 +26,7 @@ _LONGEST_LINE = 4096
 _SMALL, _OBJECT, _ARRAY = 8, 104, 256
 
 
-def load(data: bytes, file: SourceFile, place: str = "pickle") -> Any:
+def load_pickle(data: bytes, file: SourceFile, place: str = "pickle") -> Any:
     """The value of a pickle. Executes nothing, whatever the bytes are.
 
     Containers may be shared or contain themselves, as in any pickle: walk only the levels that the format defines.

@@ -16,7 +16,8 @@ import numpy as np
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import H36M17
-from skeleton_io.sources.decoders import npy, pickles
+from skeleton_io.sources.decoders import npy
+from skeleton_io.sources.decoders.pickles import load_pickle
 from skeleton_io.sources.shared.files import FileSource, Found, SourceFile, check_present
 from skeleton_io.sources.shared.forward import check_size, y_up
 from skeleton_io.sources.shared.side_files import plain_label
@@ -84,7 +85,7 @@ def _motions(file: SourceFile) -> Iterator[tuple[str, str, object]]:
             yield subject, action, values
         return
     _, pickle = npy.object_pickle(members.pop(_KEY), file, _KEY)
-    found = pickles.load(pickle, file, _KEY)
+    found = load_pickle(pickle, file, _KEY)
     if isinstance(found, np.ndarray) and found.shape == () and found.dtype == object:
         found = found.item()
     if not isinstance(found, dict):

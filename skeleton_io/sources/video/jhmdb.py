@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import JHMDB15
-from skeleton_io.sources.decoders.pickles import load
+from skeleton_io.sources.decoders.pickles import load_pickle
 from skeleton_io.sources.shared.files import FileSource, Found, SourceFile
 from skeleton_io.sources.shared.side_files import plain_label
 
@@ -71,7 +71,7 @@ def parse(file: SourceFile) -> Iterator[Found]:
 
 def _content(file: SourceFile, data: bytes, path: str) -> list[tuple[Any, Any]]:
     """(joints, label) per clip, unchecked."""
-    content = load(data, file, path)
+    content = load_pickle(data, file, path)
     if not isinstance(content, dict) or not {"pose", "label"} <= set(content):
         raise file.error(path, "a dict with pose and label", type(content).__name__)
     poses, labels = content["pose"], content["label"]

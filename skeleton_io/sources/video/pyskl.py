@@ -24,7 +24,7 @@ from skeleton_io.protocols.protocol import Protocol
 from skeleton_io.record.sequence import Scale, SkeletonSequence, Source
 from skeleton_io.record.topologies import COCO17, KINECT20, NTU25, OPENPOSE18
 from skeleton_io.record.topology import Topology
-from skeleton_io.sources.decoders.pickles import load
+from skeleton_io.sources.decoders.pickles import load_pickle
 from skeleton_io.sources.depth.ntu_labels import NTU_LABELS
 from skeleton_io.sources.shared.files import FileSource, Found, Item, SourceFile, number
 from skeleton_io.sources.shared.side_files import SideInfo, plain_label
@@ -50,7 +50,7 @@ class _About:
 def parse(file: SourceFile) -> Iterator[Found]:
     """One clip per annotation, in the order of the file; an error for each that could not be read."""
     about = _about(file)
-    annotations, _ = _content(file, load(file.data, file))
+    annotations, _ = _content(file, load_pickle(file.data, file))
     seen: set[str] = set()
     for place, annotation in enumerate(annotations):
         try:
@@ -253,7 +253,7 @@ def protocols(root: str, items: list[Item]) -> tuple[Protocol, ...]:
             side=SideInfo(),
         )
         try:
-            _, splits = _content(file, load(data, file))
+            _, splits = _content(file, load_pickle(data, file))
         except SkeletonFormatError:
             continue  # `parse` says so, and the item goes to the quarantine
         for split, ids in splits.items():

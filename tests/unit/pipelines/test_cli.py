@@ -121,7 +121,7 @@ def test_a_wrong_curve_or_file_of_questions_is_said_before_ray_starts(
 ) -> None:
     for module in ("robustness", "words"):
         monkeypatch.setattr(f"pipelines.commands.{module}.connected", lambda: pytest.fail("Ray was started"))
-    monkeypatch.setattr("pipelines.evaluation.any_checkpoint.check", lambda asked: None)
+    monkeypatch.setattr("pipelines.evaluation.any_checkpoint.check_request", lambda asked: None)
     monkeypatch.setattr("pipelines.data.clip_store.ClipStore", lambda uri: SimpleNamespace(keys=("a/b",)))
     where = ["--checkpoint", str(tmp_path), "--shards", str(tmp_path), "--out", str(tmp_path / "out")]
     assert "--curves noize" in fails(capsys, "robustness", *where, "--curves", "noize")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines.batches import negatives
-from pipelines.batches.negatives import Given, Listed, Negatives, build, even, load, mine, read_list
+from pipelines.batches.negatives import Given, Listed, Negatives, build, even, load_negatives, mine, read_list
 from pipelines.config.stages import NegativesConfig
 from pipelines.run.errors import UserError
 
@@ -132,9 +132,9 @@ def test_no_model_yet_goes_by_wording_and_says_so() -> None:
 
 def test_the_file_gives_back_the_same_draws(tmp_path: Path) -> None:
     found, uri = made(NegativesConfig()), str(tmp_path / "negatives.json")
-    assert load(uri) is None
+    assert load_negatives(uri) is None
     found.save(uri)
-    again = load(uri)
+    again = load_negatives(uri)
     assert again is not None
     assert again.tables == found.tables
     draws = [[n.draw("s", "sit down", np.random.default_rng(i)) for i in range(50)] for n in (found, again)]

@@ -10,8 +10,9 @@ import pytest
 
 from pipelines.cli import main
 from pipelines.evaluation import compare
+from pipelines.evaluation.compare import read_evaluation
 from pipelines.run.errors import UserError
-from pipelines.scores.metrics import ClipScore, Judge
+from pipelines.scores.metrics import ClipScore, Scoreboard
 from pipelines.scores.rows import ROWS, write_part
 
 NAMES = ("bow", "wave")
@@ -30,7 +31,7 @@ def write(folder, right, name="a", names=NAMES, first=0, protocol="p", written=T
     clips = [
         ClipScore(r["key"], r["set"], r["label"], *(tuple(r[n]) for n in lists), generated=r["generated"]) for r in rows
     ]
-    summary = Judge({name: names}, 50, 0).assemble(clips, {})
+    summary = Scoreboard({name: names}, 50, 0).assemble(clips, {})
     summary |= {"rows": "rows-1", "protocols": {name: {"name": protocol, "hash": protocol}}}
     (folder / "metrics.json").write_text(json.dumps(summary))
     return str(folder)
@@ -49,7 +50,7 @@ def two(tmp_path):
 
 
 def test_pairs_are_counted(two):
-    a, b = map(compare.read, two)
+    a, b = map(read_evaluation, two)
     found = compare.compare(a, b, "normalised", seed=0, resamples=2000)["all"]
     assert (found["n"], found["a"], found["b"], found["difference"]) == (100, 0.8, 0.7, 0.1)
     assert (found["only_a"], found["only_b"]) == (15, 5)
@@ -62,8 +63,8 @@ def test_pairs_are_counted(two):
 
 def test_what_is_not_in_both_is_left_out_and_said(tmp_path, two):
     (tmp_path / "three").mkdir()
-    other = compare.read(write(tmp_path / "three", [True] * 20, first=95, protocol="q"))
-    found = compare.compare(compare.read(two[0]), other, "normalised", 0, 100)
+    other = read_evaluation(write(tmp_path / "three", [True] * 20, first=95, protocol="q"))
+    found = compare.compare(read_evaluation(two[0]), other, "normalised", 0, 100)
     assert found["all"]["n"] == 5
     assert "110 clips that only one of them scored" in found["left_out"][0]
     assert "protocols p and q differ" in found["left_out"][1]
@@ -76,7 +77,7 @@ def test_other_candidates_are_another_question(tmp_path, two):
     summary["sets"]["a"]["labels"] = ["jump", "wave"]
     (tmp_path / "five" / "metrics.json").write_text(json.dumps(summary))
     with pytest.raises(UserError, match="candidates that differ"):
-        compare.compare(compare.read(two[0]), compare.read(folder), "normalised", 0, 10)
+        compare.compare(read_evaluation(two[0]), read_evaluation(folder), "normalised", 0, 10)
 
 
 def test_command(two, tmp_path, capsys):

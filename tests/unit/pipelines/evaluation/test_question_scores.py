@@ -9,21 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.evaluation.question_scores import Item, from_file, from_motion, tell, verdict
+from pipelines.evaluation.question_scores import QuestionItem, from_file, from_motion, tell, verdict
 from pipelines.run.errors import UserError
-from pipelines.scores.metrics import Judge
+from pipelines.scores.metrics import Scoreboard
 from skeleton_io.demo.body import INDEX, Body
 from skeleton_io.demo.formats import Sensor
 from skeleton_io.demo.motion import ACTIONS, Style, perform
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.record.topologies import TOPOLOGIES
 
-JUDGE = Judge({}, 200, 0)
+JUDGE = Scoreboard({}, 200, 0)
 SIDES = ("the left hand", "the right hand")
 
 
-def item(answer: str = SIDES[0], choices: tuple[str, ...] = SIDES, kind: str = "which hand", clip: str = "s/1") -> Item:
-    return Item(clip=clip, question="Which hand moves more?", answer=answer, kind=kind, choices=choices)
+def item(
+    answer: str = SIDES[0], choices: tuple[str, ...] = SIDES, kind: str = "which hand", clip: str = "s/1"
+) -> QuestionItem:
+    return QuestionItem(clip=clip, question="Which hand moves more?", answer=answer, kind=kind, choices=choices)
 
 
 def row(prediction: str = "", generated: str | None = None) -> dict[str, object]:

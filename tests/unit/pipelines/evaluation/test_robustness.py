@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pipelines.evaluation import robustness
-from pipelines.evaluation.perturbations import CLEAN, CURVES, Cell, PerturbedClips, cells, chosen, perturbed
+from pipelines.evaluation.perturbations import CLEAN, CURVES, Cell, PerturbedClips, cells, perturbed, select_curves
 from pipelines.run.errors import UserError
-from pipelines.scores.metrics import ClipScore, Judge
-from pipelines.scores.rows import Question
+from pipelines.scores.metrics import ClipScore, Scoreboard
+from pipelines.scores.rows import ClipToScore
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.record.topologies import TOPOLOGIES
 
@@ -54,8 +54,8 @@ def test_levels_of_a_seed_are_nested_and_seeds_differ():
 
 def test_curves_are_tried_on_the_clips_that_they_fit():
     clips = [clip("one"), clip("two", persons=2), clip("flat", topology="coco17"), clip("hand", topology="hand20")]
-    questions = [Question(seq.key, "made", "a") for seq in clips]
-    wanted = chosen(("view", "missing-person", "topology", "mirror"))
+    questions = [ClipToScore(seq.key, "made", "a") for seq in clips]
+    wanted = select_curves(("view", "missing-person", "topology", "mirror"))
     found = {cell: [q.key for q in qs] for cell, qs in robustness.plan(wanted, 1, Store(*clips), questions)}
     assert len(found[Cell(CLEAN, 0, 0)]) == 4
     assert found[Cell("view", 15, 0)] == ["made/one", "made/two", "made/hand"]
@@ -80,8 +80,8 @@ def test_points_areas_and_seeds_of_a_small_table():
         for (level, seed), number in right.items()
         for i in range(4)
     ]
-    judge = Judge({"made": ("yes", "no")}, 500, 0)
-    found = robustness.summarise(judge, chosen(("noise", "mirror")), 2, rows)
+    judge = Scoreboard({"made": ("yes", "no")}, 500, 0)
+    found = robustness.summarise(judge, select_curves(("noise", "mirror")), 2, rows)
     assert found["left_out"] == ["mirror"]
     assert (found["clean"]["value"], found["chance"], found["clips"]) == (1.0, 0.5, 4)
     (curve,) = found["curves"]
@@ -102,6 +102,6 @@ def test_the_area_is_the_mean_height_whatever_way_the_levels_run():
 
 
 def test_unknown_curves_are_named():
-    assert [curve.name for curve in chosen(())] == list(CURVES)
+    assert [curve.name for curve in select_curves(())] == list(CURVES)
     with pytest.raises(UserError, match="--curves fog: expected some of joint-dropout"):
-        chosen(("fog",))
+        select_curves(("fog",))

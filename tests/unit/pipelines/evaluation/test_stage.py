@@ -15,7 +15,7 @@ from pipelines.evaluation.stage import trained_model
 from pipelines.inference import scorer
 from pipelines.run.errors import StageFailed, UserError
 from pipelines.run.paths import RunPaths
-from pipelines.scores.rows import ROWS, Question, batches_of, check_finite, clip_score, read_rows, sample, write_part
+from pipelines.scores.rows import ROWS, ClipToScore, batches_of, check_finite, clip_score, read_rows, sample, write_part
 from skeleton_io.protocols.protocol import Protocol
 
 
@@ -54,7 +54,7 @@ def test_sample_is_a_subset_that_ignores_order():
 
 
 def test_finished_rows_are_not_scored_again(tmp_path):
-    questions = [Question("a/2", "a", "bow"), Question("a/1", "a", "bow")]
+    questions = [ClipToScore("a/2", "a", "bow"), ClipToScore("a/1", "a", "bow")]
     write_part(str(tmp_path), rows("a/1", "a/2", "a/9"))
     # Ray is not connected here: a single missing row would start it.
     found = scorer.score("no model", "no shards", questions, {"a": ("bow", "wave")}, str(tmp_path), FullConfig())
@@ -81,7 +81,7 @@ def test_a_protocol_that_tests_alike_and_trains_otherwise_is_evaluated_anew(tmp_
 
 
 def test_batches_depend_on_the_questions_alone():
-    questions = [Question(f"{name}/{i}", name, "bow") for i in range(5) for name in ("b", "a")]
+    questions = [ClipToScore(f"{name}/{i}", name, "bow") for i in range(5) for name in ("b", "a")]
     found = batches_of(questions, 2)
     assert [[q.key for q in batch] for batch in found] == [
         ["a/0", "a/1"], ["a/2", "a/3"], ["a/4"], ["b/0", "b/1"], ["b/2", "b/3"], ["b/4"],

@@ -14,6 +14,7 @@ from models.draction.weights import load_renderer, save_renderer
 from pipelines.config.tree import FullConfig
 from pipelines.exports import store
 from pipelines.exports.find import identity
+from pipelines.exports.store import write_export
 
 
 class Trained:
@@ -29,7 +30,7 @@ class Trained:
 
 
 def export(folder: Path, text: str) -> str:
-    store.export_model(Trained(text), FullConfig(), {"set": ["wave"]}, str(folder))  # type: ignore[arg-type]
+    write_export(Trained(text), FullConfig(), {"set": ["wave"]}, str(folder))  # type: ignore[arg-type]
     return str(folder)
 
 

@@ -17,11 +17,11 @@ from models.config import MLLMConfig, RendererConfig, TinyMLLMConfig
 from pipelines import cli
 from pipelines.config.loading import decode
 from pipelines.exports.find import find_export
-from pipelines.exports.store import build_model, export_model
+from pipelines.exports.store import build_model, write_export
 from pipelines.inference import predict, predictor
 from pipelines.inference.inputs import Unit
 from pipelines.inference.predict import Options
-from pipelines.inference.predictor import Asked, Predictor, ranked
+from pipelines.inference.predictor import PredictionRequest, Predictor, ranked
 from pipelines.run.errors import UserError
 from pipelines.training import tiny_mllm
 
@@ -40,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [label for names in LABELS.values() for label in names]
     tiny_mllm.write(str(root / "mllm"), "internvl", cfg.mllm, texts, 32, 0)
     stage = root / "train" / "1-only"
-    export_model(build_model(cfg, str(root / "mllm")), cfg, LABELS, str(stage / "export"))
+    write_export(build_model(cfg, str(root / "mllm")), cfg, LABELS, str(stage / "export"))
     (stage / "manifest.json").write_text(json.dumps({"finished": "2030-01-01", "key": "k", "summary": {}}))
     return root
 
@@ -98,7 +98,7 @@ def test_clips_in_are_rows_out_and_errors(run, tmp_path, capsys):
 
 
 def test_a_clip_that_the_renderer_refuses_costs_no_other_its_row(run, monkeypatch):
-    found = Predictor(find_export(str(run)), Asked(batch=8))
+    found = Predictor(find_export(str(run)), PredictionRequest(batch=8))
     draw = predictor.clip_input
 
     def refuse(clip, *rest):
@@ -158,7 +158,7 @@ def test_probability_is_the_softmax_of_means_per_token():
 
 def test_parts_resume_and_refuse_another_prediction(run, tmp_path):
     inputs = [str(ASSETS / name) for name in FORMATS]
-    options = Options(checkpoint=str(run), asked=Asked(top=1), out=str(tmp_path / "parts"), part=3)
+    options = Options(checkpoint=str(run), asked=PredictionRequest(top=1), out=str(tmp_path / "parts"), part=3)
     assert predict.run(inputs, replace(options, stop_after=2)) == {"rows": 0, "errors": 0}
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").glob("part-*")}
     assert len(written) == 2
@@ -175,7 +175,7 @@ def test_parts_resume_and_refuse_another_prediction(run, tmp_path):
     assert [row["key"] for row in table] == [row["key"] for row in rows]
     assert [row["label"] for row in table] == [row["label"] for row in rows]
     with pytest.raises(UserError, match="another model, question or input"):
-        predict.run(inputs, replace(options, asked=Asked(top=2)))
+        predict.run(inputs, replace(options, asked=PredictionRequest(top=2)))
 
 
 @pytest.mark.parametrize(

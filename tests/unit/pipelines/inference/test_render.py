@@ -17,7 +17,7 @@ from models.draction.weights import import_released, save_renderer
 from pipelines.data.clip_files import read_clips
 from pipelines.data.renderer_input import clip_input
 from pipelines.inference import render
-from pipelines.inference.render import RenderOptions
+from pipelines.inference.render import RenderOptions, load_renderer
 from pipelines.run.errors import UserError
 from skeleton_io.demo.dataset import DemoConfig, write_demo
 from skeleton_io.shards import shard_set
@@ -48,12 +48,12 @@ def test_our_weights_draw_as_they_were_trained(clip, trained, tmp_path: Path, as
     save_renderer(trained, tmp_path / "renderer.safetensors")
     uri = str(tmp_path if as_folder else tmp_path / "renderer.safetensors")
     options = RenderOptions(weights=uri)
-    found = render.draw(render.load(options), clip, options)
+    found = render.draw(load_renderer(options), clip, options)
     with torch.no_grad():
         expected = trained([clip_input(clip, SMALL, None, None)])[0].permute(0, 2, 3, 1)
     assert found.frames.shape == (3, 64, 64, 3)
     assert np.abs(found.frames / 255 - expected.numpy()).max() <= 0.5 / 255 + 1e-6
-    other = render.draw(render.load(RenderOptions()), clip, RenderOptions())
+    other = render.draw(load_renderer(RenderOptions()), clip, RenderOptions())
     assert other.frames.shape == (12, 448, 448, 3)  # untrained, with the configuration's defaults
 
 
@@ -65,7 +65,7 @@ def test_released_weights_with_and_without_modulator(shared_data, tmp_path):
     frames = []
     for path in (folder / "draction_candidate_01.safetensors", tmp_path / "bare.safetensors"):
         options = RenderOptions(weights=str(path), frame_indices=(11,), image_size=128)
-        frames.append(render.draw(render.load(options), clip, options).frames)
+        frames.append(render.draw(load_renderer(options), clip, options).frames)
     assert frames[0].shape == frames[1].shape == (1, 128, 128, 3)
     assert not import_released(tmp_path / "bare.safetensors", RendererConfig()).cfg.nfm
     assert np.abs(frames[0].astype(int) - frames[1]).max() > 5  # the modulator does something
@@ -82,7 +82,7 @@ def test_a_shard_set_gives_the_same_frames(clip, tmp_path: Path):
         read_clips(uri, "", ["ntu/x"])
     (again,) = read_clips(uri, "", [clip.key])
     options = RenderOptions(renderer="stick", image_size=64, frames=2)
-    renderer = render.load(options)
+    renderer = load_renderer(options)
     assert (render.draw(renderer, again, options).frames == render.draw(renderer, clip, options).frames).all()
 
 
@@ -93,7 +93,7 @@ def test_chosen_frames(clip):
     with pytest.raises(UserError, match=f"frames 0 to {clip.frames - 1}"):
         render.chosen_frames(clip, RenderOptions(frame_indices=(clip.frames,)), 12)
     options = RenderOptions(renderer="stick", image_size=64, frame_indices=(5, 2))
-    drawn = render.draw(render.load(options), clip, options)
+    drawn = render.draw(load_renderer(options), clip, options)
     assert drawn.seconds == pytest.approx(np.array([5, 2]) / clip.fps)
     assert (drawn.frames[0] != drawn.frames[1]).any()
 
@@ -102,27 +102,27 @@ def test_the_camera_can_be_changed(clip):
     frames = []
     for camera in ("fit", "identity"):
         options = RenderOptions(renderer="stick", image_size=64, frames=1, camera=camera)
-        frames.append(render.draw(render.load(options), clip, options).frames)
+        frames.append(render.draw(load_renderer(options), clip, options).frames)
     assert (frames[0] != frames[1]).any()
 
 
 @pytest.mark.parametrize("kind", get_args(RendererKind))
 def test_every_kind_draws(clip, kind):
     options = RenderOptions(renderer=kind, image_size=64, frames=2)
-    found = render.draw(render.load(options), clip, options)
+    found = render.draw(load_renderer(options), clip, options)
     assert found.frames.shape == (2, 64, 64, 3)
     assert 0.002 < (found.frames > 30).any(-1).mean() < 0.5
 
 
 def test_views_share_the_frames(clip):
     options = RenderOptions(renderer="stick", image_size=64, frames=6, views=(0.0, 90.0))
-    found = render.draw(render.load(options), clip, options)
+    found = render.draw(load_renderer(options), clip, options)
     assert found.frames.shape[0] == 6
     assert found.indices[:3].tolist() == found.indices[3:].tolist()
     assert (found.frames[:3] != found.frames[3:]).any((1, 2, 3)).all()
     assert render._durations_ms(found.seconds)[2] < 5000  # the jump back to the second view's first moment
     with pytest.raises(UserError, match="a number that divides frames"):
-        render.load(RenderOptions(frames=5, views=(0.0, 90.0)))
+        load_renderer(RenderOptions(frames=5, views=(0.0, 90.0)))
 
 
 def test_names_of_outputs(clip):
@@ -139,7 +139,7 @@ def test_empty_frames_are_said(tmp_path: Path, capsys: pytest.CaptureFixture):
     render.run([str(asset)], fit)
     assert capsys.readouterr().err == ""
     identity = dataclasses.replace(fit, camera="identity")
-    blind = render.load(identity)
+    blind = load_renderer(identity)
     clip = read_clips(str(asset), "asf_amc", [])[0]
     behind = dataclasses.replace(clip, positions=clip.positions - np.float32([0, 0, 50]))
     item = render.draw(blind, behind, identity)

@@ -12,7 +12,7 @@ import torch
 from models.draction.fixed import StickRenderer
 from pipelines.config.tree import FullConfig, RationalesConfig
 from pipelines.data.renderer_input import clip_input
-from pipelines.rationales.actors import drawing
+from pipelines.rationales.actors import frames_config
 from pipelines.rationales.stage import DRAWING_VERSION, recipe
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.record.topologies import COCO17, NTU25
@@ -47,7 +47,7 @@ def clip(flat: bool) -> SkeletonSequence:
 
 
 def frames(flat: bool) -> np.ndarray:
-    drawn = drawing(FullConfig())
+    drawn = frames_config(FullConfig())
     with torch.no_grad():
         return StickRenderer(drawn).eval()([clip_input(clip(flat), drawn, None, None)])[0].numpy()
 
@@ -65,7 +65,7 @@ def test_the_frames_are_those_of_this_version(flat: bool):
 
 
 def test_the_hash_notices_a_thinner_bone():
-    drawn = drawing(FullConfig())
+    drawn = frames_config(FullConfig())
     thin = replace(drawn, bone_radius=0.6 * drawn.bone_radius)
     with torch.no_grad():
         other = StickRenderer(thin).eval()([clip_input(clip(False), thin, None, None)])[0].numpy()

@@ -18,7 +18,7 @@ from pipelines.report import stage as report
 from pipelines.report import worst_clips
 from pipelines.run.manifest import provenance
 from pipelines.run.paths import RunPaths
-from pipelines.scores.metrics import ClipScore, Judge
+from pipelines.scores.metrics import ClipScore, Scoreboard
 from pipelines.scores.rows import ROWS
 
 NAMES = ("bow", "clap", "wave")
@@ -41,7 +41,7 @@ def clips(count: int = 12) -> list[ClipScore]:
 
 
 def metrics() -> dict:
-    found = Judge({"a": NAMES}, 100, 0).assemble(clips(), {})
+    found = Scoreboard({"a": NAMES}, 100, 0).assemble(clips(), {})
     row = {"set": "a", "chance": 0.3333, "n": 12}
     table = [
         {**row, "name": "model", "kind": "model", "value": 0.5, "ci95": [0.25, 0.75], "difference": None},

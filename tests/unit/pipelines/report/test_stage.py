@@ -16,7 +16,7 @@ from pipelines.report import gather
 from pipelines.report import stage as report
 from pipelines.run.manifest import provenance
 from pipelines.run.paths import RunPaths
-from pipelines.scores.metrics import ClipScore, Judge
+from pipelines.scores.metrics import ClipScore, Scoreboard
 
 NAMES = ("bow", "clap <both>", "wave")
 HOSTILE = "expected 60 numbers <script>alert('x')</script> & more"
@@ -49,7 +49,7 @@ def evaluation():
         )
         for i in range(9)
     ]
-    found = Judge({"a": NAMES}, 100, 0).assemble(clips, {"a": 0.25})
+    found = Scoreboard({"a": NAMES}, 100, 0).assemble(clips, {"a": 0.25})
     return {**found, "seeds": {"seed": 0}, "protocols": {"a": {"name": "cross-subject", "hash": "h"}}}
 
 

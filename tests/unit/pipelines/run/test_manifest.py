@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.run.manifest import read_manifest, run_stage
+from pipelines.run.manifest import read_manifest, run_once
 
 
 def test_a_broken_off_stage_leaves_no_old_manifest(tmp_path):
     folder = str(tmp_path)
-    run_stage("s", folder, "old", lambda: {"value": 1})
+    run_once("s", folder, "old", lambda: {"value": 1})
 
     def broken():
         raise RuntimeError("stopped")
 
-    assert run_stage("s", folder, "old", broken)["value"] == 1
+    assert run_once("s", folder, "old", broken)["value"] == 1
     with pytest.raises(RuntimeError, match="stopped"):
-        run_stage("s", folder, "new", broken)
+        run_once("s", folder, "new", broken)
     assert read_manifest(folder) is None
-    assert run_stage("s", folder, "old", lambda: {"value": 2})["value"] == 2
+    assert run_once("s", folder, "old", lambda: {"value": 2})["value"] == 2

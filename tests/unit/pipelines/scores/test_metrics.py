@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines.scores.metrics import ClipScore, Judge, rule_scores
+from pipelines.scores.metrics import ClipScore, Scoreboard, rule_scores
 
 NAMES = ("bow", "clap", "wave")
 
@@ -27,7 +27,7 @@ def clip(key, label, best, generated=None, name="a", names=NAMES, tokens=None, p
 
 
 def judge(**candidates):
-    return Judge(candidates or {"a": NAMES}, resamples=500, seed=0)
+    return Scoreboard(candidates or {"a": NAMES}, resamples=500, seed=0)
 
 
 def test_accuracy_chance_and_interval_by_hand():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.scores import rules
-from pipelines.scores.metrics import ClipScore, Judge
+from pipelines.scores.metrics import ClipScore, Scoreboard
 from skeleton_io.sources.depth.ntu_labels import NTU_LABELS
 
 KIN = [(a, b) for a in NTU_LABELS for b in NTU_LABELS if a != b and a in b]
@@ -40,7 +40,7 @@ def test_closed_set_likelihood_has_no_such_trouble(label, longer):
     names = (label, longer)
     says_longer = ClipScore("ntu/1", "ntu", label, (-6.0, -1.0), (2, 4), (0.0, 0.0), longer)
     says_label = ClipScore("ntu/2", "ntu", label, (-1.0, -6.0), (2, 4), (0.0, 0.0), label)
-    found = Judge({"ntu": names}, 50, 0).summary([says_longer, says_label])
+    found = Scoreboard({"ntu": names}, 50, 0).summary([says_longer, says_label])
     assert found["accuracy"]["value"] == 0.5
     assert found["generated"]["exact"]["value"] == 0.5
     assert found["generated"]["substring"]["value"] == 1.0

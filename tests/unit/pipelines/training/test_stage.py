@@ -11,7 +11,7 @@ from pipelines.config.tree import FullConfig
 from pipelines.evaluation import stage as evaluation
 from pipelines.run import stop
 from pipelines.run.errors import UserError
-from pipelines.run.manifest import run_stage
+from pipelines.run.manifest import run_once
 from pipelines.run.paths import RunPaths
 from pipelines.training import stage as training
 from pipelines.training.keys import checkpoint_key, shared_settings
@@ -51,7 +51,7 @@ def test_a_model_of_another_configuration_is_refused(finished):
 
 def test_tuning_starts_from_the_last_stage_that_matches(finished):
     cfg, paths = finished
-    run_stage("train 2", f"{paths.train}/2", "other", dict)
+    run_once("train 2", f"{paths.train}/2", "other", dict)
     assert start_of(cfg, paths) == f"{paths.train}/1/export"
     with pytest.raises(UserError, match="another configuration"):
         evaluation.trained_model(cfg, paths)

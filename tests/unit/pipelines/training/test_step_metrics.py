@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.training.step_metrics import Tally, fallbacks
+from pipelines.training.step_metrics import StepMetrics, count_fallbacks
 
 
 def test_ranks_add_up() -> None:
     tasks = ("rationale", "yesno")
     wanted, asked = ["rationale", "rationale", "yesno", "rationale"], ["rationale", "mqa", "yesno", "yesno"]
-    whole, one, two = (Tally(tasks) for _ in range(3))
+    whole, one, two = (StepMetrics(tasks) for _ in range(3))
     whole.add(wanted, asked, [1.0, 2.0, 3.0, 5.0], 22.0, 40)
     one.add(wanted[:1], asked[:1], [1.0], 2.0, 10)
     two.add(wanted[1:], asked[1:], [2.0, 3.0, 5.0], 20.0, 30)
@@ -29,11 +29,11 @@ def test_ranks_add_up() -> None:
 
 
 def test_nothing_moved_is_not_written() -> None:
-    tally = Tally(["mqa"])
+    tally = StepMetrics(["mqa"])
     tally.add(["mqa"], ["mqa"], [0.5], 0.5, 3)
     assert set(tally.row(tally.vector(), 1)) == {"loss", "loss/mqa", "objective", "tokens"}
 
 
 def test_a_stage_is_summed() -> None:
     rows = [{"step": 1, "fallback/caption": 2}, {"step": 2, "loss": np.nan}, {"fallback/caption": 1, "fallback/qa": 4}]
-    assert fallbacks(rows) == {"caption": 3, "qa": 4}
+    assert count_fallbacks(rows) == {"caption": 3, "qa": 4}

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from skeleton_io.errors import SkeletonFormatError
-from skeleton_io.protocols.files import FOLDER, chosen, protocols_of, published, read_protocol, to_yaml
+from skeleton_io.protocols.files import FOLDER, choose_protocol, protocols_of, published, read_protocol, to_yaml
 from skeleton_io.protocols.protocol import Protocol, assign
 from skeleton_io.sources.depth import nw_ucla, utd_mhad
 from skeleton_io.sources.depth.ntu_labels import NTU_LABELS
@@ -95,7 +95,7 @@ def test_every_entry_of_the_package_carries_hash_and_source() -> None:
 
 def test_clean_cross_view_leaves_out_what_trains_and_tests(shared_data: Path) -> None:
     """Every clip that it leaves out holds the motion of a test clip; no other training clip does."""
-    rule = chosen((), "cross-view-clean")
+    rule = choose_protocol((), "cross-view-clean")
     motion = {}
     for path in sorted((shared_data / "data" / "nw_ucla" / "all_sqe").glob("*.json")):
         motion[path.stem] = json.dumps(json.loads(path.read_text())["skeletons"])
@@ -121,19 +121,19 @@ def test_zero_shot_crosses_the_base_rule() -> None:
 
 def test_lookup_by_name_then_package_then_path(tmp_path: Path) -> None:
     own = protocols_of("ntu")
-    assert chosen(own, None).name == "cross-subject"
-    assert chosen(own, "cross-setup") == own[2]
-    assert chosen(own, "ntu60-48-12") == ALL["ntu60-48-12"][1]
+    assert choose_protocol(own, None).name == "cross-subject"
+    assert choose_protocol(own, "cross-setup") == own[2]
+    assert choose_protocol(own, "ntu60-48-12") == ALL["ntu60-48-12"][1]
     mine = Protocol(name="ntu60-48-12", field="view", train=("1",), test=("2",))
-    assert chosen((mine,), "ntu60-48-12") == mine  # what stands in the shards goes first
+    assert choose_protocol((mine,), "ntu60-48-12") == mine  # what stands in the shards goes first
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\nwithin: cross-view\nunseen: [clapping, reading]\n")
-    found = chosen(own, str(path))
+    found = choose_protocol(own, str(path))
     assert (found.field, found.test, found.unseen) == ("view", ("1",), ("clapping", "reading"))
     with pytest.raises(ValueError, match=r"no protocol 'x'; there is cross-subject.*skel protocols"):
-        chosen(own, "x")
+        choose_protocol(own, "x")
     with pytest.raises(SkeletonFormatError, match="no such file"):
-        chosen(own, str(tmp_path / "missing.yaml"))
+        choose_protocol(own, str(tmp_path / "missing.yaml"))
 
 
 def test_yaml_and_json_round_trip(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from pipelines.config.stages import StageConfig
 from pipelines.config.tree import FullConfig, TrainConfig
 from pipelines.data.renderer_input import clip_input
 from pipelines.exports.packaging import model_card, package, standalone
-from pipelines.exports.store import export_model as save_model
+from pipelines.exports.store import write_export as save_model
 from pipelines.run.digest import digest
 from pipelines.run.errors import UserError
 from skeleton_io.record.sequence import SkeletonSequence, Source

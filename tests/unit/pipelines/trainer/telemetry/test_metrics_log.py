@@ -13,6 +13,7 @@ from pipelines.config.faults import MetricsConfig
 from pipelines.run.errors import UserError
 from pipelines.trainer.telemetry import metrics_log, trackers
 from pipelines.trainer.telemetry.metrics_log import TrainLog, read_rows
+from pipelines.trainer.telemetry.trackers import check_trackers
 from skeleton_io import storage
 
 
@@ -150,4 +151,4 @@ def test_a_tracker_gets_the_numbers_and_may_fail(
 def test_a_missing_package_names_its_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UserError, match=rf"train\.metrics\.{name} .*skeleton-ray\[{name}\]"):
-        trackers.check(MetricsConfig(**{name: "x"}))
+        check_trackers(MetricsConfig(**{name: "x"}))

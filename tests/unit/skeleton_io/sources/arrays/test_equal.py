@@ -9,7 +9,7 @@ import pytest
 
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.record.sequence import SkeletonSequence
-from skeleton_io.sources.arrays.loading import load
+from skeleton_io.sources.arrays.loading import load_definition
 from skeleton_io.sources.arrays.source import source_from
 from skeleton_io.sources.registry import SOURCES, Source
 from skeleton_io.sources.shared.files import Item
@@ -21,7 +21,7 @@ SAME = ("topology", "fps", "scale", "image_size", "label", "subject", "view", "s
 
 
 def declared(name: str) -> Source:
-    return source_from(load(str(ROOT / f"docs/formats/examples/{name}.yaml")))
+    return source_from(load_definition(str(ROOT / f"docs/formats/examples/{name}.yaml")))
 
 
 def read(source: Source, root: str, item: Item) -> SkeletonSequence | None:

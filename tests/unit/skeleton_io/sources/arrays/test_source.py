@@ -16,7 +16,7 @@ import yaml
 
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.record.sequence import SkeletonSequence
-from skeleton_io.sources.arrays.loading import load
+from skeleton_io.sources.arrays.loading import load_definition
 from skeleton_io.sources.arrays.source import source_from
 
 JOINTS = ["pelvis", "neck", "head", "left_wrist", "right_wrist"]
@@ -32,7 +32,7 @@ def read(folder: Path, fields: dict[str, Any], files: dict[str, bytes]) -> list[
         (data / name).parent.mkdir(parents=True, exist_ok=True)
         (data / name).write_bytes(content)
     (folder / "own.yaml").write_text(yaml.safe_dump({"topology": OWN, "fps": 20, **fields}))
-    source = source_from(load(str(folder / "own.yaml")))
+    source = source_from(load_definition(str(folder / "own.yaml")))
     return [clip for item in source.list_items(str(data)) for clip in source.read(str(data), item, "own")]
 
 

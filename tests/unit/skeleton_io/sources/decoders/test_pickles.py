@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skeleton_io.errors import SkeletonFormatError
-from skeleton_io.sources.decoders.pickles import load
+from skeleton_io.sources.decoders.pickles import load_pickle
 from skeleton_io.sources.shared.files import SourceFile
 
 FILE = cast(
@@ -54,13 +54,13 @@ def same(found: Any, expected: Any) -> bool:
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_equal_to_pickle(protocol: int):
-    assert same(load(pickle.dumps(DATA, protocol), FILE), DATA)
+    assert same(load_pickle(pickle.dumps(DATA, protocol), FILE), DATA)
 
 
 def test_arrays_of_objects_as_npy_files_hold_them():
     inner = np.empty((), object)
     inner[()] = {"S1": {"Walking": np.ones((2, 32, 3), np.float32)}}
-    found = load(pickle.dumps(inner, 3), FILE)
+    found = load_pickle(pickle.dumps(inner, 3), FILE)
     assert found.dtype == object
     assert found.shape == ()
     assert found.item()["S1"]["Walking"].sum() == 192
@@ -75,9 +75,9 @@ def test_python_2_strings_hold_array_bytes():
     )
     kind = b"cnumpy\ndtype\np7\n(S'f8'\np8\nI0\nI1\ntp9\nRp10\n(I3\nS'<'\np11\nNNNI-1\nI-1\nI0\ntp12\nbI00\n"
     for content in (b"S" + repr(raw)[1:].encode() + b"\n", b"T" + struct.pack("<I", len(raw)) + raw):
-        found = load(head + kind + content + b"tp14\nb.", FILE)
+        found = load_pickle(head + kind + content + b"tp14\nb.", FILE)
         np.testing.assert_array_equal(found, values)
-    assert load(b"(dp0\nS'pose'\np1\n(lp2\nL12L\nas.", FILE) == {"pose": [12]}
+    assert load_pickle(b"(dp0\nS'pose'\np1\n(lp2\nL12L\nas.", FILE) == {"pose": [12]}
 
 
 class Runs:
@@ -108,7 +108,7 @@ def test_nothing_is_executed(tmp_path: Path):
     ]  # fmt: skip
     for attack in attacks:
         with pytest.raises(SkeletonFormatError) as caught:
-            load(attack, FILE)
+            load_pickle(attack, FILE)
         assert "byte" in caught.value.place
     assert not witness.exists()
 
@@ -139,10 +139,10 @@ BOMBS = {
 def test_bombs_end_early(name: str):
     before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     if name in ("nested lists", "memo index"):
-        load(BOMBS[name], FILE)  # odd, but plain data
+        load_pickle(BOMBS[name], FILE)  # odd, but plain data
     else:
         with pytest.raises(SkeletonFormatError):
-            load(BOMBS[name], FILE)
+            load_pickle(BOMBS[name], FILE)
     assert time.process_time() - begun < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KiB
 
@@ -155,11 +155,11 @@ def test_one_payload_behind_many_arrays_is_refused():
     stream.write(b"\x80\x04" + kind + b"q\x010" + b"B" + struct.pack("<I", len(payload)) + payload + b"q\x020](")
     one = b"cnumpy.core.numeric\n_frombuffer\n(h\x02h\x01J\x00\x00\x10\x00\x85X\x01\x00\x00\x00CtR"
     stream.write(one + b"e.")
-    assert load(stream.getvalue(), FILE)[0].shape == (1 << 20,)
+    assert load_pickle(stream.getvalue(), FILE)[0].shape == (1 << 20,)
     stream.seek(-2, io.SEEK_END)
     stream.write(one * 500 + b"e.")
     with pytest.raises(SkeletonFormatError, match="asks for more"):
-        load(stream.getvalue(), FILE)
+        load_pickle(stream.getvalue(), FILE)
 
 
 @settings(max_examples=300, derandomize=True)
@@ -171,6 +171,6 @@ def test_spoilt_bytes_end_in_data_or_the_one_error(data: st.DataObject):
         content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
     content = content[: data.draw(st.integers(0, len(content)))]
     try:
-        load(bytes(content), FILE)
+        load_pickle(bytes(content), FILE)
     except SkeletonFormatError:
         return
