@@ -22,7 +22,7 @@ from benchmarks.soak_faults import Fault, planted
 from benchmarks.soak_runs import ROOT, Case, Trial, compare, history
 from pipelines.cluster import launch
 from pipelines.cluster.connect import private_head, set_offline
-from pipelines.run.stop import EXIT_STOPPED, Stopped
+from pipelines.runtime.stop import EXIT_STOPPED, Stopped
 
 Keep = Callable[[Trial], None]
 LIMIT_S = 600.0

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from pipelines.run import stop
+from pipelines.runtime import stop
 from pipelines.trainer import ray_run
 from pipelines.training.loop import StageLoop
 

@@ -17,7 +17,7 @@ from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.ingest.stage import ingest
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.paths import RunPaths
 from pipelines.trainer.telemetry.metrics_log import read_rows
 from pipelines.training import stage as training
 from pipelines.training import tiny_mllm

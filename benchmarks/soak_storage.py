@@ -19,7 +19,7 @@ from benchmarks.soak_runs import ROOT, Case, Trial, compare
 from pipelines.cluster.connect import connected
 from pipelines.config import loading
 from pipelines.config.stages import StageConfig
-from pipelines.run.errors import StageFailed
+from pipelines.runtime.errors import StageFailed
 from pipelines.trainer.telemetry.metrics_log import read_rows
 from skeleton_io import storage
 

@@ -35,7 +35,7 @@ from pipelines.config.tree import FullConfig  # noqa: E402
 from pipelines.data.clip_store import ClipStore  # noqa: E402
 from pipelines.data.selection import select  # noqa: E402
 from pipelines.ingest.stage import ingest  # noqa: E402
-from pipelines.run.paths import RunPaths  # noqa: E402
+from pipelines.runtime.paths import RunPaths  # noqa: E402
 from pipelines.trainer.telemetry.metrics_log import SHARE_PREFIX, read_rows  # noqa: E402
 from pipelines.training import stage as training  # noqa: E402
 from pipelines.training import tiny_mllm  # noqa: E402

@@ -31,7 +31,7 @@ from pipelines.commands import (
 from pipelines.commands.base import Work
 from pipelines.config import loading as configuration
 from pipelines.config.tree import FullConfig
-from pipelines.run.exits import guarded
+from pipelines.runtime.exits import guarded
 
 COMMANDS = (
     stages,

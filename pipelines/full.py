@@ -19,10 +19,10 @@ if __package__ in (None, ""):
 from pipelines.cluster.connect import connected, require, set_offline
 from pipelines.config import loading as configuration
 from pipelines.config.tree import FullConfig
-from pipelines.run.errors import UserError
-from pipelines.run.exits import guarded
-from pipelines.run.paths import RunPaths, absolute
-from pipelines.run.progress import say
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.exits import guarded
+from pipelines.runtime.paths import RunPaths, absolute
+from pipelines.runtime.progress import say
 
 # Stage name -> module; every module has run(cfg, paths) -> summary. Imported late: `--help` loads no torch.
 STAGES: dict[str, str] = {

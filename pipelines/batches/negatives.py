@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipelines.batches.label_meaning import likeness, same_meaning
 from pipelines.config.stages import NegativesConfig
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io import storage, strict_yaml
 
 Scores = NDArray[np.float64]

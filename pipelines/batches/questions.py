@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from pipelines.config.stages import QuestionsConfig
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io import storage
 from skeleton_io.questions.motion import Question, questions_of
 from skeleton_io.record.sequence import SkeletonSequence

@@ -18,8 +18,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipelines.run.errors import UserError
-from pipelines.run.progress import say
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.progress import say
 
 OFFLINE = {
     "RAY_USAGE_STATS_ENABLED": "0",

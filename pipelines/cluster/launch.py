@@ -24,10 +24,10 @@ from types import FrameType
 from pipelines.cluster.connect import OFFLINE, private_head
 from pipelines.config import loading as configuration
 from pipelines.config.tree import FullConfig
-from pipelines.run import manifest
-from pipelines.run.errors import UserError
-from pipelines.run.progress import say
-from pipelines.run.stop import EXIT_STOPPED
+from pipelines.runtime import manifest
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.progress import say
+from pipelines.runtime.stop import EXIT_STOPPED
 
 LOOPBACK = "127.0.0.1"
 STARTUP_SECONDS = 90

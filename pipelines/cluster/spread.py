@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from pipelines.run.errors import StageFailed
+from pipelines.runtime.errors import StageFailed
 
 Job = dict[str, Any]
 

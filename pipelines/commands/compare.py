@@ -6,9 +6,9 @@ import argparse
 import json
 
 from pipelines.commands.base import Add
-from pipelines.run.errors import UserError
-from pipelines.run.paths import absolute
-from pipelines.run.progress import say
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import absolute
+from pipelines.runtime.progress import say
 
 EXAMPLES = """examples:
   skel compare runs/a runs/b

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pipelines.commands.base import Add
-from pipelines.run.paths import absolute
+from pipelines.runtime.paths import absolute
 
 
 def register(add: Add) -> None:

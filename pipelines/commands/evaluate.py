@@ -7,8 +7,8 @@ import argparse
 from pipelines.cluster.connect import connected, require
 from pipelines.commands.base import Add
 from pipelines.commands.stages import add_run_arguments, run_stage
-from pipelines.run.errors import UserError
-from pipelines.run.paths import absolute
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import absolute
 
 EXAMPLES = """examples:
   skel evaluate --config tune_configs/full_demo.yaml --out runs/demo          the run's own model and test clips

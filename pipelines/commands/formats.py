@@ -6,7 +6,7 @@ import argparse
 import json
 
 from pipelines.commands.base import Add
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 
 
 def register(add: Add) -> None:

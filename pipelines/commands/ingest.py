@@ -7,8 +7,8 @@ import argparse
 from pipelines.cluster.connect import connected
 from pipelines.commands.base import Add
 from pipelines.commands.stages import run_stage
-from pipelines.run.errors import UserError
-from pipelines.run.paths import absolute
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import absolute
 
 
 def register(add: Add) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from pipelines.commands.base import Add
-from pipelines.run.errors import UserError
-from pipelines.run.paths import absolute
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import absolute
 
 
 def register(add: Add) -> None:

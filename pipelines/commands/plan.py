@@ -7,8 +7,8 @@ import json
 
 from pipelines.commands.base import Add
 from pipelines.config import loading as configuration
-from pipelines.run.errors import UserError
-from pipelines.run.paths import RunPaths, absolute
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import RunPaths, absolute
 
 
 def register(add: Add) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pipelines.commands.base import Add
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 
 EXAMPLES = """examples:
   skel predict walk.bvh --checkpoint runs/demo                   a table of the likeliest labels
@@ -79,7 +79,7 @@ def _predict(args: argparse.Namespace, rest: list[str]) -> None:
         raise UserError("--question: expected a question, found an empty text")
     from pipelines.inference import predict
     from pipelines.inference.predictor import PredictionRequest
-    from pipelines.run.paths import absolute
+    from pipelines.runtime.paths import absolute
 
     asked = PredictionRequest(
         labels=labels,

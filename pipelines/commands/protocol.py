@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from pipelines.commands.base import Add
-from pipelines.run.errors import UserError
-from pipelines.run.paths import absolute
-from pipelines.run.progress import say
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import absolute
+from pipelines.runtime.progress import say
 from skeleton_io import storage
 
 

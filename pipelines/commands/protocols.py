@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from pipelines.commands.base import Add
-from pipelines.run.errors import UserError
-from pipelines.run.paths import absolute
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import absolute
 
 COLUMNS = ("set", "protocol", "splits by", "seen", "unseen", "train", "test", "hash", "source")
 

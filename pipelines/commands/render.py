@@ -8,7 +8,7 @@ from typing import get_args
 
 from models.config import RendererKind
 from pipelines.commands.base import Add
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 
 EXAMPLES = """examples:
   skel render clip.skeleton                                  an untrained renderer, clip.gif

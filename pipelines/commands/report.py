@@ -6,8 +6,8 @@ import argparse
 
 from pipelines.commands.base import Add
 from pipelines.commands.stages import add_run_arguments, run_stage
-from pipelines.run.errors import UserError
-from pipelines.run.paths import absolute
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import absolute
 
 EXAMPLES = """examples:
   skel report --config tune_configs/full_demo.yaml --out runs/demo     a whole run: report.json and report.html

@@ -6,7 +6,7 @@ import argparse
 
 from pipelines.cluster.connect import connected, require
 from pipelines.commands.base import Add
-from pipelines.run.paths import absolute
+from pipelines.runtime.paths import absolute
 
 EXAMPLES = """examples:
   skel robustness --checkpoint runs/demo --shards runs/demo/shards --out scores

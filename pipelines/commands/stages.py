@@ -9,7 +9,7 @@ from pipelines.cluster.connect import connected, require
 from pipelines.commands.base import Add
 from pipelines.config import loading as configuration
 from pipelines.config.tree import FullConfig
-from pipelines.run.paths import RunPaths, absolute
+from pipelines.runtime.paths import RunPaths, absolute
 
 STAGE_HELP = {
     "rationales": "ask the teacher for a rationale of every training clip",

@@ -7,8 +7,8 @@ from typing import Any
 
 from pipelines.cluster.connect import connected, require
 from pipelines.commands.base import Add
-from pipelines.run.errors import UserError
-from pipelines.run.paths import absolute
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import absolute
 
 CAPTIONS = """examples:
   skel captions --checkpoint runs/demo --shards runs/demo/shards --out scores

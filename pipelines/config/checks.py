@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.config.stages import FRESH, StageConfig
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from pipelines.config.tree import FullConfig, TrainConfig

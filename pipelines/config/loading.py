@@ -17,7 +17,7 @@ from pipelines.config.checks import check_stages, check_workers
 from pipelines.config.tree import (
     FullConfig,
 )
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io import strict_yaml
 from skeleton_io.protocols.files import is_file
 

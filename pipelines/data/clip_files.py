@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.record.sequence import SkeletonSequence

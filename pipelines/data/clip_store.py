@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from pipelines.run.digest import digest
-from pipelines.run.errors import UserError
+from pipelines.runtime.digest import digest
+from pipelines.runtime.errors import UserError
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.protocols.protocol import Protocol
 from skeleton_io.record.sequence import SkeletonSequence

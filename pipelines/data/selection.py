@@ -13,7 +13,7 @@ from typing import Any
 
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.protocols.files import choose_protocol
 from skeleton_io.protocols.protocol import Protocol, Side, assign, validation_split

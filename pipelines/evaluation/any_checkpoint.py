@@ -22,8 +22,8 @@ from pipelines.data.selection import protocol_of
 from pipelines.evaluation.stage import Evaluation
 from pipelines.exports.find import find_export, identity
 from pipelines.leakage.of_export import check_export, trained_config
-from pipelines.run import manifest
-from pipelines.run.errors import UserError
+from pipelines.runtime import manifest
+from pipelines.runtime.errors import UserError
 from skeleton_io import storage
 from skeleton_io.protocols.files import is_file
 

@@ -15,8 +15,8 @@ from pipelines.evaluation.language import setting
 from pipelines.inference.answerer import Prompt, answer_prompts
 from pipelines.rationales.grounding.caption_facts import FactScore, score_caption
 from pipelines.rationales.grounding.verify import GROUNDING_VERSION
-from pipelines.run.digest import digest
-from pipelines.run.progress import say
+from pipelines.runtime.digest import digest
+from pipelines.runtime.progress import say
 from pipelines.scores import bootstrap
 from pipelines.scores.captions import caption_metrics
 from pipelines.scores.metrics import Scoreboard, rounded

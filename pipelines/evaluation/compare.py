@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipelines.run.errors import UserError
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import RunPaths
 from pipelines.scores import bootstrap, rules
 from pipelines.scores.metrics import ClipScore, Scoreboard
 from pipelines.scores.rows import clip_score, read_rows

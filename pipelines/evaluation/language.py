@@ -19,9 +19,9 @@ from pipelines.evaluation.any_checkpoint import EvaluationRequest, configured
 from pipelines.evaluation.stage import held_out, protocols_used
 from pipelines.exports.find import find_export, identity
 from pipelines.leakage.of_export import check_export
-from pipelines.run import manifest
-from pipelines.run.errors import UserError
-from pipelines.run.manifest import run_once
+from pipelines.runtime import manifest
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.manifest import run_once
 from pipelines.scores.metrics import Scoreboard
 from skeleton_io import storage
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.data.clip_store import ClipStore
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io.record import perturb, transforms
 from skeleton_io.record.sequence import SkeletonSequence
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from models import prompts
 from pipelines.inference.answerer import Prompt
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from pipelines.scores import rules
 from pipelines.scores.metrics import Scoreboard
 from skeleton_io import storage

@@ -11,9 +11,9 @@ from pipelines.evaluation.any_checkpoint import EvaluationRequest
 from pipelines.evaluation.language import setting
 from pipelines.evaluation.question_scores import QuestionItem, from_file, from_motion, tell, verdict
 from pipelines.inference.answerer import answer_prompts
-from pipelines.run.digest import digest
-from pipelines.run.errors import UserError
-from pipelines.run.progress import say
+from pipelines.runtime.digest import digest
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.progress import say
 from skeleton_io.questions.motion import QUESTIONS_VERSION
 
 ANSWER_TOKENS = 12

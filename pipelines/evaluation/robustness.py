@@ -24,11 +24,11 @@ from pipelines.evaluation.stage import Evaluation, held_out, protocols_used
 from pipelines.exports.find import find_export, identity
 from pipelines.inference.scorer import BatchScorer, score
 from pipelines.leakage.of_export import check_export
-from pipelines.run import manifest
-from pipelines.run.digest import digest
-from pipelines.run.errors import UserError
-from pipelines.run.manifest import run_once
-from pipelines.run.progress import say
+from pipelines.runtime import manifest
+from pipelines.runtime.digest import digest
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.manifest import run_once
+from pipelines.runtime.progress import say
 from pipelines.scores import bootstrap
 from pipelines.scores.metrics import HEADLINE, ClipScore, Scoreboard, rounded
 from pipelines.scores.rows import ClipToScore

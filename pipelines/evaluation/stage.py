@@ -21,12 +21,12 @@ from pipelines.exports.find import find_export, identity
 from pipelines.inference.scorer import score
 from pipelines.leakage import of_run as leakage
 from pipelines.leakage.of_export import check_export
-from pipelines.run import manifest
-from pipelines.run.digest import digest
-from pipelines.run.errors import UserError
-from pipelines.run.manifest import run_once
-from pipelines.run.paths import RunPaths
-from pipelines.run.progress import say
+from pipelines.runtime import manifest
+from pipelines.runtime.digest import digest
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.manifest import run_once
+from pipelines.runtime.paths import RunPaths
+from pipelines.runtime.progress import say
 from pipelines.scores.metrics import ClipScore, Scoreboard
 from pipelines.scores.rows import ClipToScore, question_digest, sample
 from pipelines.training.keys import finished_stages

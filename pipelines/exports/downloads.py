@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.run.digest import digest
+from pipelines.runtime.digest import digest
 from skeleton_io import storage
 
 WHOLE = ".whole"

@@ -9,10 +9,10 @@ import json
 
 from models.skeleton_llm import RENDERER_FILE
 from pipelines.exports.store import CONFIG_FILE, LABELS_FILE, WEIGHTS_FILE, weight_hashes
-from pipelines.run.digest import digest
-from pipelines.run.errors import UserError
-from pipelines.run.manifest import read_manifest
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.digest import digest
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.manifest import read_manifest
+from pipelines.runtime.paths import RunPaths
 from skeleton_io import storage
 
 _FILES = (CONFIG_FILE, LABELS_FILE, RENDERER_FILE)

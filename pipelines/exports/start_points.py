@@ -9,9 +9,9 @@ from pipelines.config.loading import to_plain
 from pipelines.config.stages import FRESH
 from pipelines.exports.find import find_export, is_export
 from pipelines.exports.store import CONFIG_FILE, LABELS_FILE
-from pipelines.run.errors import UserError
-from pipelines.run.paths import RunPaths
-from pipelines.run.progress import say
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import RunPaths
+from pipelines.runtime.progress import say
 from skeleton_io import storage, strict_yaml
 
 if TYPE_CHECKING:

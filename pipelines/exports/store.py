@@ -23,7 +23,7 @@ from models.skeleton_llm import MLLM_FOLDER, RENDERER_FILE, SkeletonLLM
 from pipelines.config.loading import decode, to_yaml
 from pipelines.config.tree import FullConfig
 from pipelines.exports.downloads import shared_download
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io import storage, strict_yaml
 
 CONFIG_FILE = "config.yaml"

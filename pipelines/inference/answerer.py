@@ -17,8 +17,8 @@ import pyarrow as pa
 from pipelines.cluster.spread import quiet
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
-from pipelines.run.errors import StageFailed
-from pipelines.run.progress import Progress
+from pipelines.runtime.errors import StageFailed
+from pipelines.runtime.progress import Progress
 from pipelines.scores.rows import ROWS, check_finite, read_rows, write_part
 
 BATCHES_PER_PART = 4

@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 from pipelines.data import clip_files
-from pipelines.run.errors import UserError
-from pipelines.run.paths import absolute
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import absolute
 from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.shards.shard_set import ShardSet

@@ -17,10 +17,10 @@ from typing import Any
 from pipelines.inference import row_files, tables
 from pipelines.inference.inputs import Unit, left_out, list_units
 from pipelines.inference.predictor import PredictionRequest, Predictor, Row
-from pipelines.run.digest import digest
-from pipelines.run.errors import StageFailed, UserError
-from pipelines.run.paths import absolute
-from pipelines.run.progress import Progress, say
+from pipelines.runtime.digest import digest
+from pipelines.runtime.errors import StageFailed, UserError
+from pipelines.runtime.paths import absolute
+from pipelines.runtime.progress import Progress, say
 from skeleton_io import storage
 
 SETTINGS = "settings.json"

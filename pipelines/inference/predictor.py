@@ -26,7 +26,7 @@ from models import prompts
 from pipelines.data.renderer_input import clip_input, on_device
 from pipelines.exports.store import load_model
 from pipelines.inference.inputs import Unit, read_unit
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from pipelines.scores import rules
 from skeleton_io import storage
 from skeleton_io.record.sequence import SkeletonSequence

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from models.config import RendererConfig, RendererKind
 from pipelines.data.clip_files import read_clips
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io import storage
 from skeleton_io.record.sequence import SkeletonSequence
 

@@ -18,8 +18,8 @@ from models import prompts
 from pipelines.cluster.spread import quiet
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
-from pipelines.run.errors import StageFailed
-from pipelines.run.progress import Progress
+from pipelines.runtime.errors import StageFailed
+from pipelines.runtime.progress import Progress
 from pipelines.scores.metrics import ClipScore
 from pipelines.scores.rows import ROWS, ClipToScore, batches_of, check_finite, clip_score, read_rows, write_part
 

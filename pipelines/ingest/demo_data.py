@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.tree import FullConfig
-from pipelines.run.digest import digest
-from pipelines.run.manifest import run_once
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.digest import digest
+from pipelines.runtime.manifest import run_once
+from pipelines.runtime.paths import RunPaths
 from skeleton_io import storage
 from skeleton_io.demo.dataset import VERSION, DemoConfig, write_demo
 

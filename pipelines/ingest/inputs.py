@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from pipelines.run.errors import UserError
-from pipelines.run.paths import absolute
-from pipelines.run.progress import say
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import absolute
+from pipelines.runtime.progress import say
 from skeleton_io import storage
 from skeleton_io.sources.detection import Candidate, choose, named_files, what_is_there
 from skeleton_io.sources.registry import candidates, split_name

@@ -16,11 +16,11 @@ from typing import Any, Literal
 from pipelines.cluster.spread import Job, spread
 from pipelines.config.tree import FullConfig
 from pipelines.ingest.tasks import read_chunk, write_block
-from pipelines.run.digest import digest
-from pipelines.run.errors import StageFailed, UserError
-from pipelines.run.manifest import run_once
-from pipelines.run.paths import RunPaths
-from pipelines.run.progress import Progress, say
+from pipelines.runtime.digest import digest
+from pipelines.runtime.errors import StageFailed, UserError
+from pipelines.runtime.manifest import run_once
+from pipelines.runtime.paths import RunPaths
+from pipelines.runtime.progress import Progress, say
 from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.protocols.protocol import Protocol

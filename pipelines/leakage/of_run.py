@@ -25,10 +25,11 @@ from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection, select
 from pipelines.exports import start_points
+from pipelines.rationales.answers import load_rationales
 from pipelines.rationales.teachers.kinematic import leaks
-from pipelines.run.errors import UserError
-from pipelines.run.paths import RunPaths
-from pipelines.run.progress import say
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import RunPaths
+from pipelines.runtime.progress import say
 from pipelines.scores.rules import normalise
 from skeleton_io import storage
 
@@ -302,6 +303,4 @@ def _negatives(
 
 
 def _rationales(uri: str) -> dict[str, str]:
-    from pipelines.rationales.answers import load_rationales
-
     return load_rationales(uri)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipelines.config.tree import TrainConfig
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 
 
 @dataclass(frozen=True)

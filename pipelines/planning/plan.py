@@ -32,8 +32,8 @@ from pipelines.planning import work as plan_work
 from pipelines.planning.work import Data
 from pipelines.rationales import costs
 from pipelines.rationales.answers import load_rationales
-from pipelines.run.errors import UserError
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import RunPaths
 from skeleton_io import storage
 
 MEMORY_GB = {"H200": 141, "H100": 80, "B200": 180, "A100": 80, "L40S": 48, "L4": 24, "A10": 24, "V100": 32, "4090": 24}

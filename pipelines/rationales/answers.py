@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io import storage
 
 

@@ -11,7 +11,7 @@ from pipelines.rationales.stage import ledger_uri, questions
 from pipelines.rationales.teachers import registry
 from pipelines.rationales.teachers.base import TeacherRequest, Usage
 from pipelines.rationales.teachers.ledger import Ledger
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.paths import RunPaths
 
 
 def estimate(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from pipelines.rationales.teachers.base import TeacherError, Usage
 from pipelines.rationales.teachers.ledger import Ledger, Line, write_lines
 from pipelines.rationales.teachers.openai_api import completion_answer, price
 from pipelines.rationales.teachers.structured import parse, parse_label
-from pipelines.run.errors import StageFailed
-from pipelines.run.progress import Progress, say
+from pipelines.runtime.errors import StageFailed
+from pipelines.runtime.progress import Progress, say
 from skeleton_io import storage
 
 _ENDPOINT = "/v1/chat/completions"

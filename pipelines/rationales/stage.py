@@ -31,12 +31,12 @@ from pipelines.rationales.teachers.ledger import Ledger, Line
 from pipelines.rationales.teachers.prompt_files import prompt_sha
 from pipelines.rationales.verdicts import VERDICTS_VERSION, judge_answers
 from pipelines.rationales.vllm import ask_vllm
-from pipelines.run import manifest
-from pipelines.run.digest import digest
-from pipelines.run.errors import StageFailed, UserError
-from pipelines.run.manifest import run_once
-from pipelines.run.paths import RunPaths
-from pipelines.run.progress import Progress, say
+from pipelines.runtime import manifest
+from pipelines.runtime.digest import digest
+from pipelines.runtime.errors import StageFailed, UserError
+from pipelines.runtime.manifest import run_once
+from pipelines.runtime.paths import RunPaths
+from pipelines.runtime.progress import Progress, say
 from skeleton_io import storage
 
 DRAWING_VERSION = 1

@@ -24,7 +24,7 @@ from pipelines.rationales.grounding.verify import GROUNDING_VERSION, ground
 from pipelines.rationales.teachers.kinematic import leaks
 from pipelines.rationales.teachers.ledger import Line
 from pipelines.rationales.teachers.structured import parse, parse_label
-from pipelines.run.progress import Progress
+from pipelines.runtime.progress import Progress
 
 VERDICTS_VERSION = 1 + GROUNDING_VERSION
 """Raised whenever the same answers get other verdicts."""

@@ -16,8 +16,8 @@ from pipelines.rationales.actors import CLIPS_PER_BATCH, RequestActor, draw_fram
 from pipelines.rationales.teachers.base import TeacherError
 from pipelines.rationales.teachers.ledger import Ledger, Line, write_lines
 from pipelines.rationales.teachers.structured import parse, parse_label
-from pipelines.run.errors import UserError
-from pipelines.run.progress import Progress
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.progress import Progress
 
 _ERROR = "__inference_error__"
 

@@ -12,8 +12,8 @@ from typing import Any
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
-from pipelines.run import manifest
-from pipelines.run.paths import RunPaths
+from pipelines.runtime import manifest
+from pipelines.runtime.paths import RunPaths
 from pipelines.scores.rows import sample
 from pipelines.training.stage import export_of
 

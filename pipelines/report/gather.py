@@ -13,10 +13,10 @@ from pipelines.config.loading import to_plain
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.report import other_scores
-from pipelines.run import manifest
-from pipelines.run.digest import digest
-from pipelines.run.manifest import STAGES
-from pipelines.run.paths import RunPaths
+from pipelines.runtime import manifest
+from pipelines.runtime.digest import digest
+from pipelines.runtime.manifest import STAGES
+from pipelines.runtime.paths import RunPaths
 from skeleton_io import storage
 
 NOT_RUN = {"status": "not run"}

@@ -16,8 +16,8 @@ from pipelines.report import clips as report_clips
 from pipelines.report import other_scores, worst_clips
 from pipelines.report import scores as report_scores
 from pipelines.report import stage as report
-from pipelines.run.errors import UserError
-from pipelines.run.progress import say
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.progress import say
 from skeleton_io import storage
 
 

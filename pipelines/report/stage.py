@@ -18,8 +18,8 @@ from pipelines.report import clips as report_clips
 from pipelines.report import gather, other_scores, worst_clips
 from pipelines.report import scores as report_scores
 from pipelines.report.worst_clips import worst_confusions
-from pipelines.run.paths import RunPaths
-from pipelines.run.progress import clock, say
+from pipelines.runtime.paths import RunPaths
+from pipelines.runtime.progress import clock, say
 from skeleton_io import storage
 
 SECTIONS = (

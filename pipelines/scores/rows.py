@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.run.errors import StageFailed
+from pipelines.runtime.errors import StageFailed
 from pipelines.scores.metrics import ClipScore
 from skeleton_io import storage
 

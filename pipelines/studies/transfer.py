@@ -22,11 +22,11 @@ from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection, protocol_of, select
 from pipelines.evaluation import stage as evaluation
 from pipelines.leakage import of_run as leakage
-from pipelines.run.digest import digest
-from pipelines.run.errors import UserError
-from pipelines.run.manifest import run_once
-from pipelines.run.paths import RunPaths
-from pipelines.run.progress import say
+from pipelines.runtime.digest import digest
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.manifest import run_once
+from pipelines.runtime.paths import RunPaths
+from pipelines.runtime.progress import say
 from pipelines.scores import baselines
 from pipelines.scores.metrics import Scoreboard
 from pipelines.scores.rows import sample

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pipelines.run.progress import say
+from pipelines.runtime.progress import say
 from pipelines.trainer import checkpoint_files
 from pipelines.trainer.checkpoint_files import Damaged, Found
 from pipelines.trainer.context import TrainContext

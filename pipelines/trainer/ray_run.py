@@ -11,9 +11,9 @@ import time
 from typing import Any
 
 from pipelines.cluster.connect import require
-from pipelines.run import stop
-from pipelines.run.errors import StageFailed, UserError
-from pipelines.run.stop import Stopped
+from pipelines.runtime import stop
+from pipelines.runtime.errors import StageFailed, UserError
+from pipelines.runtime.stop import Stopped
 from pipelines.trainer.job import Job, WorkerSettings, loop_class
 from pipelines.trainer.telemetry.trackers import check_trackers
 

@@ -17,10 +17,10 @@ from pipelines.data.selection import select
 from pipelines.exports import start_points
 from pipelines.exports.find import identity
 from pipelines.exports.start_points import export_of
-from pipelines.run import manifest
-from pipelines.run.digest import digest
-from pipelines.run.errors import UserError
-from pipelines.run.paths import RunPaths
+from pipelines.runtime import manifest
+from pipelines.runtime.digest import digest
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import RunPaths
 from pipelines.training.stage_data import LABEL_FREE
 from skeleton_io import storage
 

@@ -27,8 +27,8 @@ from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.exports.start_points import labels_of
 from pipelines.exports.store import build_model, continue_model, write_export
-from pipelines.run.errors import StageFailed
-from pipelines.run.progress import say
+from pipelines.runtime.errors import StageFailed
+from pipelines.runtime.progress import say
 from pipelines.trainer import schedule
 from pipelines.trainer.checkpoints import ACCURACY, Checkpoints
 from pipelines.trainer.context import TrainContext

@@ -19,8 +19,8 @@ from torch import nn
 
 from models.mllm import flops
 from models.skeleton_llm import SkeletonLLM
-from pipelines.run.progress import say
-from pipelines.run.stop import EXIT_STOPPED, RUN_WEIGHT, Stopped, StopWatch
+from pipelines.runtime.progress import say
+from pipelines.runtime.stop import EXIT_STOPPED, RUN_WEIGHT, Stopped, StopWatch
 from pipelines.trainer.telemetry.metrics_log import SHARE_PREFIX
 from pipelines.trainer.telemetry.step_clock import StepClock, watch_collectives
 from pipelines.trainer.telemetry.watchdog import FOLDER, Watchdog, collect

@@ -23,11 +23,11 @@ from pipelines.data.selection import select
 from pipelines.exports import start_points
 from pipelines.exports.start_points import check_starts, export_of
 from pipelines.leakage import of_run as leakage
-from pipelines.run import manifest, stop
-from pipelines.run.errors import UserError
-from pipelines.run.manifest import run_once
-from pipelines.run.paths import RunPaths
-from pipelines.run.progress import say
+from pipelines.runtime import manifest, stop
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.manifest import run_once
+from pipelines.runtime.paths import RunPaths
+from pipelines.runtime.progress import say
 from pipelines.training.job import StageJob
 from pipelines.training.keys import check_sets, stage_key
 from pipelines.training.loop import StageLoop
@@ -179,8 +179,8 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of the module; `skel train` is the usual way."""
     from pipelines.cluster.connect import connected, set_offline
     from pipelines.config import loading as configuration
-    from pipelines.run.exits import guarded
-    from pipelines.run.paths import absolute
+    from pipelines.runtime.exits import guarded
+    from pipelines.runtime.paths import absolute
 
     parser = argparse.ArgumentParser(prog="python -m pipelines.training.stage", description=__doc__)
     parser.add_argument("--config", required=True)

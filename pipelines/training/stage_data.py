@@ -10,7 +10,7 @@ from pipelines.batches.sampler import Classes, Sampler
 from pipelines.batches.tasks import TaskBook, material
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from pipelines.training import validation
 
 if TYPE_CHECKING:

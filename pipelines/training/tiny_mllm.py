@@ -17,9 +17,9 @@ from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection, select
 from pipelines.rationales.answers import load_rationales
-from pipelines.run.digest import digest
-from pipelines.run.manifest import run_once
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.digest import digest
+from pipelines.runtime.manifest import run_once
+from pipelines.runtime.paths import RunPaths
 from pipelines.training.validation import sample
 from skeleton_io import storage
 

@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.config.loading import with_values
 from pipelines.config.stages import StageConfig
 from pipelines.config.tree import FullConfig
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.paths import RunPaths
 from pipelines.trainer.ray_run import apply_settings, scaling
 from pipelines.training.job import StageJob
 from pipelines.training.keys import finished_stages

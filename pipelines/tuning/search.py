@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from pipelines.config.tree import FullConfig
-from pipelines.run.progress import say
+from pipelines.runtime.progress import say
 from pipelines.training.job import StageJob
 from pipelines.tuning.objective import trial
 from pipelines.tuning.space import current_values, distribution

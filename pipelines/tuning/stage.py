@@ -16,10 +16,10 @@ from pipelines.cluster.connect import require
 from pipelines.config.loading import to_yaml, with_values
 from pipelines.config.tree import FullConfig
 from pipelines.leakage import of_run as leakage
-from pipelines.run.digest import digest
-from pipelines.run.errors import StageFailed, UserError
-from pipelines.run.manifest import run_once
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.digest import digest
+from pipelines.runtime.errors import StageFailed, UserError
+from pipelines.runtime.manifest import run_once
+from pipelines.runtime.paths import RunPaths
 from pipelines.training.job import StageJob
 from pipelines.training.keys import stage_key
 from pipelines.training.stage import make_job

@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.tune import Callback
 
-from pipelines.run.progress import say
+from pipelines.runtime.progress import say
 
 
 class TrialLines(Callback):

@@ -23,8 +23,8 @@ from pipelines.evaluation.any_checkpoint import EvaluationRequest
 from pipelines.evaluation.compare import read_evaluation
 from pipelines.exports.store import build_model, write_export
 from pipelines.ingest.stage import ingest
-from pipelines.run.errors import UserError
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import RunPaths
 from pipelines.scores.rows import read_rows
 from pipelines.training import tiny_mllm
 from skeleton_io.demo.dataset import DemoConfig, write_demo

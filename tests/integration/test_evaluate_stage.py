@@ -21,8 +21,8 @@ from pipelines.inference.scorer import Scorer
 from pipelines.ingest.stage import ingest
 from pipelines.report import stage as report
 from pipelines.report import worst_clips
-from pipelines.run.manifest import run_once
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.manifest import run_once
+from pipelines.runtime.paths import RunPaths
 from pipelines.scores.rows import read_rows
 from pipelines.training import tiny_mllm
 from pipelines.training.keys import stage_key

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import parity
 from benchmarks.ranks import Ranks, Trace
 from pipelines.config.tree import FullConfig
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.paths import RunPaths
 from pipelines.training.job import StageJob
 
 STEPS = 20

@@ -14,7 +14,7 @@ from pipelines.data.tools.summary import describe
 from pipelines.data.tools.summary_tables import show
 from pipelines.ingest import stage
 from pipelines.ingest.stage import ingest
-from pipelines.run.errors import StageFailed, UserError
+from pipelines.runtime.errors import StageFailed, UserError
 from skeleton_io import storage
 from skeleton_io.demo.dataset import DemoConfig, write_demo
 from skeleton_io.errors import SkeletonFormatError

@@ -17,8 +17,8 @@ from pipelines.rationales import stage as rationales
 from pipelines.rationales.answers import load_rationales
 from pipelines.rationales.stage import ledger_uri
 from pipelines.rationales.teachers.ledger import Ledger
-from pipelines.run.errors import StageFailed, UserError
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.errors import StageFailed, UserError
+from pipelines.runtime.paths import RunPaths
 from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 pytestmark = pytest.mark.usefixtures("ray_session")

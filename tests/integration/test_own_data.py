@@ -14,7 +14,7 @@ import scipy.io
 from pipelines.data.tools.describe import run
 from pipelines.ingest.inputs import inputs_from
 from pipelines.ingest.stage import ingest
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io.demo.dataset import DemoConfig, write_demo
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.shards.shard_set import ShardSet

@@ -15,7 +15,7 @@ from pipelines.inference import predict
 from pipelines.inference.predict import Options
 from pipelines.inference.predictor import PredictionRequest
 from pipelines.ingest.stage import ingest
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from pipelines.training import tiny_mllm
 from skeleton_io import storage
 

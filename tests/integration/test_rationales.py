@@ -16,8 +16,8 @@ from pipelines.rationales import stage as rationales
 from pipelines.rationales.answers import load_rationales
 from pipelines.rationales.stage import questions
 from pipelines.rationales.teachers.ledger import Ledger
-from pipelines.run.errors import UserError
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import RunPaths
 from skeleton_io import storage
 from skeleton_io.demo.dataset import DemoConfig, write_demo
 

@@ -19,8 +19,8 @@ from pipelines.data.selection import select
 from pipelines.exports import start_points
 from pipelines.exports.start_points import check_starts
 from pipelines.exports.store import load_model
-from pipelines.run.errors import UserError
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import RunPaths
 from pipelines.scores.rows import read_rows as read_scores
 from pipelines.trainer.context import LocalContext
 from pipelines.trainer.telemetry.metrics_log import read_rows

@@ -20,8 +20,8 @@ from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.exports.store import load_model
 from pipelines.ingest.stage import ingest
-from pipelines.run.errors import StageFailed, UserError
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.errors import StageFailed, UserError
+from pipelines.runtime.paths import RunPaths
 from pipelines.trainer.context import LocalContext
 from pipelines.trainer.telemetry.metrics_log import read_rows
 from pipelines.training import stage as training

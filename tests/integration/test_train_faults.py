@@ -25,11 +25,11 @@ from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.ingest.stage import ingest
-from pipelines.run import stop
-from pipelines.run.errors import StageFailed, UserError
-from pipelines.run.exits import guarded
-from pipelines.run.paths import RunPaths
-from pipelines.run.stop import EXIT_STOPPED, Stopped
+from pipelines.runtime import stop
+from pipelines.runtime.errors import StageFailed, UserError
+from pipelines.runtime.exits import guarded
+from pipelines.runtime.paths import RunPaths
+from pipelines.runtime.stop import EXIT_STOPPED, Stopped
 from pipelines.trainer.context import LocalContext
 from pipelines.trainer.telemetry.metrics_log import read_rows
 from pipelines.training import loop as train_loop

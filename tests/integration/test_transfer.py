@@ -15,8 +15,8 @@ from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.ingest.stage import ingest
 from pipelines.report import gather
-from pipelines.run.errors import UserError
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import RunPaths
 from pipelines.studies import transfer
 from pipelines.training import stage as training
 from pipelines.training import tiny_mllm

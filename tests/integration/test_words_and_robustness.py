@@ -19,8 +19,8 @@ from pipelines.evaluation.questions import run_questions
 from pipelines.evaluation.robustness import RobustnessRequest
 from pipelines.exports.store import build_model, write_export
 from pipelines.ingest.stage import ingest
-from pipelines.run.errors import UserError
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import RunPaths
 from pipelines.scores.rows import read_rows
 from pipelines.training import tiny_mllm
 from skeleton_io.demo.dataset import DemoConfig, write_demo

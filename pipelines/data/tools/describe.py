@@ -5,8 +5,8 @@ The guesses are `skeleton_io.describe.draft`'s.
 
 from __future__ import annotations
 
-from pipelines.run.errors import UserError
-from pipelines.run.progress import say as _print
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.progress import say as _print
 from skeleton_io import storage
 from skeleton_io.describe.draft import Draft, describe
 from skeleton_io.errors import SkeletonFormatError

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipelines.data.clip_store import ClipStore
-from pipelines.run.errors import UserError
-from pipelines.run.progress import Progress, say
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.progress import Progress, say
 from skeleton_io import storage
 from skeleton_io.exporters.registry import EXPORTERS, Refused
 from skeleton_io.protocols.protocol import assign

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipelines.data.clip_store import ClipStore
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io.protocols.files import published
 from skeleton_io.protocols.protocol import HASHED, Protocol, assign, protocol_named
 from skeleton_io.protocols.zero_shot import zero_shot

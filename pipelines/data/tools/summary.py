@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.data.clip_store import ClipStore
 from pipelines.figures import stick_figure
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io import storage
 from skeleton_io.protocols.protocol import Protocol, assign
 from skeleton_io.record.quality import FLAG_ABOVE, flags

@@ -17,9 +17,9 @@ from pipelines.config.stages import StageConfig
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import protocol_of
-from pipelines.run.digest import digest
-from pipelines.run.manifest import read_manifest
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.digest import digest
+from pipelines.runtime.manifest import read_manifest
+from pipelines.runtime.paths import RunPaths
 from skeleton_io import storage
 
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")

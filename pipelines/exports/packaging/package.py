@@ -19,16 +19,16 @@ from pipelines.exports.packaging import model_card
 from pipelines.exports.packaging.source_linker import Linker
 from pipelines.exports.packaging.standalone import MODEL_FILE, MODEL_FORMAT, RENDERER_WEIGHTS
 from pipelines.exports.store import CONFIG_FILE, LABELS_FILE
-from pipelines.run.errors import UserError
-from pipelines.run.manifest import provenance
-from pipelines.run.paths import RunPaths
-from pipelines.run.progress import say
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.manifest import provenance
+from pipelines.runtime.paths import RunPaths
+from pipelines.runtime.progress import say
 from skeleton_io import storage, strict_yaml
 
 CODE_FILE = "modeling_skeletonllm.py"
 CARD_FILE = "README.md"
 TRAINING_FILE = "training_config.yaml"
-_OWN = frozenset({"models", "skeleton_io", "pipelines.exports.packaging.standalone"})
+_OWN = frozenset({"models", "skeleton_io", "pipelines.exports.packaging.standalone", "pipelines.scores.rules"})
 # The fast rasteriser without its C++, Triton and backward parts.
 _INSTEAD = {
     ("models.draction.rasterize.tiled", "rasterize_tiled"): ("models.draction.rasterize.tiled", "rasterize_forward")

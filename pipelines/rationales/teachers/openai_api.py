@@ -20,7 +20,7 @@ from pipelines.config.tree import ApiTeacherConfig
 from pipelines.rationales.teachers.base import Answer, RetryLater, StopAsking, TeacherError, TeacherRequest, Usage
 from pipelines.rationales.teachers.prompt_files import prompt
 from pipelines.rationales.teachers.structured import BLIND_SCHEMA, SCHEMA
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 
 _LONGEST_REASON = 300
 # Worth sending again: time-outs, conflicts, locks and whatever the server blames on itself.

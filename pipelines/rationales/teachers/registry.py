@@ -15,7 +15,7 @@ from pipelines.rationales.teachers.kinematic import KinematicTeacher
 from pipelines.rationales.teachers.limits import LimitConfig
 from pipelines.rationales.teachers.openai_api import OpenAITeacher, expected_usage, price, read_key
 from pipelines.rationales.teachers.structured import parse, parse_label
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io import storage
 
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any
 
 from pipelines.config.faults import MetricsConfig
-from pipelines.run.progress import Progress, say
+from pipelines.runtime.progress import Progress, say
 from pipelines.trainer.telemetry.event_file import EventFile
 from pipelines.trainer.telemetry.trackers import Trackers
 from skeleton_io import storage

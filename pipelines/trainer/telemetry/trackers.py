@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from pipelines.config.faults import MetricsConfig
-from pipelines.run.errors import UserError
-from pipelines.run.progress import say
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.progress import say
 from skeleton_io import storage
 
 IDS_FILE = "trackers.json"

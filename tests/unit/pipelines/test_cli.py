@@ -10,7 +10,7 @@ import pytest
 
 from pipelines import cli
 from pipelines.cluster import launch
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 DEMO = "tune_configs/full_demo.yaml"

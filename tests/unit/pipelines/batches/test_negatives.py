@@ -13,7 +13,7 @@ import pytest
 from pipelines.batches import negatives
 from pipelines.batches.negatives import Given, Listed, Negatives, build, even, load_negatives, mine, read_list
 from pipelines.config.stages import NegativesConfig
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 
 LABELS = ("clap", "draw circle clockwise", "draw circle counter clockwise", "sit down", "throw", "toss")
 CLIPS = {"clap": 40, "draw circle clockwise": 10, "draw circle counter clockwise": 10} | dict.fromkeys(LABELS[3:], 20)

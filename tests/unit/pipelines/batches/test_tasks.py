@@ -15,7 +15,7 @@ from pipelines.batches.questions import QuestionSource, read_questions
 from pipelines.batches.sampler import Draw, generator, stage_seed
 from pipelines.batches.tasks import TaskBook, material
 from pipelines.config.stages import NegativesConfig, QuestionsConfig
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io.questions.motion import Question
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.record.topologies import SBU15

@@ -9,8 +9,9 @@ from pipelines.cluster import launch
 from pipelines.config import loading
 from pipelines.config.stages import StageConfig
 from pipelines.config.tree import FullConfig
-from pipelines.run.digest import digest
-from pipelines.run.errors import UserError
+from pipelines.runtime.digest import digest
+from pipelines.runtime.errors import UserError
+from skeleton_io import strict_yaml
 
 PRESETS = sorted((Path(__file__).parents[4] / "tune_configs").glob("*.yaml"))
 
@@ -111,7 +112,7 @@ def test_mistakes_in_a_row_of_the_stage_table(changes: dict, message: str) -> No
 def test_stages_may_be_left_out_and_start_elsewhere(tmp_path: Path) -> None:
     rows = [ROW | {"steps": 7, "loss_weights": {"mqa": 2}}, ROW | {"name": "4", "start": "a"}]
     rows += [ROW | {"name": "5", "start": "other/train/1"}, ROW | {"name": "6", "start": "s3://b/run/train/1"}]
-    cfg = loading.load(write(tmp_path, loading.yaml.safe_dump({"train": {"stages": rows}})))
+    cfg = loading.load(write(tmp_path, strict_yaml.dump({"train": {"stages": rows}})))
     assert [stage.start for stage in cfg.train.stages] == [
         "",
         "a",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.data.clip_files import read_clips
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io.demo.dataset import DemoConfig, write_demo
 
 

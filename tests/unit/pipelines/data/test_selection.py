@@ -12,7 +12,7 @@ import pytest
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io.protocols.protocol import HASHED, Protocol
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.record.topologies import SBU15

@@ -11,7 +11,7 @@ import pytest
 from pipelines.cli import main
 from pipelines.evaluation import compare
 from pipelines.evaluation.compare import read_evaluation
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from pipelines.scores.metrics import ClipScore, Scoreboard
 from pipelines.scores.rows import ROWS, write_part
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.evaluation.question_scores import QuestionItem, from_file, from_motion, tell, verdict
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from pipelines.scores.metrics import Scoreboard
 from skeleton_io.demo.body import INDEX, Body
 from skeleton_io.demo.formats import Sensor

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.evaluation import robustness
 from pipelines.evaluation.perturbations import CLEAN, CURVES, Cell, PerturbedClips, cells, perturbed, select_curves
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from pipelines.scores.metrics import ClipScore, Scoreboard
 from pipelines.scores.rows import ClipToScore
 from skeleton_io.record.sequence import SkeletonSequence, Source

@@ -13,8 +13,8 @@ from pipelines.data.selection import Selection
 from pipelines.evaluation import stage as evaluation
 from pipelines.evaluation.stage import trained_model
 from pipelines.inference import scorer
-from pipelines.run.errors import StageFailed, UserError
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.errors import StageFailed, UserError
+from pipelines.runtime.paths import RunPaths
 from pipelines.scores.rows import ROWS, ClipToScore, batches_of, check_finite, clip_score, read_rows, sample, write_part
 from skeleton_io.protocols.protocol import Protocol
 
@@ -72,7 +72,7 @@ def test_a_protocol_that_tests_alike_and_trains_otherwise_is_evaluated_anew(tmp_
     monkeypatch.setattr(evaluation, "select", lambda *_: chosen)
     monkeypatch.setattr(evaluation, "protocol_of", lambda cfg, *_: rules[cfg.data.protocols["a"]])
     monkeypatch.setattr(evaluation, "score", lambda *_, **__: [score])
-    monkeypatch.setattr(evaluation.score_table, "table", lambda cfg, *_: made.append(cfg.data.protocols["a"]) or [])
+    monkeypatch.setattr(evaluation.method_table, "table", lambda cfg, *_: made.append(cfg.data.protocols["a"]) or [])
     for name in ("whole", "clean", "clean"):
         cfg = decode({"data": {"protocols": {"a": name}}}, "test")
         summary = evaluation.Evaluation(cfg, "model", "key", "shards", str(tmp_path)).run()

@@ -22,7 +22,7 @@ from pipelines.inference import predict, predictor
 from pipelines.inference.inputs import Unit
 from pipelines.inference.predict import Options
 from pipelines.inference.predictor import PredictionRequest, Predictor, ranked
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from pipelines.training import tiny_mllm
 
 ASSETS = Path(__file__).resolve().parents[3] / "assets"

@@ -18,7 +18,7 @@ from pipelines.data.clip_files import read_clips
 from pipelines.data.renderer_input import clip_input
 from pipelines.inference import render
 from pipelines.inference.render import RenderOptions, load_renderer
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io.demo.dataset import DemoConfig, write_demo
 from skeleton_io.shards import shard_set
 from skeleton_io.shards.schema import to_row

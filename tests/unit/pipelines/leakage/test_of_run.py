@@ -17,9 +17,8 @@ from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection, select
 from pipelines.evaluation import stage as evaluation
 from pipelines.leakage import of_run as leakage
-from pipelines.rationales import stage as rationales
-from pipelines.run.errors import UserError
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import RunPaths
 from pipelines.studies import transfer
 from pipelines.training import stage as training
 from skeleton_io.protocols.protocol import Protocol
@@ -206,7 +205,7 @@ def test_rationales_that_name_an_unseen_class_are_found() -> None:
 def test_rationales_of_a_run_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write(tmp_path, {"a": many()}, ZERO)
     learnt = select(config(), ClipStore(paths.shards)).train["a"][0]
-    monkeypatch.setattr(rationales, "load_rationales", lambda uri: {learnt: "Like to sit down.", "a/c99": "throw"})
+    monkeypatch.setattr(leakage, "load_rationales", lambda uri: {learnt: "Like to sit down.", "a/c99": "throw"})
     assert leakage.findings_of(config(mqa=1), paths) == []  # no stage learns from them
     (found,) = leakage.findings_of(config(mqa=1, rationale=1), paths)
     assert (found.kind, found.place) == ("rationale", f"rationale of {learnt}")

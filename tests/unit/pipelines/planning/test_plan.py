@@ -26,8 +26,8 @@ from pipelines.planning import plan
 from pipelines.planning.cluster import Node
 from pipelines.planning.memory import Load, per_rank
 from pipelines.planning.plan import Given
-from pipelines.run.errors import UserError
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.paths import RunPaths
 from skeleton_io.protocols.protocol import Protocol
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.record.topologies import SBU15

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.rationales.answers import load_rationales
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 
 
 def test_a_stage_that_never_finished_has_none(tmp_path: Path) -> None:

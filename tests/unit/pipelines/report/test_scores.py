@@ -16,8 +16,8 @@ from pipelines.figures import score_charts
 from pipelines.report import scores as report_scores
 from pipelines.report import stage as report
 from pipelines.report import worst_clips
-from pipelines.run.manifest import provenance
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.manifest import provenance
+from pipelines.runtime.paths import RunPaths
 from pipelines.scores.metrics import ClipScore, Scoreboard
 from pipelines.scores.rows import ROWS
 

@@ -14,8 +14,8 @@ from pipelines.config.tree import FullConfig
 from pipelines.figures import charts
 from pipelines.report import gather
 from pipelines.report import stage as report
-from pipelines.run.manifest import provenance
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.manifest import provenance
+from pipelines.runtime.paths import RunPaths
 from pipelines.scores.metrics import ClipScore, Scoreboard
 
 NAMES = ("bow", "clap <both>", "wave")

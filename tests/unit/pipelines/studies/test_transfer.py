@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines.config.loading import decode
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.paths import RunPaths
 from pipelines.studies import transfer
 
 STAGE = {"name": "1", "tasks": {"mqa": 1}, "trains": ["renderer"], "learning_rate": {"renderer": 1e-3}}

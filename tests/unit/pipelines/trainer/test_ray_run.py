@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.distributed import FileStore
 
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from pipelines.trainer import ray_run
 
 

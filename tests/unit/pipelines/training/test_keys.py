@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.config import loading
 from pipelines.data.clip_store import ClipStore
 from pipelines.evaluation.stage import Evaluation
-from pipelines.run.paths import RunPaths
+from pipelines.runtime.paths import RunPaths
 from pipelines.scores.rows import ClipToScore
 from pipelines.training.keys import stage_key
 from skeleton_io import storage

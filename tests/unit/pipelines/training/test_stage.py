@@ -9,10 +9,11 @@ import pytest
 from pipelines.config.loading import decode
 from pipelines.config.tree import FullConfig
 from pipelines.evaluation import stage as evaluation
-from pipelines.run import stop
-from pipelines.run.errors import UserError
-from pipelines.run.manifest import run_once
-from pipelines.run.paths import RunPaths
+from pipelines.runtime import stop
+from pipelines.runtime.errors import UserError
+from pipelines.runtime.manifest import run_once
+from pipelines.runtime.paths import RunPaths
+from pipelines.training import keys
 from pipelines.training import stage as training
 from pipelines.training.keys import checkpoint_key, shared_settings
 from pipelines.tuning.objective import start_of
@@ -24,7 +25,8 @@ RATES = {"tasks": {"mqa": 1}, "trains": ["renderer"], "learning_rate": {"rendere
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
     """A run of two stages whose keys depend on the seed, the stage and the start alone."""
-    monkeypatch.setattr(training, "stage_key", lambda cfg, _, stage, start, sets: f"{cfg.seed} {stage.name} {start}")
+    for module in (training, keys):
+        monkeypatch.setattr(module, "stage_key", lambda cfg, _, stage, start, sets: f"{cfg.seed} {stage.name} {start}")
     monkeypatch.setattr(training.leakage, "check_run", lambda *_: None)  # there are no shards
     cfg = decode({"train": {"stages": [{"name": "1", **RATES}, {"name": "2", **RATES}]}}, "test")
     # The exports are where the run is now, whatever the summaries say.

@@ -13,7 +13,7 @@ import pytest
 from pipelines import cli
 from pipelines.commands.export import FORMATS
 from pipelines.data.tools.export import export
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from skeleton_io.exporters.registry import EXPORTERS
 from skeleton_io.protocols.protocol import Protocol
 from skeleton_io.record.sequence import SkeletonSequence, Source

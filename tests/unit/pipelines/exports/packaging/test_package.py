@@ -26,8 +26,8 @@ from pipelines.config.tree import FullConfig, TrainConfig
 from pipelines.data.renderer_input import clip_input
 from pipelines.exports.packaging import model_card, package, standalone
 from pipelines.exports.store import write_export as save_model
-from pipelines.run.digest import digest
-from pipelines.run.errors import UserError
+from pipelines.runtime.digest import digest
+from pipelines.runtime.errors import UserError
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.record.topologies import TOPOLOGIES
 from skeleton_io.record.topology import Topology

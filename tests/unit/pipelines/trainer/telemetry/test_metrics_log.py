@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines.config.faults import MetricsConfig
-from pipelines.run.errors import UserError
+from pipelines.runtime.errors import UserError
 from pipelines.trainer.telemetry import metrics_log, trackers
 from pipelines.trainer.telemetry.metrics_log import TrainLog, read_rows
 from pipelines.trainer.telemetry.trackers import check_trackers

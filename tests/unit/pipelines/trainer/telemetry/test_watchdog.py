@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.run import stop
-from pipelines.run.stop import EXIT_STOPPED, RUN_WEIGHT, Stopped, StopWatch, on_sigterm
+from pipelines.runtime import stop
+from pipelines.runtime.stop import EXIT_STOPPED, RUN_WEIGHT, Stopped, StopWatch, on_sigterm
 from pipelines.trainer.telemetry.watchdog import Watchdog, collect, dump_folder
 from skeleton_io import storage
 
@@ -101,7 +101,7 @@ def test_sigterm_asks_once_and_gives_the_signal_back(tmp_path: Path) -> None:
 
 
 def test_a_requested_end_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    from pipelines.run.exits import guarded
+    from pipelines.runtime.exits import guarded
 
     def work() -> None:
         raise Stopped("checkpoint of step 7 written")

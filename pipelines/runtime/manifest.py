@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipelines.run.progress import say
+from pipelines.runtime.progress import say
 from skeleton_io import storage
 
 PACKAGES = ("skeleton-ray", "ray", "torch", "transformers", "deepspeed", "peft", "pyarrow", "numpy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.run.manifest import read_manifest, run_once
+from pipelines.runtime.manifest import read_manifest, run_once
 
 
 def test_a_broken_off_stage_leaves_no_old_manifest(tmp_path):

@@ -8,8 +8,8 @@ import sys
 import traceback
 from typing import Any
 
-from pipelines.run.errors import StageFailed, UserError
-from pipelines.run.stop import EXIT_STOPPED, Stopped
+from pipelines.runtime.errors import StageFailed, UserError
+from pipelines.runtime.stop import EXIT_STOPPED, Stopped
 
 EXIT_UNHEARD = 141  # 128 + SIGPIPE
 

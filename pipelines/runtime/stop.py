@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from pipelines.run.progress import say
+from pipelines.runtime.progress import say
 from skeleton_io import storage
 
 EXIT_STOPPED = 75
