@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,8 +32,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 from render_mllm import Large, large_flops  # noqa: E402
 from render_scene import clocked  # noqa: E402
 
-from models.config import MLLMConfig, MLLMFamily, RendererConfig, SparsifyConfig, TinyMLLMConfig  # noqa: E402
+from models.config import MLLMConfig, RendererConfig, SparsifyConfig, TinyMLLMConfig  # noqa: E402
 from models.draction.renderer import DrAction  # noqa: E402
+from models.mllm.families.registry import FAMILIES  # noqa: E402
 from models.mllm.hf import HFMultimodal  # noqa: E402
 from models.mllm.sparsify import foreground  # noqa: E402
 from models.mllm.tiny import write_tiny_checkpoint  # noqa: E402
@@ -147,7 +148,7 @@ def tiny_lines(shards: ShardSet, cfg: RendererConfig) -> list[str]:
         f"px, patches of {PATCH}: CPU seconds on one thread, medians of five, both arms in turns.", "",
         "| family | all blocks s | kept blocks s | times faster |", "|---|---|---|---|",
     ]  # fmt: skip
-    for family in get_args(MLLMFamily):
+    for family in FAMILIES:
         with tempfile.TemporaryDirectory() as folder:
             tiny = TinyMLLMConfig(patch=PATCH)
             write_tiny_checkpoint(folder, family, tiny, prompt_corpus(labels), cfg.image_size, seed=0)

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal
 
 Strict = {"extra": "forbid"}  # pydantic accepts unknown keys silently without it
 
-MLLMFamily = Literal["internvl", "qwen2_5_vl", "qwen3_vl"]
 RendererKind = Literal["draction", "stick", "heatmap", "velocity"]
 Precision = Literal["fp32", "bf16"]
 
@@ -172,8 +171,8 @@ class MLLMConfig:
 
     path: str = ""
     """Folder or hub id for from_pretrained. Empty: `skel tiny-mllm` writes one into the run and it is used."""
-    family: MLLMFamily = "internvl"
-    """Architecture of the tiny checkpoint that is written when `path` is empty."""
+    family: str = "internvl"
+    """Architecture of the tiny checkpoint that is written when `path` is empty: internvl, qwen2_5_vl or qwen3_vl."""
     frames_as: Literal["image", "video"] = "image"
     """image: each frame is an image with a label before it. video: the frames are one video, of which two frames share
     their visual tokens (Qwen2.5-VL and Qwen3-VL; InternVL reads videos as images)."""

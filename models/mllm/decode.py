@@ -23,11 +23,6 @@ class CausalReader(Protocol):
     encoder: PromptEncoder
     model: Any
 
-    @property
-    def family(self) -> str:
-        """Name of the architecture."""
-        ...
-
     def choose(self, frames: Tensor, text: TextBatch) -> tuple[Tensor | None, TextBatch]:
         """Which blocks of the frames are read, and the token rows that go with them: both arguments of `read`."""
         ...
@@ -59,9 +54,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 def _continuation(mllm: CausalReader, ids: Tensor, mask: Tensor, positions: Tensor) -> TextBatch:
     """Text-only rows (B, n) that continue a cached prefix; positions (B, n) int64."""
-    # All three axes agree on text; InternVL's language model takes them as one.
-    axes = positions if mllm.family == "internvl" else positions.expand(3, *positions.shape)
-    return TextBatch(ids, mask, position_ids=axes)
+    return TextBatch(ids, mask, position_ids=mllm.encoder.rules.continued_positions(positions))
 
 
 def greedy(mllm: CausalReader, frames: Tensor, text: TextBatch, max_new_tokens: int) -> list[list[int]]:

@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.config import LoraConfig, MLLMConfig, MLLMFamily, SparsifyConfig
-from models.mllm import decode, lora, sparse_vision, sparsify
+from models.config import LoraConfig, MLLMConfig, SparsifyConfig
+from models.mllm import decode, lora, sparsify
 from models.mllm.base import IGNORE, CandidateScores, LMOutput, TextBatch
-from models.mllm.patchify import VisionGeometry, read_geometry, replace_patch_convolutions
-from models.mllm.text import PromptEncoder, VideoTiming
+from models.mllm.families.registry import family_named
+from models.mllm.patchify import VisionGeometry, replace_patch_convolutions
+from models.mllm.positions import VideoTiming
+from models.mllm.text import PromptEncoder
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -34,16 +36,17 @@ def load_encoder(path: str | Path, cfg: MLLMConfig) -> tuple[Any, Any, PromptEnc
     from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
 
     config = AutoConfig.from_pretrained(path)
-    family = config.model_type
-    if family not in get_args(MLLMFamily):
-        raise ValueError(f"{path}: expected a model of {', '.join(get_args(MLLMFamily))}, found {family!r}")
+    try:
+        family = family_named(config.model_type)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     processor = AutoImageProcessor.from_pretrained(path)
     tokenizer = AutoTokenizer.from_pretrained(path)
-    geometry = read_geometry(config, processor.image_mean, processor.image_std)
+    geometry = family.read_geometry(config, processor.image_mean, processor.image_std)
     video = None
     if cfg.frames_as == "video":
         video = VideoTiming(cfg.video_fps, getattr(config.vision_config, "tokens_per_second", 1.0))
-    encoder = PromptEncoder(tokenizer, cast(MLLMFamily, family), geometry, video)
+    encoder = PromptEncoder(tokenizer, family.name, geometry, video)
     return config, processor, encoder
 
 
@@ -66,8 +69,8 @@ class HFMultimodal(nn.Module):
 
     def __init__(self, model: Any, encoder: PromptEncoder, image_processor: Any, sparse: SparsifyConfig) -> None:
         super().__init__()
-        if sparse.enabled and encoder.family == "internvl":
-            sparse_vision.accept_masks(model)
+        if sparse.enabled:
+            encoder.rules.prepare_sparse(model)
         self.model: Any = model  # its attributes are not known to a type checker
         self.sparse = sparse
         self.encoder = encoder
@@ -96,7 +99,7 @@ class HFMultimodal(nn.Module):
         return cls(model, encoder, processor, cfg.sparsify)
 
     @property
-    def family(self) -> MLLMFamily:
+    def family(self) -> str:
         """Architecture family of the checkpoint."""
         return self.encoder.family
 
@@ -131,18 +134,8 @@ class HFMultimodal(nn.Module):
         inputs = self.geometry.video_inputs(frames) if video else self.geometry.pixel_inputs(frames.flatten(0, 1))
         if keep is None:
             return inputs
-        backbone, blocks = self.model.model, keep.flatten(0, 1)
-        if self.family != "internvl":
-            rows, grid = inputs.values()
-            # The encoder's attention does not cross the steps of a video: to it, each is an image.
-            grid = grid.new_tensor([[1, *grid[0, 1:].tolist()]]).expand(len(blocks), 3)
-            seen = sparse_vision.encode_qwen(backbone.visual, rows, grid, blocks)
-            return {"mm_encoder_outputs": {"video" if video else "image": seen}}
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
-        tokens = sparse_vision.encode_internvl(backbone, inputs["pixel_values"], blocks, self.geometry.merge)
-        seen = BaseModelOutputWithPooling(pooler_output=cast(Any, tokens))
-        return {"mm_encoder_outputs": {"image": seen}}
+        rules, blocks = self.encoder.rules, keep.flatten(0, 1)
+        return {"mm_encoder_outputs": rules.encode_kept(self.model.model, inputs, blocks, self.geometry, video)}
 
     def read(self, frames: Tensor, text: TextBatch, use_cache: bool, keep: Tensor | None = None) -> Any:
         """Run the backbone on images and text, without the language-model head; last_hidden_state is (B, L, D).

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -124,7 +123,7 @@ class VisionGeometry:
             ValueError: the family reads single images only.
         """
         if self.temporal == 1:
-            raise ValueError("mllm.frames_as: InternVL reads a video as single images; expected image, found video")
+            raise ValueError("mllm.frames_as: this family reads a video as single images; expected image, found video")
         return -(-frames // self.temporal)
 
     def pixel_inputs(self, images: Tensor) -> dict[str, Tensor]:
@@ -143,21 +142,3 @@ class VisionGeometry:
         x = normalise(videos.flatten(0, 1), self.mean, self.std).unflatten(0, videos.shape[:2])
         rows, grid = qwen_video_patches(x, self.patch, self.merge, self.temporal)
         return {"pixel_values_videos": rows, "video_grid_thw": grid}
-
-
-def _side(value: int | Sequence[int]) -> int:
-    """InternVL writes sizes as [height, width]; only squares are supported."""
-    if isinstance(value, int):
-        return value
-    if len(set(value)) != 1:
-        raise ValueError(f"vision config: expected a square, found {tuple(value)}")
-    return value[0]
-
-
-def read_geometry(config: Any, mean: Sequence[float], std: Sequence[float]) -> VisionGeometry:
-    """Vision geometry from a checkpoint's model config and its image processor's statistics."""
-    vision, mean, std = config.vision_config, tuple(mean), tuple(std)
-    if config.model_type == "internvl":
-        merge = round(1 / config.downsample_ratio)
-        return VisionGeometry(_side(vision.patch_size), merge, 1, _side(vision.image_size), mean, std)
-    return VisionGeometry(vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size, None, mean, std)

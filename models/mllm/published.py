@@ -8,16 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-_HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-
-STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "internvl": _IMAGENET,
-    "qwen2_5_vl": _CLIP,
-    "qwen3_vl": _HALF,
-}
-"""Family -> (mean, standard deviation) of the published image processors, channels in [0, 1]."""
+from models.mllm.families.registry import family_named
 
 
 def _text(hidden: int, mlp: int, layers: int, heads: int, kv_heads: int, vocab: int) -> dict[str, Any]:
@@ -145,10 +136,9 @@ def published_config(name: str) -> Any:
     Raises:
         ValueError: a name that is not in NAMES.
     """
-    from transformers import InternVLConfig, Qwen2_5_VLConfig, Qwen3VLConfig
+    import transformers
 
     if name not in _CONFIGS:
         raise ValueError(f"published checkpoint: expected one of {', '.join(NAMES)}, found {name!r}")
     family, values = _CONFIGS[name]
-    kinds: dict[str, Any] = {"internvl": InternVLConfig, "qwen2_5_vl": Qwen2_5_VLConfig, "qwen3_vl": Qwen3VLConfig}
-    return kinds[family](**values)
+    return getattr(transformers, family_named(family).config_class)(**values)

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 import torch
 
-from models.config import LoraConfig, MLLMFamily
+from models.config import LoraConfig
 from models.mllm import lora
-from models.mllm.patchify import VisionGeometry, read_geometry
-from models.mllm.published import STATISTICS, published_config, published_name
+from models.mllm.families.registry import family_named
+from models.mllm.patchify import VisionGeometry
+from models.mllm.published import published_config, published_name
 from models.trainable import Group, counts
 
 FramesAs = Literal["image", "video"]
@@ -47,7 +48,7 @@ class ModelSizes:
     """
 
     name: str
-    family: MLLMFamily
+    family: str
     parameters: Mapping[Group, int]
     embedding: int
     tied: bool
@@ -103,10 +104,10 @@ def load_config(source: str | Path | Any) -> Any:
         config = AutoConfig.from_pretrained(source)
     else:
         config = published_config(published_name(str(source)) or str(source))
-    if config.model_type not in get_args(MLLMFamily):
-        raise ValueError(
-            f"{source}: expected a model of {', '.join(get_args(MLLMFamily))}, found {config.model_type!r}"
-        )
+    try:
+        family_named(config.model_type)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
     return config
 
 
@@ -123,13 +124,14 @@ def build_on_meta(config: Any, adapters: LoraConfig | None = None) -> Any:
 
 def meta_geometry(config: Any, source: str | Path | Any) -> VisionGeometry:
     """Vision geometry; image statistics from the folder's processor, or the published ones."""
-    mean, std = STATISTICS[config.model_type]
+    family = family_named(config.model_type)
+    mean, std = family.statistics
     if isinstance(source, str | Path) and (Path(source) / "preprocessor_config.json").exists():
         from transformers import AutoImageProcessor
 
         processor = AutoImageProcessor.from_pretrained(source)
         mean, std = processor.image_mean, processor.image_std
-    return read_geometry(config, mean, std)
+    return family.read_geometry(config, mean, std)
 
 
 def describe(source: str | Path | Any, adapters: LoraConfig | None = None) -> ModelSizes:
@@ -147,10 +149,10 @@ def describe(source: str | Path | Any, adapters: LoraConfig | None = None) -> Mo
     text, vision = config.text_config, config.vision_config
     table, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     tied = table is head or bool(config.tie_word_embeddings)
-    internvl = config.model_type == "internvl"
+    vision_layers, vision_heads = family_named(config.model_type).vision_depth(vision)
     return ModelSizes(
         name=str(source) if isinstance(source, str | Path) else config.model_type,
-        family=cast(MLLMFamily, config.model_type),
+        family=config.model_type,
         parameters={group: count.total for group, count in counts(model).items()},
         embedding=0 if tied else table.numel(),
         tied=tied,
@@ -163,8 +165,8 @@ def describe(source: str | Path | Any, adapters: LoraConfig | None = None) -> Mo
         vocab=text.vocab_size,
         vision_hidden=vision.hidden_size,
         vision_intermediate=vision.intermediate_size,
-        vision_layers=vision.num_hidden_layers if internvl else vision.depth,
-        vision_heads=vision.num_attention_heads if internvl else vision.num_heads,
+        vision_layers=vision_layers,
+        vision_heads=vision_heads,
         geometry=meta_geometry(config, source),
         lora_rank=0 if adapters is None else adapters.rank,
     )

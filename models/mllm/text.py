@@ -7,68 +7,19 @@ visual tokens an image takes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from models.config import MLLMFamily
 from models.mllm.base import IGNORE, TextBatch
+from models.mllm.families.registry import family_named
 from models.mllm.patchify import VisionGeometry
+from models.mllm.positions import VideoTiming
 
 # The wording InternVL was trained with for frames of a video; short, and plain enough for the other families.
 FRAME_LABEL = "Frame{}: "
-_VIDEO, _VISION = "<|video_pad|>", ("<|vision_start|>", "<|vision_end|>")
 _SLOT = "PROMPT-GOES-HERE"
 _CACHED_PROMPTS = 4096
-
-
-@dataclass(frozen=True)
-class VideoTiming:
-    """What the model is told about time where a clip's frames are read as a video.
-
-    fps: frames per second. tokens_per_second: steps of the rotary position per second (Qwen2.5-VL; not read else).
-    """
-
-    fps: float
-    tokens_per_second: float = 1.0
-
-    def stamps(self, frames: int, temporal: int) -> list[str]:
-        """Qwen3-VL's text before each step: the mean time of its first and last frame, the last frame repeated."""
-        first = [min(k, frames - 1) / self.fps for k in range(0, frames, temporal)]
-        last = [min(k + temporal - 1, frames - 1) / self.fps for k in range(0, frames, temporal)]
-        return [f"<{(a + b) / 2:.1f} seconds>" for a, b in zip(first, last, strict=True)]
-
-
-def image_block(family: MLLMFamily, tokens: int) -> tuple[str, str]:
-    """(placeholder the chat template writes, what replaces it for an image of `tokens` visual tokens)."""
-    if family == "internvl":
-        return "<IMG_CONTEXT>", "<img>" + "<IMG_CONTEXT>" * tokens + "</img>"
-    return "<|image_pad|>", "<|image_pad|>" * tokens
-
-
-def mrope_positions(
-    is_visual: Tensor, attention_mask: Tensor, rows: int, columns: int, steps: int = 1, interval: float = 1.0
-) -> Tensor:
-    """Rotary positions for rows that hold images or videos of one size (arXiv 2409.12191, section 2.1).
-
-    is_visual, attention_mask (B, L); every run of visual tokens covers whole blocks of steps x rows x columns tokens.
-    Text advances all three axes by 1; a block starts where the text stands, advances by `interval` per step in time,
-    spreads over rows and columns, and the text after it goes on at start + max(rows, columns), as the library does,
-    however long the video is. Returns (3, B, L) int64; padding holds 0.
-    """
-    visual = (is_visual != 0) & (attention_mask != 0)
-    per_step, advance = rows * columns, max(rows, columns)
-    per_block = steps * per_step
-    seen = visual.long().cumsum(1)
-    index = (seen - 1).clamp_min(0) % per_block  # place of a token inside its block
-    # A block counts as `advance` positions, all of them spent on its last token.
-    step = torch.where(visual, (index == per_block - 1).long() * advance, attention_mask.long())
-    start = step.cumsum(1) - step
-    time = (index // per_step * interval).long()
-    offset = torch.stack([time, index % per_step // columns, index % columns])
-    return torch.where(visual, start + offset, start) * (attention_mask != 0)
 
 
 class PromptEncoder:
@@ -81,21 +32,21 @@ class PromptEncoder:
             family reads no video.
     """
 
-    def __init__(
-        self, tokenizer: Any, family: MLLMFamily, geometry: VisionGeometry, video: VideoTiming | None = None
-    ) -> None:
+    def __init__(self, tokenizer: Any, family: str, geometry: VisionGeometry, video: VideoTiming | None = None) -> None:
         if video is not None:
             geometry.video_steps(1)
         if not tokenizer.chat_template:
             raise ValueError("tokenizer: expected a chat template in the checkpoint folder, found none")
         self.tokenizer = tokenizer
-        self.family: MLLMFamily = family
+        self.family = family
+        self.rules = family_named(family)
         self.geometry = geometry
         self.video = video
         self.eos_id: int = tokenizer.eos_token_id
         self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         # The token that stands for one visual token, of an image or of a video.
-        self.image_id: int = tokenizer.convert_tokens_to_ids(image_block(family, 1)[0] if video is None else _VIDEO)
+        visual = self.rules.image_token if video is None else self.rules.video_token()
+        self.image_id: int = tokenizer.convert_tokens_to_ids(visual)
         self._heads: dict[tuple[int, int], tuple[list[int], str]] = {}
         self._prompts: dict[tuple[int, int, str], list[int]] = {}
 
@@ -111,14 +62,8 @@ class PromptEncoder:
                 part for k in range(1, frames + 1)
                 for part in ({"type": "text", "text": FRAME_LABEL.format(k)}, {"type": "image"})
             ]  # fmt: skip
-            return content, frames, *image_block(self.family, tokens)
-        steps = self.geometry.video_steps(frames)
-        if self.family == "qwen2_5_vl":
-            return [{"type": "video"}], 1, _VIDEO, _VIDEO * (steps * tokens)
-        # Qwen3-VL was trained with a time before each step and markers around it, none around the whole.
-        stamps = self.video.stamps(frames, self.geometry.temporal)
-        block = "".join(f"{stamp}{_VISION[0]}{_VIDEO * tokens}{_VISION[1]}" for stamp in stamps)
-        return [{"type": "video"}], 1, _VIDEO.join(_VISION), block
+            return content, frames, *self.rules.image_block(tokens)
+        return [{"type": "video"}], 1, *self.rules.video_block(self.video, self.geometry, frames, tokens)
 
     def _head(self, frames: int, image_size: int) -> tuple[list[int], str]:
         """Ids of everything before the prompt (all images), and the template's text after it."""
@@ -186,24 +131,15 @@ class PromptEncoder:
     def _rows(
         self, heads: Sequence[list[int]], tails: Sequence[list[int]], labelled: bool, frames: int, image_size: int
     ) -> TextBatch:
-        rows = [h + t for h, t in zip(heads, tails, strict=True)]
-        length = max(map(len, rows))
-        ids = torch.tensor([r + [self.pad_id] * (length - len(r)) for r in rows], dtype=torch.int64)
-        lengths = torch.tensor([len(r) for r in rows])[:, None]
+        whole = [h + t for h, t in zip(heads, tails, strict=True)]
+        length = max(map(len, whole))
+        ids = torch.tensor([r + [self.pad_id] * (length - len(r)) for r in whole], dtype=torch.int64)
+        lengths = torch.tensor([len(r) for r in whole])[:, None]
         place = torch.arange(length)[None, :]
         mask = (place < lengths).long()
         labels = None
         if labelled:
             starts = torch.tensor([len(h) for h in heads])[:, None]
             labels = ids.masked_fill((place < starts) | (place >= lengths), IGNORE)
-        if self.family == "internvl":
-            return TextBatch(ids, mask, labels)
-        visual = ((ids == self.image_id) & (mask == 1)).long()
-        side = image_size // (self.geometry.patch * self.geometry.merge)
-        if self.video is None:
-            return TextBatch(ids, mask, labels, visual, mrope_positions(visual, mask, side, side))
-        steps, interval = 1, 1.0  # Qwen3-VL: each step is a block of its own, times stand in the text
-        if self.family == "qwen2_5_vl":
-            steps = self.geometry.video_steps(frames)
-            interval = self.video.tokens_per_second * self.geometry.temporal / self.video.fps
-        return TextBatch(ids, mask, labels, 2 * visual, mrope_positions(visual, mask, side, side, steps, interval))
+        rows = TextBatch(ids, mask, labels)
+        return self.rules.text_batch(rows, self.image_id, self.geometry, image_size, frames, self.video)

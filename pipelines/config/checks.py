@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from models.mllm.families.registry import FAMILIES
 from pipelines.config.stages import FRESH, StageConfig
 from pipelines.runtime.errors import UserError
 
@@ -59,6 +60,16 @@ def _check_stage(stage: StageConfig, before: Sequence[str], later: Sequence[str]
         known = ", ".join([*before, FRESH])
         when = "is no earlier stage" if stage.start in later else "is no stage of the table"
         raise UserError(f"{place}: start {stage.start!r} {when}; give one of {known}, or the path or URI of a model")
+
+
+def check_family(family: str, origin: str) -> None:
+    """`mllm.family` is in the table of families.
+
+    Raises:
+        UserError: with those that are.
+    """
+    if family not in FAMILIES:
+        raise UserError(f"{origin}: mllm.family must be one of {', '.join(FAMILIES)}, found {family!r}")
 
 
 def check_workers(train: TrainConfig, origin: str) -> None:

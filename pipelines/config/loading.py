@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipelines.config.checks import check_stages, check_workers
+from pipelines.config.checks import check_family, check_stages, check_workers
 from pipelines.config.tree import (
     FullConfig,
 )
@@ -118,6 +118,7 @@ def check(config: FullConfig, origin: str) -> None:
     if not 0 <= data.validation_share < 1:
         raise UserError(f"{origin}: data.validation_share must be in [0, 1), found {data.validation_share}")
     check_workers(train, origin)
+    check_family(config.mllm.family, origin)
     try:
         config.renderer.check()
     except ValueError as error:

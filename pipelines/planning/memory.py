@@ -30,6 +30,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.config import MLLMConfig, RendererConfig
+from models.mllm.families.registry import family_named
 from models.mllm.sizes import ModelSizes
 from models.trainable import Group
 from pipelines.config.stages import StageConfig
@@ -137,15 +138,17 @@ class Block:
 def llm_block(sizes: ModelSizes) -> Block:
     """A block of the language model."""
     query, key = sizes.heads * sizes.head_dim, sizes.kv_heads * sizes.head_dim
-    normed = sizes.family == "qwen3_vl"
+    normed = family_named(sizes.family).query_norm
     return Block(sizes.hidden, query, key, sizes.intermediate, True, normed, fused_qkv=False, rotated=True)
 
 
 def vision_block(sizes: ModelSizes) -> Block:
     """A block of the vision encoder."""
-    width, qwen = sizes.vision_hidden, sizes.family != "internvl"
-    gated = sizes.family == "qwen2_5_vl"
-    return Block(width, width, width, sizes.vision_intermediate, gated, False, fused_qkv=qwen, rotated=qwen)
+    width, family = sizes.vision_hidden, family_named(sizes.family)
+    fused = family.fused_vision
+    return Block(
+        width, width, width, sizes.vision_intermediate, family.gated_vision, False, fused_qkv=fused, rotated=fused
+    )
 
 
 @dataclass(frozen=True)

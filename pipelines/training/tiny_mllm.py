@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from models import prompts
-from models.config import MLLMConfig, MLLMFamily
+from models.config import MLLMConfig
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection, select
@@ -53,9 +53,7 @@ def free_texts(cfg: FullConfig, store: ClipStore, selection: Selection) -> list[
     return texts
 
 
-def write(
-    out: str, family: MLLMFamily, cfg: MLLMConfig, texts: list[str], image_size: int, seed: int
-) -> dict[str, Any]:
+def write(out: str, family: str, cfg: MLLMConfig, texts: list[str], image_size: int, seed: int) -> dict[str, Any]:
     """The checkpoint's files at `out`, a folder or any fsspec URI."""
     import torch
 

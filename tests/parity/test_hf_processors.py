@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from models.config import TinyMLLMConfig
+from models.mllm.families.registry import family_named
 from models.mllm.patchify import PatchEmbedding, VisionGeometry
-from models.mllm.tiny import build_image_processor
 
 FAMILIES = ("internvl", "qwen2_5_vl", "qwen3_vl")
 # What the published InternVL3, Qwen2.5-VL and Qwen3-VL checkpoints use: no round numbers, so that rounding shows.
@@ -28,7 +28,7 @@ STD = {
 @pytest.mark.parametrize("family", FAMILIES)
 def test_pixel_inputs_equal_the_processor(family, patch):
     size = 4 * patch
-    processor = build_image_processor(family, TinyMLLMConfig(patch=patch), size)
+    processor = family_named(family).tiny_processor(TinyMLLMConfig(patch=patch), size)
     processor.image_mean, processor.image_std = MEAN[family], STD[family]
     images = np.random.default_rng(0).integers(0, 256, (5, size, size, 3), dtype=np.uint8)
     theirs = processor(list(images), return_tensors="pt")

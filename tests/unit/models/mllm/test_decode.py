@@ -73,7 +73,7 @@ def _stepwise(model: HFMultimodal, frames: torch.Tensor, prompt: str, steps: int
     """Argmax of a full forward pass over the whole row at every step, no cache."""
     from dataclasses import replace
 
-    from models.mllm.text import mrope_positions
+    from models.mllm.positions import mrope_positions
 
     text = model.tokenize([prompt], None, frames.shape[1], frames.shape[-1])
     tokens: list[int] = []

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from models.config import LoraConfig, TinyMLLMConfig
+from models.mllm.positions import VideoTiming
 from models.mllm.published import NAMES, published_config, published_name
 from models.mllm.sizes import build_on_meta, describe, load_config
-from models.mllm.text import PromptEncoder, VideoTiming
+from models.mllm.text import PromptEncoder
 from models.mllm.tiny import build_tokenizer, write_tiny_checkpoint
 from models.prompts import mqa_prompt
 from models.trainable import counts, group_of, set_trainable
@@ -91,7 +92,7 @@ def test_visual_tokens_of_a_clip(name: str):
     assert size.patches_per_image(side) == 1024
     assert size.visual_tokens(12, side) == 3072
     if name == "InternVL3-8B":
-        with pytest.raises(ValueError, match="frames_as: InternVL"):
+        with pytest.raises(ValueError, match="frames_as: this family reads a video as single images"):
             size.visual_tokens(12, side, "video")
         with pytest.raises(ValueError, match="image_size to 448"):
             size.visual_tokens(12, 224)

@@ -13,8 +13,8 @@ from torch import Tensor
 from models.config import MLLMConfig, SparsifyConfig, TinyMLLMConfig
 from models.mllm import decode
 from models.mllm.hf import HFMultimodal
+from models.mllm.positions import mrope_positions
 from models.mllm.sparsify import foreground, prune_text
-from models.mllm.text import mrope_positions
 from models.mllm.tiny import write_tiny_checkpoint
 from models.prompts import mqa_prompt, prompt_corpus
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.mllm.text import mrope_positions
+from models.mllm.positions import mrope_positions
 
 
 def test_positions_equal_the_librarys(tiny_mllm, uneven_prompts):

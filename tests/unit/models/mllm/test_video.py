@@ -9,7 +9,7 @@ import torch
 
 from models.config import MLLMConfig, SparsifyConfig
 from models.mllm.hf import HFMultimodal
-from models.mllm.text import VideoTiming, mrope_positions
+from models.mllm.positions import VideoTiming, mrope_positions
 
 ANSWERS = ["wave", "sit down", "wave"]
 VIDEO = MLLMConfig(frames_as="video")
@@ -21,7 +21,7 @@ def folder(tiny_folders, request):
 
 
 def test_internvl_reads_images_only(tiny_folders):
-    with pytest.raises(ValueError, match="InternVL reads a video as single images"):
+    with pytest.raises(ValueError, match="this family reads a video as single images"):
         HFMultimodal.from_checkpoint(tiny_folders["internvl"], VIDEO)
 
 
