@@ -41,7 +41,7 @@ def _configs(case: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
     """(stage, train, mllm, renderer) of a case."""
     from models.config import LoraConfig, MLLMConfig, RendererConfig, TinyMLLMConfig
     from pipelines.config.stages import StageConfig
-    from pipelines.config.tree import TrainConfig
+    from pipelines.config.train import TrainConfig
 
     rates = dict.fromkeys(case["trains"], 1e-4)
     stage = StageConfig(name="1", tasks={"mqa": 1.0}, trains=tuple(case["trains"]), learning_rate=rates)

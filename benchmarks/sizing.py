@@ -19,7 +19,8 @@ if __name__ == "__main__":
 from models.config import LoraConfig, MLLMConfig, RendererConfig
 from models.mllm.sizes import describe
 from pipelines.config.stages import StageConfig
-from pipelines.config.tree import FullConfig, TrainConfig
+from pipelines.config.train import TrainConfig
+from pipelines.config.tree import FullConfig
 from pipelines.planning.memory import per_rank
 from pipelines.planning.work import Data, work_of
 

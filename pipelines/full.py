@@ -23,35 +23,17 @@ from pipelines.runtime.errors import UserError
 from pipelines.runtime.exits import guarded
 from pipelines.runtime.paths import RunPaths, absolute
 from pipelines.runtime.progress import say
-
-# Stage name -> module; every module has run(cfg, paths) -> summary. Imported late: `--help` loads no torch.
-STAGES: dict[str, str] = {
-    "demo-data": "pipelines.ingest.demo_data",
-    "ingest": "pipelines.ingest.stage",
-    "rationales": "pipelines.rationales.stage",
-    "tiny-mllm": "pipelines.training.tiny_mllm",
-    "train": "pipelines.training.stage",
-    "tune": "pipelines.tuning.stage",
-    "transfer": "pipelines.studies.transfer",
-    "evaluate": "pipelines.evaluation.stage",
-    "report": "pipelines.report.stage",
-}
+from pipelines.runtime.stages import STAGES
 
 
 def planned_stages(cfg: FullConfig) -> list[str]:
     """The stages that this configuration asks for, in order."""
-    wanted = {
-        "demo-data": cfg.data.demo,
-        "tiny-mllm": not cfg.mllm.path,
-        "tune": bool(cfg.tune.space),
-        "transfer": bool(cfg.evaluate.transfer) or cfg.evaluate.transfer_all,
-    }
-    return [name for name in STAGES if name not in wanted or wanted[name]]
+    return [name for name, stage in STAGES.items() if stage.wanted(cfg)]
 
 
 def run_one(name: str, cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
-    """Runs one stage by name and returns its summary."""
-    return importlib.import_module(STAGES[name]).run(cfg, paths)
+    """Runs one stage by name and returns its summary; its module is imported only now."""
+    return importlib.import_module(STAGES[name].module).run(cfg, paths)
 
 
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:

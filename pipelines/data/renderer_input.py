@@ -18,7 +18,7 @@ from models.draction.frames import select_frames, velocity
 from models.draction.lift import lift_2d, metric_scale
 from models.draction.renderer import ClipInput
 from models.draction.template import SkeletonSpec
-from pipelines.config.tree import AugmentConfig
+from pipelines.config.train import AugmentConfig
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topology import Topology
 

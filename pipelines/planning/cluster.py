@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipelines.config.tree import TrainConfig
+from pipelines.config.train import TrainConfig
 from pipelines.runtime.errors import UserError
 
 

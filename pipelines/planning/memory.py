@@ -33,7 +33,7 @@ from models.config import MLLMConfig, RendererConfig
 from models.mllm.sizes import ModelSizes
 from models.trainable import Group
 from pipelines.config.stages import StageConfig
-from pipelines.config.tree import TrainConfig
+from pipelines.config.train import TrainConfig
 
 GATHERED = 1_050_000_000
 """Numbers that ZeRO-3 keeps whole at a time: stage3_max_live_parameters + stage3_prefetch_bucket_size, defaults."""

@@ -23,7 +23,6 @@ from pipelines.runtime.progress import say
 from skeleton_io import storage
 
 PACKAGES = ("skeleton-ray", "ray", "torch", "transformers", "deepspeed", "peft", "pyarrow", "numpy")
-STAGES = ("demo-data", "ingest", "rationales", "tiny-mllm", "train", "tune", "transfer", "evaluate", "report")
 
 
 def revision(root: Path) -> str:

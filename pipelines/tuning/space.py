@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.config.loading import resolve
-from pipelines.config.tree import FullConfig, Range
+from pipelines.config.tree import FullConfig
+from pipelines.config.tune import Range
 
 
 def distribution(span: Range) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.plan_memory import ALL, LORA, compare
-from pipelines.config.tree import TrainConfig
+from pipelines.config.train import TrainConfig
 from pipelines.planning import cluster as plan_cluster
 
 CASES = (

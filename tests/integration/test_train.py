@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from pipelines.config import loading
-from pipelines.config.tree import FullConfig, Range
+from pipelines.config.tree import FullConfig
+from pipelines.config.tune import Range
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.exports.store import load_model

@@ -55,13 +55,29 @@ def test_exponents_are_numbers(tmp_path: Path) -> None:
         ("tune: {space: {renderer: {uniform: [0, 1]}}}", "names a section"),
         ("tune: {space: {renderer.blur_px: {}}}", "exactly one of"),
         ("a: [", "not YAML"),
-        ("train: {workers: 0}", "train.workers must be at least 1"),
-        ("data: {validation_share: 1}", "validation_share must be in"),
+        (
+            "train: {workers: 1}\nname: x\ntrain: {workers: 2}",
+            r"not YAML: key 'train' is given twice \(line 1, column 1\)",
+        ),
+        ("train: {workers: 0}", "train.workers must be at least 1, found 0"),
+        ("data: {validation_share: 1}", "data.validation_share must be below 1, found 1"),
+        ("data: {validation_share: -.inf}", "data.validation_share must be at least 0, found -inf"),
+        ("data: {validation_share: .nan}", "data.validation_share must be"),
         ("tune: {space: {data.validation_share: {uniform: [0, 1]}}}", "only renderer and train fields"),
         ("tune: {space: {renderer.frames: {uniform: [4.5, 8]}}}", "renderer.frames"),
         ("tune: {space: {renderer.blur_px: {uniform: [1, 0]}}}", "range must rise"),
         ("train: {stages: [{name: a, tasks: {}, trains: [], learning_rate: {}}]}", "at least one task"),
-        ("train: {class_temperature: 2}", "train.class_temperature must be in"),
+        ("train: {class_temperature: 2}", "train.class_temperature must be at most 1, found 2"),
+        ("train: {clip_grad: -1}", "train.clip_grad must be at least 0, found -1"),
+        ("train: {faults: {watchdog_s: -1}}", "train.faults.watchdog_s must be at least 0, found -1"),
+        ("train: {min_workers: -1}", "train.min_workers must be at least 0, found -1"),
+        ("train: {min_workers: 3}", r"train.min_workers must be in 0\.\.2, found 3"),
+        ("renderer: {frames: 0}", "renderer.frames must be at least 1, found 0"),
+        ("evaluate: {floors: {ntu60: 37.8}}", "evaluate.floors.ntu60 must be at most 1, found 37.8"),
+        (
+            "tune: {space: {train.workers: {randint: [0, 2]}}}",
+            "tune.space train.workers: train.workers must be at least 1",
+        ),
         ("train: {negatives: {miner: list}}", "miner list needs train.negatives.file"),
         ("train: {negatives: {miner: guess}}", "train.negatives.miner"),
         ("train: {questions: {source: both}}", "source both needs train.questions.file"),
@@ -93,10 +109,12 @@ ROW = {"name": "a", "tasks": {"mqa": 1}, "trains": ["llm"], "learning_rate": {"l
         ({"trains": []}, "trains nothing"),
         ({"name": "a/b"}, "a stage's name is a folder's"),
         ({"name": "fresh"}, "and not 'fresh'"),
-        ({"steps": -1}, "steps at least 0"),
-        ({"epochs": 0}, "epochs must be above 0"),
+        ({"steps": -1}, r"stages\.0\.steps must be at least 0, found -1"),
+        ({"tasks": {"mqa": 0}}, r"stages\.0\.tasks\.mqa must be above 0, found 0"),
+        ({"learning_rate": {"llm": -1}}, r"stages\.0\.learning_rate\.llm must be at least 0, found -1"),
+        ({"epochs": 0}, r"stages\.0\.epochs must be above 0, found 0"),
         ({"steps": 5, "epochs": 2}, "gives both epochs and steps"),
-        ({"loss_weights": {"mqa": 0}}, "loss_weights must be above 0"),
+        ({"loss_weights": {"mqa": 0}}, r"stages\.0\.loss_weights\.mqa must be above 0, found 0"),
         ({"loss_weights": {"caption": 1}}, "loss_weights name caption, which the stage does not ask"),
         ({"start": "b"}, "start 'b' is no earlier stage; give one of fresh, or the path or URI"),
         ({"start": "zzz"}, "start 'zzz' is no stage of the table"),
@@ -157,6 +175,15 @@ def test_override_and_with_values() -> None:
     assert changed.train == base.train
     with pytest.raises(UserError, match=r"renderer\.frames"):
         loading.with_values(base, {"renderer.frames": "many"}, "test")
+
+
+def test_bounds_hold_at_every_door() -> None:
+    base = FullConfig()
+    with pytest.raises(UserError, match=r"^command line: train\.workers must be at least 1, found 0$"):
+        loading.override(base, ["--train.workers", "0"])
+    with pytest.raises(UserError, match=r"^test: train\.workers must be at least 1, found 0$"):
+        loading.with_values(base, {"train.workers": 0}, "test")
+    assert loading.override(base, ["--train.workers", "1"]).train.workers == 1
 
 
 def test_digest_sees_every_field() -> None:

@@ -19,7 +19,8 @@ from models.prompts import mqa_prompt, prompt_corpus
 from pipelines import cli
 from pipelines.config.loading import decode, load
 from pipelines.config.stages import StageConfig
-from pipelines.config.tree import FullConfig, TrainConfig
+from pipelines.config.train import TrainConfig
+from pipelines.config.tree import FullConfig
 from pipelines.planning import cluster as plan_cluster
 from pipelines.planning import memory as plan_memory
 from pipelines.planning import plan

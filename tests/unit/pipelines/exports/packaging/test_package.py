@@ -22,7 +22,8 @@ from models.prompts import mqa_prompt, prompt_corpus
 from models.skeleton_llm import SkeletonLLM
 from pipelines.config.loading import load, to_plain
 from pipelines.config.stages import StageConfig
-from pipelines.config.tree import FullConfig, TrainConfig
+from pipelines.config.train import TrainConfig
+from pipelines.config.tree import FullConfig
 from pipelines.data.renderer_input import clip_input
 from pipelines.exports.packaging import model_card, package, standalone
 from pipelines.exports.store import write_export as save_model
