@@ -60,12 +60,12 @@ def _configs(case: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
 def planned(case: dict[str, Any], folder: str, tokens: int, answers: float) -> tuple[float, float]:
     """(peak, states) in bytes as `skel plan` has them, without the reduce bucket."""
     from models.mllm.sizes import describe
-    from pipelines.planning.memory import Load, per_rank
+    from pipelines.planning.memory import Load, memory_per_rank
 
     stage, train, mllm, renderer = _configs(case)
     sizes = describe(folder, mllm.lora if "lora" in case["trains"] else None)
     load = Load(CLIPS, tokens, sizes.visual_tokens(FRAMES, IMAGE), answers, FRAMES)
-    memory = per_rank(sizes, stage, train, mllm, renderer, load)
+    memory = memory_per_rank(sizes, stage, train, mllm, renderer, load)
     return memory.device - memory.buckets, memory.lasting
 
 
