@@ -13,6 +13,7 @@ from pipelines.cluster.spread import spread
 from pipelines.data.tools.summary import describe
 from pipelines.data.tools.summary_tables import show
 from pipelines.ingest import stage
+from pipelines.ingest.jobs import ChunkReport
 from pipelines.ingest.stage import ingest
 from pipelines.runtime.errors import StageFailed, UserError
 from skeleton_io import storage
@@ -161,7 +162,15 @@ def test_goes_on_after_a_kill(
 
 def test_an_id_twice_is_quarantined(inputs: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reports = [
-        {"number": n, "dataset": "mine", "clips": [["a", f"{n}.txt", "00"], [f"b{n}", f"{n}.txt", "00"]]}
+        ChunkReport(
+            number=n,
+            dataset="mine",
+            files=2,
+            clips_in=2,
+            clips=[["a", f"{n}.txt", "00"], [f"b{n}", f"{n}.txt", "00"]],
+            quarantine=[],
+            topologies=[],
+        )
         for n in (1, 0)
     ]
     clips, left = stage._unique(reports)
