@@ -171,7 +171,7 @@ def interruptible() -> Iterator[None]:
             signal.signal(kind, previous[kind])
 
 
-def carried(cfg: FullConfig) -> list[str]:
+def path_arguments(cfg: FullConfig) -> list[str]:
     """Arguments with the folders that a configuration names from here; the job reads it in a copy of the code."""
     named = {"--rationales.ledger": cfg.rationales.ledger, "--mllm.path": cfg.mllm.path}
     if cfg.rationales.renderer != "stick":
@@ -200,7 +200,7 @@ def run(argv: list[str] | None) -> int:
     arguments = ["--config", str(Path(args.config).resolve()), "--out", out]
     if args.data_root:
         arguments += ["--data-root", args.data_root if "://" in args.data_root else str(Path(args.data_root).resolve())]
-    arguments += carried(cfg)
+    arguments += path_arguments(cfg)
     port, dashboard_port = pick_port(args.port, "--port"), pick_port(args.dashboard_port, "--dashboard-port")
     with interruptible():
         head = Head(port, dashboard_port, args.num_cpus)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.cluster.spread import spread
-from pipelines.data.tools.summary import describe
+from pipelines.data.tools.summary import describe_shards
 from pipelines.data.tools.summary_tables import show
 from pipelines.ingest import stage
 from pipelines.ingest.jobs import ChunkReport
@@ -71,7 +71,7 @@ def test_four_workers_write_the_bytes_of_one(finished: Path, inputs: dict[str, s
 
 
 def test_every_file_is_out_or_in_quarantine(finished: Path, demo: tuple[Path, dict]) -> None:
-    found = describe(str(finished))
+    found = describe_shards(str(finished))
     for name, written in demo[1]["formats"].items():
         counts = found["sets"][name]
         assert counts["clips_in"] == counts["clips_out"] + counts["quarantined"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cluster import launch
+from pipelines.cluster.launch import path_arguments
 from pipelines.config import loading
 from pipelines.config.stages import StageConfig
 from pipelines.config.tree import FullConfig
@@ -155,11 +155,11 @@ def test_folders_mean_the_same_to_workers_and_jobs_that_run_elsewhere(
     assert cfg.rationales.renderer == f"{here}/runs/a/export"
     assert cfg.evaluate.beside == {"b": f"{here}/runs/b", "c": "s3://bucket/c"}
     monkeypatch.chdir(there)  # as a submitted job does
-    found = loading.override(loading.load(write(here, text)), launch.carried(cfg))
+    found = loading.override(loading.load(write(here, text)), path_arguments(cfg))
     assert (found.mllm, found.rationales) == (cfg.mllm, cfg.rationales)
     hub = loading.load(write(here, "mllm: {path: owner/model}"))
     assert hub.mllm.path == "owner/model"
-    assert launch.carried(loading.load(write(here, "{}"))) == []
+    assert path_arguments(loading.load(write(here, "{}"))) == []
 
 
 def test_missing_file() -> None:
