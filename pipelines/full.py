@@ -17,7 +17,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipelines.cluster.connect import connected, require, set_offline
-from pipelines.config import loading as configuration
+from pipelines.config.loading import load_config, override_config, with_values
 from pipelines.config.tree import FullConfig
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.exits import guarded
@@ -64,7 +64,7 @@ def fill_inputs(cfg: FullConfig, data_root: str, out: str) -> FullConfig:
         if "{data_root}" in path and not data_root:
             raise UserError(f"data.inputs {name}: {path} needs --data-root FOLDER")
         inputs[name] = absolute(path.replace("{data_root}", data_root).replace("{out}", out))
-    return configuration.with_values(cfg, {"data.inputs": inputs}, "data.inputs")
+    return with_values(cfg, {"data.inputs": inputs}, "data.inputs")
 
 
 def check_inputs(cfg: FullConfig) -> None:
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     def work() -> None:
         set_offline()
         out = absolute(args.out)
-        cfg = configuration.override(configuration.load(args.config), rest)
+        cfg = override_config(load_config(args.config), rest)
         cfg = fill_inputs(cfg, args.data_root, out)
         check_inputs(cfg)
         with connected():

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 
 from pipelines.cluster.connect import OFFLINE, private_head
-from pipelines.config import loading as configuration
+from pipelines.config.loading import load_config
 from pipelines.config.tree import FullConfig
 from pipelines.runtime import manifest
 from pipelines.runtime.errors import UserError
@@ -195,7 +195,7 @@ def run(argv: list[str] | None) -> int:
     """Checks the plan, then head, job, report; returns the job's exit code."""
     args = parse(argv)
     root = Path(__file__).resolve().parents[2]
-    cfg = configuration.load(args.config)  # a wrong configuration must not cost a head's start
+    cfg = load_config(args.config)  # a wrong configuration must not cost a head's start
     out = args.out if "://" in args.out else str(Path(args.out).resolve())
     arguments = ["--config", str(Path(args.config).resolve()), "--out", out]
     if args.data_root:

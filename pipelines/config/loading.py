@@ -49,7 +49,7 @@ def _problem(item: ErrorDetails) -> str:
     return f"{place}: {item['msg']}, found {item['input']!r}"
 
 
-def load(path: str) -> FullConfig:
+def load_config(path: str) -> FullConfig:
     """Reads one YAML file.
 
     Raises:
@@ -63,11 +63,11 @@ def load(path: str) -> FullConfig:
     except ValueError as error:
         raise UserError(f"{path}: not YAML: {error}") from None
     config = with_absolute_paths(decode(data or {}, path))
-    check(config, path)
+    check_config(config, path)
     return config
 
 
-def check(config: FullConfig, origin: str) -> None:
+def check_config(config: FullConfig, origin: str) -> None:
     """Contradictions inside a configuration that types do not show.
 
     Raises:
@@ -94,7 +94,7 @@ def check(config: FullConfig, origin: str) -> None:
 def _check_space(config: FullConfig, origin: str) -> None:
     """The search space: fields of the renderer or training, in ranges that make sense and decode."""
     for key, span in config.tune.space.items():
-        resolve(config, key, origin)
+        resolve_field(config, key, origin)
         if key.split(".")[0] not in ("renderer", "train"):
             raise UserError(f"{origin}: tune.space key {key!r}: only renderer and train fields are searched")
         spans = (span.uniform, span.log_uniform, span.randint)
@@ -110,7 +110,7 @@ def _check_space(config: FullConfig, origin: str) -> None:
             decode(plain, f"{origin}: tune.space {key}")
 
 
-def resolve(config: FullConfig, key: str, origin: str) -> object:
+def resolve_field(config: FullConfig, key: str, origin: str) -> object:
     """Value of a dotted field.
 
     Raises:
@@ -140,10 +140,10 @@ def with_values(config: FullConfig, values: dict[str, Any], origin: str) -> Full
     """A copy with dotted fields replaced, decoded and checked again."""
     data = to_plain(config)
     for key, value in values.items():
-        resolve(config, key, origin)
+        resolve_field(config, key, origin)
         _put(data, key, value)
     changed = decode(data, origin)
-    check(changed, origin)
+    check_config(changed, origin)
     return changed
 
 
@@ -153,11 +153,11 @@ def to_plain(config: FullConfig) -> dict[str, Any]:
 
 
 def to_yaml(config: FullConfig) -> str:
-    """The tree as YAML that `load` reads back to an equal configuration."""
+    """The tree as YAML that `load_config` reads back to an equal configuration."""
     return strict_yaml.dump(to_plain(config))
 
 
-def override(config: FullConfig, arguments: list[str]) -> FullConfig:
+def override_config(config: FullConfig, arguments: list[str]) -> FullConfig:
     """Typed command-line overrides, `--train.zero-stage 2`, on top of a loaded file; tyro explains wrong ones.
 
     Raises:
@@ -170,5 +170,5 @@ def override(config: FullConfig, arguments: list[str]) -> FullConfig:
     origin = "command line"
     changed = decode(to_plain(parse_fields(FullConfig, config, arguments)), origin)
     changed = with_absolute_paths(changed)
-    check(changed, origin)
+    check_config(changed, origin)
     return changed

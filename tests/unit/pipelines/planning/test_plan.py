@@ -17,7 +17,7 @@ from models.mllm.sizes import describe
 from models.mllm.tiny import write_tiny_checkpoint
 from models.prompts import mqa_prompt, prompt_corpus
 from pipelines import cli
-from pipelines.config.loading import decode, load
+from pipelines.config.loading import decode, load_config
 from pipelines.config.stages import StageConfig
 from pipelines.config.train import TrainConfig
 from pipelines.config.tree import FullConfig
@@ -104,7 +104,7 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_counts_of_an_eight_billion_model_without_weights(nothing_starts) -> None:
-    cfg = load("tune_configs/full_pretrained.yaml")
+    cfg = load_config("tune_configs/full_pretrained.yaml")
     found = make_plan(cfg, None, PlanOptions(clips=1000, gpu="H100"))
     rank, layers, hidden, keys = cfg.mllm.lora.rank, 28, 3584, 512
     lora = layers * rank * (2 * (hidden + hidden) + 2 * (hidden + keys))
