@@ -35,6 +35,7 @@ from ingest_page import page  # noqa: E402
 from pipelines.cluster.connect import connected  # noqa: E402
 from pipelines.cluster.spread import spread  # noqa: E402
 from pipelines.ingest import stage as ingest  # noqa: E402
+from pipelines.ingest.jobs import ChunkReport  # noqa: E402
 from pipelines.ingest.tasks import read_chunk, write_block  # noqa: E402
 from skeleton_io import storage  # noqa: E402
 from skeleton_io.record import quality  # noqa: E402
@@ -146,9 +147,10 @@ def workers() -> dict[str, Any]:
                 out = str(Path(folder) / f"out{run}{number}")
                 chunks = ingest._chunks(opened, storage.join(out, "spool"))
                 begun = time.monotonic()
-                reports = list(spread(read_chunk, chunks, limit))
+                reports = [ChunkReport(**data) for data in spread(read_chunk, [vars(job) for job in chunks], limit)]
                 clips, _ = ingest._unique(reports)
-                list(spread(write_block, ingest._blocks(clips, storage.join(out, "spool"), out, "ipc", 256), limit))
+                shards = ingest._blocks(clips, storage.join(out, "spool"), out, "ipc", 256)
+                list(spread(write_block, [vars(job) for job in shards], limit))
                 passes[number].append(time.monotonic() - begun)
                 begun = time.monotonic()
                 ingest.ingest(inputs, out + "w", "ipc", 256, workers=limit)

@@ -41,7 +41,7 @@ def _configs(case: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
     """(stage, train, mllm, renderer) of a case."""
     from models.config import LoraConfig, MLLMConfig, RendererConfig, TinyMLLMConfig
     from pipelines.config.stages import StageConfig
-    from pipelines.config.tree import TrainConfig
+    from pipelines.config.train import TrainConfig
 
     rates = dict.fromkeys(case["trains"], 1e-4)
     stage = StageConfig(name="1", tasks={"mqa": 1.0}, trains=tuple(case["trains"]), learning_rate=rates)
@@ -60,12 +60,12 @@ def _configs(case: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
 def planned(case: dict[str, Any], folder: str, tokens: int, answers: float) -> tuple[float, float]:
     """(peak, states) in bytes as `skel plan` has them, without the reduce bucket."""
     from models.mllm.sizes import describe
-    from pipelines.planning.memory import Load, per_rank
+    from pipelines.planning.memory import Load, memory_per_rank
 
     stage, train, mllm, renderer = _configs(case)
     sizes = describe(folder, mllm.lora if "lora" in case["trains"] else None)
     load = Load(CLIPS, tokens, sizes.visual_tokens(FRAMES, IMAGE), answers, FRAMES)
-    memory = per_rank(sizes, stage, train, mllm, renderer, load)
+    memory = memory_per_rank(sizes, stage, train, mllm, renderer, load)
     return memory.device - memory.buckets, memory.lasting
 
 

@@ -19,9 +19,10 @@ if __name__ == "__main__":
 from models.config import LoraConfig, MLLMConfig, RendererConfig
 from models.mllm.sizes import describe
 from pipelines.config.stages import StageConfig
-from pipelines.config.tree import FullConfig, TrainConfig
-from pipelines.planning.memory import per_rank
-from pipelines.planning.work import Data, work_of
+from pipelines.config.train import TrainConfig
+from pipelines.config.tree import FullConfig
+from pipelines.planning.memory import memory_per_rank
+from pipelines.planning.work import Data, stage_work
 
 MODELS = (
     "Qwen3-VL-2B",
@@ -52,8 +53,8 @@ def cell(name: str, trains: tuple[str, ...], zero: int, offload: bool) -> tuple[
     size = 480 if name.startswith("Qwen3") else 448
     cfg = FullConfig(renderer=RendererConfig(frames=12, image_size=size), mllm=mllm, train=train)
     sizes = describe(name, mllm.lora if "lora" in trains else None)
-    work = work_of(cfg, stage, sizes, Data({"a": 1}, {"a": LABELS}, 0.0, counted=False), None)
-    memory = per_rank(sizes, stage, train, mllm, cfg.renderer, work.load)
+    work = stage_work(cfg, stage, sizes, Data({"a": 1}, {"a": LABELS}, 0.0, counted=False), None)
+    memory = memory_per_rank(sizes, stage, train, mllm, cfg.renderer, work.load)
     return memory.device / 1e9, memory.host / 1e9
 
 

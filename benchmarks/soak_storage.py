@@ -17,7 +17,7 @@ from benchmarks import crash
 from benchmarks.soak_faults import Fault, planted
 from benchmarks.soak_runs import ROOT, Case, Trial, compare
 from pipelines.cluster.connect import connected
-from pipelines.config import loading
+from pipelines.config.loading import load_config
 from pipelines.config.stages import StageConfig
 from pipelines.runtime.errors import StageFailed
 from pipelines.trainer.telemetry.metrics_log import read_rows
@@ -83,7 +83,7 @@ def pipeline(case: Case, work: Path, keep: Keep, rng: random.Random) -> None:
 
 def demo_stages() -> tuple[StageConfig, ...]:
     """Of the demo's configuration."""
-    return loading.load(str(ROOT / "tune_configs" / "full_demo.yaml")).train.stages
+    return load_config(str(ROOT / "tune_configs" / "full_demo.yaml")).train.stages
 
 
 @contextmanager

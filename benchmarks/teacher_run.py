@@ -16,7 +16,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipelines.config.tree import AcceptConfig, ApiTeacherConfig, FullConfig, RationalesConfig
+from pipelines.config.rationales import AcceptConfig, ApiTeacherConfig, RationalesConfig
+from pipelines.config.tree import FullConfig
 from skeleton_io.protocols.protocol import Protocol
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.record.topologies import NTU25

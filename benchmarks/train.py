@@ -28,8 +28,8 @@ sys.path[:0] = [str(ROOT)]
 
 from benchmarks.soak_runs import environment  # noqa: E402
 from pipelines.cluster.connect import connected  # noqa: E402
-from pipelines.config import loading  # noqa: E402
 from pipelines.config.faults import MetricsConfig  # noqa: E402
+from pipelines.config.loading import load_config  # noqa: E402
 from pipelines.config.stages import StageConfig  # noqa: E402
 from pipelines.config.tree import FullConfig  # noqa: E402
 from pipelines.data.clip_store import ClipStore  # noqa: E402
@@ -49,7 +49,7 @@ RATES = {"renderer": 3e-3, "vision": 3e-4, "projector": 3e-4, "llm": 3e-4}
 
 def prepare(work: Path, steps: int) -> tuple[FullConfig, RunPaths]:
     """Configuration, and a run with shards and the tiny LLM."""
-    paths, cfg = RunPaths(str(work / "run")), loading.load(str(ROOT / "tune_configs" / "full_demo.yaml"))
+    paths, cfg = RunPaths(str(work / "run")), load_config(str(ROOT / "tune_configs" / "full_demo.yaml"))
     stage = StageConfig(name="1", tasks={"mqa": 1, "yesno": 1}, trains=(*RATES,), learning_rate=RATES, steps=steps)
     settings = dataclasses.replace(cfg.train, stages=(stage,), validate_clips=0, metrics=MetricsConfig(profile_every=2))
     cfg = dataclasses.replace(cfg, train=settings, mllm=dataclasses.replace(cfg.mllm, path=paths.mllm))

@@ -28,7 +28,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipelines.config.tree import AcceptConfig
+from pipelines.config.rationales import AcceptConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.rationales.grounding.claims import parts_of
 from pipelines.rationales.grounding.rationale import Rationale, Step

@@ -1,12 +1,16 @@
-"""Configuration of the models: frozen dataclasses, standard library only, so that `--help` loads no torch.
+"""Configuration of the models: frozen dataclasses. Loads no torch, since `--help` reads it.
 
-Every default stands here and nowhere else. Units, ranges and sources are in the field's docstring.
+Every default stands here and nowhere else. Bounds stand beside the field, units and sources in its docstring.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from models.bounds import check_bounds
 
 Strict = {"extra": "forbid"}  # pydantic accepts unknown keys silently without it
 
@@ -22,23 +26,23 @@ class RendererConfig:
 
     kind: RendererKind = "draction"
     """draction learns. Fixed baselines: stick figure, joint heatmaps, 3D + velocity colours (the paper's)."""
-    frames: int = 12
+    frames: Annotated[int, Ge(1)] = 12
     """Images F of a clip that the MLLM sees, one from each of F equal segments; `views` share them. Searched: 8-24."""
-    image_size: int = 448
+    image_size: Annotated[int, Ge(1)] = 448
     """Side of the square image, pixels. Must be what the MLLM's vision encoder takes."""
-    samples_per_bone: int = 10
+    samples_per_bone: Annotated[int, Ge(0)] = 10
     """Gaussians S inside every bone, at fractions s/(S+1). Searched in 4-24."""
-    joint_radius: float = 0.030
+    joint_radius: Annotated[float, Gt(0)] = 0.030
     """Base radius of a joint's Gaussian, metres; clamped to [1/3, 7/6] of itself after scaling by bone length."""
-    bone_radius: float = 0.020
+    bone_radius: Annotated[float, Gt(0)] = 0.020
     """Base radius of a bone point's Gaussian, metres; clamped to [0.3, 1.5] of itself."""
-    radius_exponent: float = 1.0
+    radius_exponent: Annotated[float, Ge(0)] = 1.0
     """g: radius ~ (bone length / longest bone)^g. 0 makes all radii equal."""
-    fov_deg: float = 60.0
+    fov_deg: Annotated[float, Ge(1), Le(170)] = 60.0
     """Horizontal field of view of the pinhole camera, degrees."""
-    distance: float = 2.5
+    distance: Annotated[float, Gt(0)] = 2.5
     """Least distance of the framing camera from the clip's centre, metres; it steps back until everything fits."""
-    margin: float = 0.08
+    margin: Annotated[float, Ge(0), Lt(0.5)] = 0.08
     """Share of the image kept free at each edge by the framing camera."""
     camera: Literal["fit", "identity"] = "fit"
     """fit: frames the clip with true left and right. identity: the authors' mirrored camera at the origin."""
@@ -49,9 +53,9 @@ class RendererConfig:
     them from the first view, then all from the second; F must be a multiple of V."""
     learn_camera: bool = False
     """Learn a turn, a tilt and a distance for each view, added to the framing camera; they start at nothing."""
-    blur_px: float = 0.3
+    blur_px: Annotated[float, Ge(0)] = 0.3
     """Standard deviation of the screen-space blur, pixels: keeps thin limbs whole in small images. 0 = authors'."""
-    velocity_stride_s: float = 4 / 30
+    velocity_stride_s: Annotated[float, Gt(0)] = 4 / 30
     """Time over which the velocity input is taken, seconds (4 frames at 30 fps in the paper)."""
     depth_mix: bool = True
     """Mix the learned colour with colour by depth; the share is learned."""
@@ -59,15 +63,15 @@ class RendererConfig:
     """Start of the logit that mixes learned colour with depth colour."""
     nfm: bool = True
     """Neural feature modulator: colour and opacity depend on position and velocity."""
-    nfm_width: int = 64
+    nfm_width: Annotated[int, Ge(1)] = 64
     """Hidden width of the modulator. Searched in 32-128."""
     gru: bool = False
     """Recurrent modulator: colour and opacity also depend on the earlier drawn frames."""
-    gru_width: int = 16
+    gru_width: Annotated[int, Ge(1)] = 16
     """Width of its state."""
-    feature_dim: int = 3
-    """Width of a Gaussian's appearance feature, at least 3."""
-    heatmap_sigma: float = 0.02
+    feature_dim: Annotated[int, Ge(3)] = 3
+    """Width of a Gaussian's appearance feature."""
+    heatmap_sigma: Annotated[float, Gt(0)] = 0.02
     """Standard deviation of a joint in `kind: heatmap`, as a share of the image's side."""
     rasterizer: Literal["tiled", "reference"] = "tiled"
     """tiled: work proportional to the pixels touched. reference: every pixel for every Gaussian, the oracle."""
@@ -84,22 +88,8 @@ class RendererConfig:
             ValueError: names the field, what it needs and what was found.
         """
         fixed_view = tuple(self.views) == (0.0,) and not self.learn_camera
+        check_bounds(self, "renderer")
         needs = (
-            ("frames", "at least 1", self.frames >= 1),
-            ("image_size", "at least 1", self.image_size >= 1),
-            ("samples_per_bone", "at least 0", self.samples_per_bone >= 0),
-            ("joint_radius", "above 0", self.joint_radius > 0),
-            ("bone_radius", "above 0", self.bone_radius > 0),
-            ("radius_exponent", "at least 0", self.radius_exponent >= 0),
-            ("fov_deg", "between 1 and 170", 1 <= self.fov_deg <= 170),
-            ("distance", "above 0", self.distance > 0),
-            ("margin", "in [0, 0.5)", 0 <= self.margin < 0.5),
-            ("blur_px", "at least 0", self.blur_px >= 0),
-            ("velocity_stride_s", "above 0", self.velocity_stride_s > 0),
-            ("nfm_width", "at least 1", self.nfm_width >= 1),
-            ("gru_width", "at least 1", self.gru_width >= 1),
-            ("feature_dim", "at least 3", self.feature_dim >= 3),
-            ("heatmap_sigma", "above 0", self.heatmap_sigma > 0),
             ("views", "at least one angle", len(self.views) > 0),
             ("views", "a number that divides frames", not self.views or self.frames % len(self.views) == 0),
             ("camera", "fit, where there are views or a learned camera", self.camera == "fit" or fixed_view),
@@ -116,12 +106,12 @@ class LoraConfig:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = Strict
 
-    rank: int = 32
+    rank: Annotated[int, Ge(1)] = 32
     """Rank r; searched in 8-64."""
-    alpha: int = 64
+    alpha: Annotated[int, Ge(1)] = 64
     """Scale numerator: the update is weighted alpha / r."""
-    dropout: float = 0.05
-    """Dropout before the adapter, in [0, 1)."""
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.05
+    """Dropout before the adapter."""
     targets: Literal["attention", "all"] = "attention"
     """attention: query, key, value and output projections. all: the three of the feed-forward part too."""
 
@@ -132,19 +122,19 @@ class TinyMLLMConfig:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = Strict
 
-    vision_width: int = 128
+    vision_width: Annotated[int, Ge(1)] = 128
     """Hidden size of the vision encoder."""
-    vision_layers: int = 4
+    vision_layers: Annotated[int, Ge(1)] = 4
     """Layers of the vision encoder."""
-    llm_width: int = 128
+    llm_width: Annotated[int, Ge(1)] = 128
     """Hidden size of the language model."""
-    llm_layers: int = 3
+    llm_layers: Annotated[int, Ge(1)] = 3
     """Layers of the language model."""
-    heads: int = 4
+    heads: Annotated[int, Ge(1)] = 4
     """Attention heads of both."""
-    patch: int = 16
+    patch: Annotated[int, Ge(1)] = 16
     """Patch side, pixels; a visual token covers 2 x 2 patches, so image_size must be a multiple of 2 * patch."""
-    vocab: int = 1024
+    vocab: Annotated[int, Ge(1)] = 1024
     """Upper bound of the tokenizer's vocabulary, trained on the labels, prompts and rationales at hand."""
 
 
@@ -159,7 +149,7 @@ class SparsifyConfig:
     threshold: float = 1 / 255
     """A block (the patches of one visual token) is kept if any channel of any pixel is above this, frames in [0, 1].
     The default is the smallest step of an 8-bit image; below 0 keeps every block."""
-    dilation: int = 0
+    dilation: Annotated[int, Ge(0)] = 0
     """Blocks kept around each of these, diagonals included: room for the gradient to move a limb into."""
 
 
@@ -176,7 +166,7 @@ class MLLMConfig:
     frames_as: Literal["image", "video"] = "image"
     """image: each frame is an image with a label before it. video: the frames are one video, of which two frames share
     their visual tokens (Qwen2.5-VL and Qwen3-VL; InternVL reads videos as images)."""
-    video_fps: float = 2.0
+    video_fps: Annotated[float, Gt(0)] = 2.0
     """Frames per second that the model is told with `frames_as: video`, whatever the clip's length; 2 is what Qwen's
     processors sample at."""
     precision: Precision = "fp32"

@@ -29,7 +29,7 @@ from pipelines.commands import (
     words,
 )
 from pipelines.commands.base import Work
-from pipelines.config import loading as configuration
+from pipelines.config.loading import override_config
 from pipelines.config.tree import FullConfig
 from pipelines.runtime.exits import guarded
 
@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if arguments[:1] == ["config"] and {"-h", "--help"} & set(arguments):
         # The list of all fields is tyro's to print.
-        configuration.override(FullConfig(), ["--help"])
+        override_config(FullConfig(), ["--help"])
     if arguments[:1] == ["demo-data"] and {"-h", "--help"} & set(arguments):
         import tyro
 

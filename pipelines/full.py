@@ -17,41 +17,23 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipelines.cluster.connect import connected, require, set_offline
-from pipelines.config import loading as configuration
+from pipelines.config.loading import load_config, override_config, with_values
 from pipelines.config.tree import FullConfig
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.exits import guarded
 from pipelines.runtime.paths import RunPaths, absolute
 from pipelines.runtime.progress import say
-
-# Stage name -> module; every module has run(cfg, paths) -> summary. Imported late: `--help` loads no torch.
-STAGES: dict[str, str] = {
-    "demo-data": "pipelines.ingest.demo_data",
-    "ingest": "pipelines.ingest.stage",
-    "rationales": "pipelines.rationales.stage",
-    "tiny-mllm": "pipelines.training.tiny_mllm",
-    "train": "pipelines.training.stage",
-    "tune": "pipelines.tuning.stage",
-    "transfer": "pipelines.studies.transfer",
-    "evaluate": "pipelines.evaluation.stage",
-    "report": "pipelines.report.stage",
-}
+from pipelines.runtime.stages import STAGES
 
 
 def planned_stages(cfg: FullConfig) -> list[str]:
     """The stages that this configuration asks for, in order."""
-    wanted = {
-        "demo-data": cfg.data.demo,
-        "tiny-mllm": not cfg.mllm.path,
-        "tune": bool(cfg.tune.space),
-        "transfer": bool(cfg.evaluate.transfer) or cfg.evaluate.transfer_all,
-    }
-    return [name for name in STAGES if name not in wanted or wanted[name]]
+    return [name for name, stage in STAGES.items() if stage.wanted(cfg)]
 
 
 def run_one(name: str, cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
-    """Runs one stage by name and returns its summary."""
-    return importlib.import_module(STAGES[name]).run(cfg, paths)
+    """Runs one stage by name and returns its summary; its module is imported only now."""
+    return importlib.import_module(STAGES[name].module).run(cfg, paths)
 
 
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
@@ -82,7 +64,7 @@ def fill_inputs(cfg: FullConfig, data_root: str, out: str) -> FullConfig:
         if "{data_root}" in path and not data_root:
             raise UserError(f"data.inputs {name}: {path} needs --data-root FOLDER")
         inputs[name] = absolute(path.replace("{data_root}", data_root).replace("{out}", out))
-    return configuration.with_values(cfg, {"data.inputs": inputs}, "data.inputs")
+    return with_values(cfg, {"data.inputs": inputs}, "data.inputs")
 
 
 def check_inputs(cfg: FullConfig) -> None:
@@ -115,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     def work() -> None:
         set_offline()
         out = absolute(args.out)
-        cfg = configuration.override(configuration.load(args.config), rest)
+        cfg = override_config(load_config(args.config), rest)
         cfg = fill_inputs(cfg, args.data_root, out)
         check_inputs(cfg)
         with connected():

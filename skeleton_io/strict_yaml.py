@@ -61,9 +61,9 @@ class _PackagedLoader(_UniqueKeys, _LibYaml):
     """For files of this package: libyaml, several times as fast."""
 
 
-for _loader in (_Loader, _NoAliases, _PackagedLoader):
-    # YAML 1.1 wants a dot in a number with an exponent.
-    _loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+for _class in (_Loader, _NoAliases, _PackagedLoader, _Dumper):
+    # YAML 1.1 wants a dot in a number with an exponent; the dumper quotes the text "1e4" by the same rule.
+    _class.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
 
 def parse(text: str | bytes, aliases: bool = False, packaged: bool = False) -> Any:
@@ -84,8 +84,10 @@ def parse(text: str | bytes, aliases: bool = False, packaged: bool = False) -> A
         if aliases and _size(data, {}) > _LARGEST:
             raise ValueError(f"its aliases stand for more than {_LARGEST} values")
         return data
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 text: byte {error.start}") from None
+    except yaml.reader.ReaderError as error:
+        if error.encoding.startswith("utf"):  # else the bytes are text, of characters that YAML refuses
+            raise ValueError(f"not UTF-8 text: byte {error.position}") from None
+        raise ValueError(_one_line(error)[:_LONGEST]) from None
     except yaml.YAMLError as error:
         raise ValueError(_one_line(error)[:_LONGEST]) from None
     except RecursionError:

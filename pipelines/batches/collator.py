@@ -19,7 +19,7 @@ from models.mllm.base import TextBatch
 from pipelines.batches.lengths import cut, fitting_micro_batch
 from pipelines.batches.sampler import Draw, generator
 from pipelines.batches.tasks import Example, TaskBook
-from pipelines.config.tree import AugmentConfig
+from pipelines.config.train import AugmentConfig
 from pipelines.data.renderer_input import clip_input, on_device
 from skeleton_io.record.sequence import SkeletonSequence
 

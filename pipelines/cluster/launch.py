@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 
 from pipelines.cluster.connect import OFFLINE, private_head
-from pipelines.config import loading as configuration
+from pipelines.config.loading import load_config
 from pipelines.config.tree import FullConfig
 from pipelines.runtime import manifest
 from pipelines.runtime.errors import UserError
@@ -171,7 +171,7 @@ def interruptible() -> Iterator[None]:
             signal.signal(kind, previous[kind])
 
 
-def carried(cfg: FullConfig) -> list[str]:
+def path_arguments(cfg: FullConfig) -> list[str]:
     """Arguments with the folders that a configuration names from here; the job reads it in a copy of the code."""
     named = {"--rationales.ledger": cfg.rationales.ledger, "--mllm.path": cfg.mllm.path}
     if cfg.rationales.renderer != "stick":
@@ -195,12 +195,12 @@ def run(argv: list[str] | None) -> int:
     """Checks the plan, then head, job, report; returns the job's exit code."""
     args = parse(argv)
     root = Path(__file__).resolve().parents[2]
-    cfg = configuration.load(args.config)  # a wrong configuration must not cost a head's start
+    cfg = load_config(args.config)  # a wrong configuration must not cost a head's start
     out = args.out if "://" in args.out else str(Path(args.out).resolve())
     arguments = ["--config", str(Path(args.config).resolve()), "--out", out]
     if args.data_root:
         arguments += ["--data-root", args.data_root if "://" in args.data_root else str(Path(args.data_root).resolve())]
-    arguments += carried(cfg)
+    arguments += path_arguments(cfg)
     port, dashboard_port = pick_port(args.port, "--port"), pick_port(args.dashboard_port, "--dashboard-port")
     with interruptible():
         head = Head(port, dashboard_port, args.num_cpus)

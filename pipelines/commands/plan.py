@@ -6,7 +6,7 @@ import argparse
 import json
 
 from pipelines.commands.base import Add
-from pipelines.config import loading as configuration
+from pipelines.config.loading import load_config, override_config
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import RunPaths, absolute
 
@@ -42,12 +42,13 @@ def register(add: Add) -> None:
 def _plan(args: argparse.Namespace, rest: list[str]) -> None:
     if args.clips < 0 or args.labels < 1 or not 0 < args.mfu <= 1 or args.clips_per_second < 0 or args.gpu_memory < 0:
         raise UserError("--clips, --clips-per-second, --gpu-memory: at least 0; --labels: at least 1; --mfu: in (0, 1]")
-    cfg = configuration.override(configuration.load(args.config), rest)
-    from pipelines.planning import plan
+    cfg = override_config(load_config(args.config), rest)
     from pipelines.planning import show as plan_show
+    from pipelines.planning.plan import make_plan
+    from pipelines.planning.result import PlanOptions
     from skeleton_io import storage
 
-    given = plan.Given(
+    given = PlanOptions(
         clips=args.clips,
         labels=args.labels,
         clips_per_second=args.clips_per_second,
@@ -58,7 +59,7 @@ def _plan(args: argparse.Namespace, rest: list[str]) -> None:
     )
     if args.run and not storage.exists(absolute(args.run)):
         raise UserError(f"--run {args.run}: no such folder")
-    found = plan.make(cfg, RunPaths(absolute(args.run)) if args.run else None, given)
+    found = make_plan(cfg, RunPaths(absolute(args.run)) if args.run else None, given)
     plan_show.show(found)
     if args.json:
         storage.write_atomic(absolute(args.json), json.dumps(found.plain(), indent=1))

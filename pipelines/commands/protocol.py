@@ -25,14 +25,14 @@ def register(add: Add) -> None:
 def _protocol(args: argparse.Namespace, rest: list[str]) -> None:
     if rest:
         raise UserError(f"skel protocol does not know {' '.join(rest)}; see skel protocol --help")
-    from pipelines.data.tools.protocols import counted, draw_protocol
+    from pipelines.data.tools.protocols import count_sides, draw_protocol
     from skeleton_io.protocols.files import is_file, to_yaml
 
     out = absolute(args.out)
     if not is_file(out):
         raise UserError(f"--out {args.out}: the name must end in .yaml")
     protocol, name, rows = draw_protocol(absolute(args.shards), args.set, args.unseen, args.seed, args.within)
-    train, test = counted(protocol, rows)
+    train, test = count_sides(protocol, rows)
     storage.write_atomic(out, to_yaml(protocol, f"{train} training clips, {test} test clips in the shards"))
     say(f"{protocol.name} ({protocol.hash}): {', '.join(protocol.hidden)} unseen; {train} train, {test} test -> {out}")
     say(f"data.protocols: {{{name}: {args.out}}}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pipelines.commands.base import Add
-from pipelines.config import loading as configuration
+from pipelines.config.loading import load_config, override_config, to_yaml
 from pipelines.config.tree import FullConfig
 
 
@@ -16,5 +16,5 @@ def register(add: Add) -> None:
 
 
 def _config(args: argparse.Namespace, rest: list[str]) -> None:
-    base = configuration.load(args.config) if args.config else FullConfig()
-    print(configuration.to_yaml(configuration.override(base, rest)), end="")
+    base = load_config(args.config) if args.config else FullConfig()
+    print(to_yaml(override_config(base, rest)), end="")

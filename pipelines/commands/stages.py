@@ -7,7 +7,7 @@ import argparse
 from pipelines import full
 from pipelines.cluster.connect import connected, require
 from pipelines.commands.base import Add
-from pipelines.config import loading as configuration
+from pipelines.config.loading import load_config, override_config
 from pipelines.config.tree import FullConfig
 from pipelines.runtime.paths import RunPaths, absolute
 
@@ -46,7 +46,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, config_required: bool = T
 
 def _loaded(args: argparse.Namespace, rest: list[str]) -> tuple[FullConfig, RunPaths]:
     out = absolute(args.out)
-    cfg = configuration.override(configuration.load(args.config), rest)
+    cfg = override_config(load_config(args.config), rest)
     if args.command in ("full", "ingest"):
         # The other stages read shards, not the native files.
         cfg = full.fill_inputs(cfg, args.data_root, out)

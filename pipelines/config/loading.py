@@ -1,25 +1,27 @@
 """YAML -> one frozen configuration tree, checked before anything starts. Loads no torch and no Ray.
 
-The tree is the union of what the stages need; `skel <stage>` and `full.py` read the same file. Defaults stand in the
-fields of `config_tree` and nowhere else. Command-line overrides by field name (`--train.zero-stage 2`) are decoded
-by tyro on top of the file.
+The tree is the union of what the stages need; `skel <stage>` and `full.py` read the same file. Whatever comes in, from
+YAML, the command line or a search, is decoded by one adapter, which knows types and bounds, and then checked for
+contradictions.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from models.bounds import WORDS
 from pipelines.config.checks import check_family, check_stages, check_workers
-from pipelines.config.tree import (
-    FullConfig,
-)
+from pipelines.config.paths import with_absolute_paths
+from pipelines.config.tree import FullConfig
 from pipelines.runtime.errors import UserError
 from skeleton_io import strict_yaml
-from skeleton_io.protocols.files import is_file
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _ADAPTER = TypeAdapter(FullConfig)
 
@@ -33,17 +35,21 @@ def decode(data: object, origin: str) -> FullConfig:
     try:
         return _ADAPTER.validate_python(data)
     except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            place = ".".join(str(part) for part in item["loc"])
-            if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-                problems.append(f"unknown key {place!r}")
-            else:
-                problems.append(f"{place}: {item['msg']}, found {item['input']!r}")
-        raise UserError(f"{origin}: " + "; ".join(problems)) from None
+        raise UserError(f"{origin}: " + "; ".join(_problem(item) for item in error.errors())) from None
 
 
-def load(path: str) -> FullConfig:
+def _problem(item: ErrorDetails) -> str:
+    """One of pydantic's errors in our words."""
+    place = ".".join(str(part) for part in item["loc"])
+    if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"unknown key {place!r}"
+    for comparison, limit in item.get("ctx", {}).items():
+        if comparison in WORDS:
+            return f"{place} must be {WORDS[comparison]} {limit:g}, found {item['input']!r}"
+    return f"{place}: {item['msg']}, found {item['input']!r}"
+
+
+def load_config(path: str) -> FullConfig:
     """Reads one YAML file.
 
     Raises:
@@ -56,67 +62,22 @@ def load(path: str) -> FullConfig:
         data = strict_yaml.parse(file.read_bytes(), aliases=True)
     except ValueError as error:
         raise UserError(f"{path}: not YAML: {error}") from None
-    config = _absolute(decode(data or {}, path))
-    check(config, path)
+    config = with_absolute_paths(decode(data or {}, path))
+    check_config(config, path)
     return config
 
 
-def _absolute(config: FullConfig) -> FullConfig:
-    """Paths made absolute: workers run in other folders, and what they wrote to a relative one would be lost there.
-
-    `data.inputs` is left to `full.fill_inputs`, and `mllm.path` is one where such a folder is here, else a hub's id.
-    """
-    named = {name: _path(value) if is_file(value) else value for name, value in config.data.protocols.items()}
-    train = config.train
-    stages = tuple(
-        dataclasses.replace(stage, start=_path(stage.start)) if "/" in stage.start else stage for stage in train.stages
-    )
-    negatives = dataclasses.replace(train.negatives, file=_path(train.negatives.file))
-    questions = dataclasses.replace(train.questions, file=_path(train.questions.file))
-    train = dataclasses.replace(train, stages=stages, negatives=negatives, questions=questions)
-    beside = {name: _path(uri) for name, uri in config.evaluate.beside.items()}
-    scoring = dataclasses.replace(config.evaluate, synonyms=_path(config.evaluate.synonyms), beside=beside)
-    asked = config.rationales
-    drawn = asked.renderer if asked.renderer == "stick" else _path(asked.renderer)
-    asked = dataclasses.replace(asked, ledger=_path(asked.ledger), renderer=drawn)
-    mllm = config.mllm
-    mllm = dataclasses.replace(mllm, path=_path(mllm.path)) if Path(mllm.path).is_dir() else mllm
-    data = dataclasses.replace(config.data, protocols=named)
-    changed = {"data": data, "train": train, "evaluate": scoring, "rationales": asked, "mllm": mllm}
-    return dataclasses.replace(config, **changed)
-
-
-def _path(value: str) -> str:
-    """A path as an absolute one; a URI or nothing as it is."""
-    return str(Path(value).resolve()) if value and "://" not in value else value
-
-
-def check(config: FullConfig, origin: str) -> None:
+def check_config(config: FullConfig, origin: str) -> None:
     """Contradictions inside a configuration that types do not show.
 
     Raises:
         UserError: with the field and what to change.
     """
     train, data = config.train, config.data
-    positive = {"train.workers": train.workers, "train.global_batch": train.global_batch}
-    positive |= {"train.micro_batch": train.micro_batch, "evaluate.batch": config.evaluate.batch}
-    positive |= {"evaluate.actors": config.evaluate.actors, "rationales.actors": config.rationales.actors}
-    api = config.rationales.api
-    positive |= {"rationales.api.in_flight": api.in_flight, "rationales.api.attempts": api.attempts}
-    positive |= {"train.checkpoint_every": train.checkpoint_every, "train.keep_checkpoints": train.keep_checkpoints}
-    positive |= {"tune.trials": config.tune.trials, "tune.epochs": config.tune.epochs}
-    positive |= {"data.clips_per_shard": data.clips_per_shard, "renderer.frames": config.renderer.frames}
-    for key, value in positive.items():
-        if value < 1:
-            raise UserError(f"{origin}: {key} must be at least 1, found {value}")
-    if train.clip_grad < 0 or train.validate_every < 0 or train.keep_best < 0:
-        raise UserError(f"{origin}: train.clip_grad, validate_every and keep_best must be at least 0")
     if train.export_best and not (train.keep_best and train.validate_clips and data.validation_share):
         raise UserError(
             f"{origin}: train.export_best needs train.keep_best, train.validate_clips and data.validation_share above 0"
         )
-    if not 0 <= data.validation_share < 1:
-        raise UserError(f"{origin}: data.validation_share must be in [0, 1), found {data.validation_share}")
     check_workers(train, origin)
     check_family(config.mllm.family, origin)
     try:
@@ -134,7 +95,7 @@ def check(config: FullConfig, origin: str) -> None:
 def _check_space(config: FullConfig, origin: str) -> None:
     """The search space: fields of the renderer or training, in ranges that make sense and decode."""
     for key, span in config.tune.space.items():
-        resolve(config, key, origin)
+        resolve_field(config, key, origin)
         if key.split(".")[0] not in ("renderer", "train"):
             raise UserError(f"{origin}: tune.space key {key!r}: only renderer and train fields are searched")
         spans = (span.uniform, span.log_uniform, span.randint)
@@ -150,7 +111,7 @@ def _check_space(config: FullConfig, origin: str) -> None:
             decode(plain, f"{origin}: tune.space {key}")
 
 
-def resolve(config: FullConfig, key: str, origin: str) -> object:
+def resolve_field(config: FullConfig, key: str, origin: str) -> object:
     """Value of a dotted field.
 
     Raises:
@@ -180,10 +141,10 @@ def with_values(config: FullConfig, values: dict[str, Any], origin: str) -> Full
     """A copy with dotted fields replaced, decoded and checked again."""
     data = to_plain(config)
     for key, value in values.items():
-        resolve(config, key, origin)
+        resolve_field(config, key, origin)
         _put(data, key, value)
     changed = decode(data, origin)
-    check(changed, origin)
+    check_config(changed, origin)
     return changed
 
 
@@ -193,16 +154,22 @@ def to_plain(config: FullConfig) -> dict[str, Any]:
 
 
 def to_yaml(config: FullConfig) -> str:
-    """The tree as YAML that `load` reads back to an equal configuration."""
+    """The tree as YAML that `load_config` reads back to an equal configuration."""
     return strict_yaml.dump(to_plain(config))
 
 
-def override(config: FullConfig, arguments: list[str]) -> FullConfig:
-    """Typed command-line overrides, `--train.zero-stage 2`, on top of a loaded file; tyro explains wrong ones."""
+def override_config(config: FullConfig, arguments: list[str]) -> FullConfig:
+    """Typed command-line overrides, `--train.zero-stage 2`, on top of a loaded file; tyro explains wrong ones.
+
+    Raises:
+        UserError: a value beyond its field's bounds, or a contradiction.
+    """
     if not arguments:
         return config
-    import tyro
+    from pipelines.config.command_line import parse_fields
 
-    changed = _absolute(tyro.cli(FullConfig, default=config, args=arguments))
-    check(changed, "command line")
+    origin = "command line"
+    changed = decode(to_plain(parse_fields(FullConfig, config, arguments)), origin)
+    changed = with_absolute_paths(changed)
+    check_config(changed, origin)
     return changed

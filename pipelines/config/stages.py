@@ -1,12 +1,14 @@
 """The stage table and what its questions are made of: frozen dataclasses. Decodes and checks nothing beyond types.
 
-A part of the tree in `config_tree`; `stage_checks` says what contradicts what.
+A part of the tree in `config.tree`; `config.checks` says what contradicts what.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Lt
 
 STRICT = {"extra": "forbid"}
 Group = Literal["renderer", "vision", "projector", "llm", "lora"]
@@ -23,26 +25,26 @@ class StageConfig:
 
     name: str
     """Folder name of the stage's outputs."""
-    tasks: dict[Task, float]
+    tasks: dict[Task, Annotated[float, Gt(0)]]
     """Task -> relative weight in the mix; each clip of each epoch draws one task. A clip that has no material for it
     (no caption, no accepted rationale) draws among the other tasks of the mix, and is asked multiple choice where
     none is left. A clip without a label takes part where the mix names caption or qa."""
     trains: tuple[Group, ...]
     """Parameter groups that receive gradients; all others are frozen."""
-    learning_rate: dict[Group, float]
+    learning_rate: dict[Group, Annotated[float, Ge(0)]]
     """Peak learning rate for each group in `trains`."""
     start: str = ""
     """Where the stage starts. Empty: from the stage before it in the table; the first from `mllm.path` and a new
     renderer, as any does with `fresh`. Else the name of an earlier stage, or the folder or URI of an export or of
     another run's stage."""
-    epochs: float = 1.0
+    epochs: Annotated[float, Gt(0)] = 1.0
     """Passes over the training clips; fractions are allowed."""
-    steps: int = 0
+    steps: Annotated[int, Ge(0)] = 0
     """Optimiser steps, instead of epochs; 0: as many as `epochs` need."""
-    loss_weights: dict[Task, float] = field(default_factory=dict)
+    loss_weights: dict[Task, Annotated[float, Gt(0)]] = field(default_factory=dict)
     """Task -> factor of the loss of its clips; 1 for a task that is not named."""
-    label_smoothing: float = 0.0
-    """Smoothing of the target tokens, in [0, 1)."""
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Smoothing of the target tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ class NegativesConfig:
     file: str = ""
     """YAML with `negatives: {LABEL: [LABEL, ...]}`, `same: [[LABEL, LABEL, ...], ...]`, or both. Labels that no set has
     are refused; a label without negatives of its own uses `similar`."""
-    hardest: int = 0
+    hardest: Annotated[int, Ge(0)] = 0
     """Only so many of the likeliest negatives of a label are used; 0: all, the likelier the oftener."""
     filter_synonyms: bool = True
     """Never ask about a label that means the same as the clip's: equal but for inflection, filler words and synonyms.
@@ -65,7 +67,7 @@ class NegativesConfig:
     even_labels: bool = True
     """Make each label come up in wrong questions about as often as in right ones, so that a label by itself does not
     tell the answer."""
-    confusion_clips: int = 0
+    confusion_clips: Annotated[int, Ge(0)] = 0
     """Most training clips per set that are scored for `confusions`, chosen by hash; 0: all."""
 
 

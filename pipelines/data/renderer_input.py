@@ -18,7 +18,7 @@ from models.draction.frames import select_frames, velocity
 from models.draction.lift import lift_2d, metric_scale
 from models.draction.renderer import ClipInput
 from models.draction.template import SkeletonSpec
-from pipelines.config.tree import AugmentConfig
+from pipelines.config.train import AugmentConfig
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topology import Topology
 
@@ -89,16 +89,16 @@ def clip_input(
         yaw = np.deg2rad(augment.yaw_deg) * frame_rng.uniform(-1, 1)
         positions = positions * np.float32(1 + augment.scale * frame_rng.uniform(-1, 1))
         kept, noise = random_crop(seq.frames, augment.crop, frame_rng), augment.noise_m
-    moved = velocity(positions, seq.fps, cfg.velocity_stride_s, seq.timestamps)[kept]
+    velocities = velocity(positions, seq.fps, cfg.velocity_stride_s, seq.timestamps)[kept]
     positions = positions[kept]
     camera = camera_for(torch.from_numpy(np.ascontiguousarray(positions)), spec, cfg, float(yaw))
-    chosen = select_frames(len(positions), cfg.moments, frame_rng)
-    drawn = positions[chosen]
+    indices = select_frames(len(positions), cfg.moments, frame_rng)
+    positions, velocities = positions[indices], velocities[indices]
     if noise and frame_rng is not None:
-        shaken = frame_rng.standard_normal(drawn.shape, dtype=np.float32) * np.float32(noise)
-        shaken[..., seq.positions.shape[-1] :] = 0  # a lifted clip stays a plane
-        drawn = drawn + shaken
-    return ClipInput(spec, torch.from_numpy(drawn), torch.from_numpy(moved[chosen]), camera)
+        offsets = frame_rng.standard_normal(positions.shape, dtype=np.float32) * np.float32(noise)
+        offsets[..., seq.positions.shape[-1] :] = 0  # a lifted clip stays a plane
+        positions = positions + offsets
+    return ClipInput(spec, torch.from_numpy(positions), torch.from_numpy(velocities), camera)
 
 
 def on_device(clip: ClipInput, device: torch.device) -> ClipInput:

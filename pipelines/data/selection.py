@@ -71,8 +71,7 @@ def select(cfg: FullConfig, store: ClipStore) -> Selection:
         UserError: a protocol names an unknown set, a set has no such protocol, or one side of the labelled clips stays
             empty (of a set that has none: the training side).
     """
-    named = cfg.data.protocols
-    unknown = sorted(set(named) - set(store.sets))
+    unknown = sorted(set(cfg.data.protocols) - set(store.sets))
     if unknown:
         raise UserError(f"data.protocols names {', '.join(unknown)}; the shards hold {', '.join(store.sets)}")
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in store.sets}

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import loading as configuration
+from pipelines.config.loading import override_config
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import protocol_of
@@ -93,7 +93,7 @@ def configured(asked: EvaluationRequest, export: str, store: ClipStore, gpus: fl
         train=dataclasses.replace(cfg.train, sets=tuple(sorted(sets)), cpus_per_worker=CPUS, gpus_per_worker=gpus),
         evaluate=dataclasses.replace(cfg.evaluate, beside={}),
     )
-    return configuration.override(cfg, list(asked.overrides))
+    return override_config(cfg, list(asked.overrides))
 
 
 def check_request(asked: EvaluationRequest) -> None:

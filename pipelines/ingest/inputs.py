@@ -28,22 +28,22 @@ def inputs_from(values: Iterable[str]) -> dict[str, str]:
         name, equals, path = value.partition("=")
         if equals and (not name or not path):
             raise UserError(f"--input takes NAME=PATH, my.yaml=PATH or a folder, found {value!r}")
-        found = {name: absolute(path)} if equals else _detected(absolute(value))
-        for spec, root in found.items():
+        named = {name: absolute(path)} if equals else _detect(absolute(value))
+        for spec, root in named.items():
             if spec in inputs:
                 raise UserError(f"--input names the set {spec} twice")
             inputs[spec] = root
     return inputs
 
 
-def _detected(root: str) -> dict[str, str]:
+def _detect(root: str) -> dict[str, str]:
     """The set in a folder or, where that is no single one, those in its folders."""
     if not storage.exists(root):
         raise UserError(f"no folder at {root} (--input takes NAME=PATH, or a folder of a known format)")
     if storage.is_local(root) and not storage.local_path(root).is_dir():
         raise UserError(f"{root} is a file; give the folder that holds it")
-    found = candidates(root)
-    best, rivals = choose(found)
+    formats = candidates(root)
+    best, rivals = choose(formats)
     if best is not None and not rivals:
         return {_spec(root, best): root}
     # The folders count as sets of their own only where the whole does not make one.
@@ -51,7 +51,7 @@ def _detected(root: str) -> dict[str, str]:
     parts = {folder: choose(candidates(folder)) for folder in inside}
     clear = {folder: best for folder, (best, rivals) in parts.items() if best is not None and not rivals}
     if not clear or (len(clear) == 1 and len(inside) == 1):
-        raise UserError(_why_not(root, found))
+        raise UserError(_why_not(root, formats))
     inputs: dict[str, str] = {}
     for folder in inside:
         if folder not in clear:
@@ -86,9 +86,9 @@ def _name(root: str) -> str:
     return name or "set"
 
 
-def _why_not(root: str, found: list[Candidate]) -> str:
-    there = what_is_there(storage.list_files(root))
-    if not found:
-        return f"{root} holds {there}, of no format that is known; draft a definition with: skel describe {root}"
-    several = "; ".join(str(candidate) for candidate in found[:4])
+def _why_not(root: str, formats: list[Candidate]) -> str:
+    content = what_is_there(storage.list_files(root))
+    if not formats:
+        return f"{root} holds {content}, of no format that is known; draft a definition with: skel describe {root}"
+    several = "; ".join(str(candidate) for candidate in formats[:4])
     return f"{root} may be {several}: say which with --input NAME:FORMAT={root}"

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pipelines.cluster.spread import Job, spread
+from pipelines.cluster.spread import spread
 from pipelines.config.tree import FullConfig
+from pipelines.ingest.jobs import ChunkJob, ChunkReport, ShardJob
 from pipelines.ingest.tasks import read_chunk, write_block
 from pipelines.runtime.digest import digest
 from pipelines.runtime.errors import StageFailed, UserError
@@ -43,7 +44,7 @@ class Input:
 
     name: str
     source: str
-    """As `base.reference` writes it: a name of the table, or a whole definition."""
+    """As `registry.reference` writes it: a name of the table, or a whole definition."""
     version: int
     root: str
     items: tuple[Item, ...]
@@ -114,15 +115,17 @@ def _key(inputs: list[Input], kind: str, clips_per_shard: int) -> str:
     return digest("ingest", INGEST_VERSION, SCHEMA_VERSION, kind, clips_per_shard, listing)
 
 
-def _chunks(inputs: list[Input], spool: str) -> list[Job]:
+def _chunks(inputs: list[Input], spool: str) -> list[ChunkJob]:
     """Jobs of pass 1: consecutive files of one set each. A function of the listing, not of the workers."""
-    jobs: list[Job] = []
+    jobs: list[ChunkJob] = []
     for part in inputs:
         size = min(_MOST_FILES, max(1, len(part.items) // _TASKS_PER_SET, 8))
         for start in range(0, len(part.items), size):
             items = [[item.id, item.path, list(item.parts)] for item in part.items[start : start + size]]
-            common = {"spool": spool, "number": len(jobs), "root": part.root, "source": part.source}
-            jobs.append({**common, "dataset": part.name, "items": items})
+            job = ChunkJob(
+                spool=spool, number=len(jobs), root=part.root, source=part.source, dataset=part.name, items=items
+            )
+            jobs.append(job)
     return jobs
 
 
@@ -142,69 +145,72 @@ class _Clip:
         return self.dataset, self.id, self.path, self.chunk, self.row
 
 
-def _unique(reports: Iterable[Job]) -> tuple[list[_Clip], list[Quarantined]]:
+def _unique(reports: Iterable[ChunkReport]) -> tuple[list[_Clip], list[Quarantined]]:
     """Clips sorted by set and id; of several with one id the first stays, the others are quarantined."""
-    # Lists are given up as they are read: a million clips must not be held twice.
-    clips = [
-        _Clip(report["dataset"], name, path, report["number"], row, sha256)
-        for report in reports
-        for row, (name, path, sha256) in enumerate(report.pop("clips"))
-    ]
+    clips: list[_Clip] = []
+    for report in reports:
+        clips += [
+            _Clip(report.dataset, name, path, report.number, row, sha256)
+            for row, (name, path, sha256) in enumerate(report.clips)
+        ]
+        report.clips.clear()  # a million clips must not be held twice
     kept: list[_Clip] = []
-    left: list[Quarantined] = []
+    refused: list[Quarantined] = []
     clips.sort(key=lambda c: c.order)
     for clip in clips:
         first = kept[-1] if kept else None
         if first is not None and (first.dataset, first.id) == (clip.dataset, clip.id):
             reason = f"expected an id of its own, found {clip.id!r} as in {first.path}"
             entry = Quarantined(dataset=clip.dataset, path=clip.path, place="id", reason=reason, sha256=clip.sha256)
-            left.append(entry)
+            refused.append(entry)
         else:
             kept.append(clip)
-    return kept, left
+    return kept, refused
 
 
-def _blocks(clips: list[_Clip], spool: str, out: str, kind: str, clips_per_shard: int) -> list[Job]:
+def _blocks(clips: list[_Clip], spool: str, out: str, kind: str, clips_per_shard: int) -> list[ShardJob]:
     """Jobs of pass 2, one per shard."""
     by_set: dict[str, dict[str, _Clip]] = {}
     for clip in clips:
         by_set.setdefault(clip.dataset, {})[clip.id] = clip
-    jobs: list[Job] = []
-    for dataset, found in by_set.items():
-        for number, ids in enumerate(plan(found, clips_per_shard)):
-            rows = [[found[i].chunk, found[i].row] for i in ids]
-            common = {"spool": spool, "out": out, "kind": kind, "dataset": dataset, "number": number}
-            jobs.append({**common, "rows": rows})
+    jobs: list[ShardJob] = []
+    for dataset, by_id in by_set.items():
+        for number, ids in enumerate(plan(by_id, clips_per_shard)):
+            rows = [[by_id[name].chunk, by_id[name].row] for name in ids]
+            jobs.append(ShardJob(spool=spool, out=out, kind=kind, dataset=dataset, number=number, rows=rows))
     return jobs
 
 
-def _read(inputs: list[Input], spool: str, workers: int) -> list[Job]:
+def _read(inputs: list[Input], spool: str, workers: int) -> list[ChunkReport]:
     """Pass 1."""
     files = sum(len(part.items) for part in inputs)
     say(f"[ingest] {files} files of {len(inputs)} sets: " + ", ".join(f"{i.name} {len(i.items)}" for i in inputs))
     progress = Progress("ingest: read", files, "files")
-    reports, bad, jobs = [], 0, _chunks(inputs, spool)
-    number, found = len(jobs), spread(read_chunk, jobs, workers)
-    del jobs
-    for report in found:
+    jobs = [vars(job) for job in _chunks(inputs, spool)]
+    number, results = len(jobs), spread(read_chunk, jobs, workers)
+    del jobs  # they name every file of a large set
+    reports: list[ChunkReport] = []
+    bad = 0
+    for result in results:
+        report = ChunkReport(**result)
         reports.append(report)
-        bad += len(report["quarantine"])
-        progress.add(report["files"], f"{bad} quarantined")
-    if len({report["number"] for report in reports}) != number:
+        bad += len(report.quarantine)
+        progress.add(report.files, f"{bad} quarantined")
+    if len({report.number for report in reports}) != number:
         raise StageFailed("ingest: some files were not read; what was read is kept, start again")
-    return sorted(reports, key=lambda report: report["number"])
+    return sorted(reports, key=lambda report: report.number)
 
 
-def _write(jobs: list[Job], out: str, workers: int) -> list[ShardInfo]:
+def _write(jobs: list[ShardJob], out: str, workers: int) -> list[ShardInfo]:
     """Pass 2, then files of an older set are removed."""
     progress = Progress("ingest: write", len(jobs), "shards")
     infos = []
-    for info in spread(write_block, jobs, workers):
+    for info in spread(write_block, [vars(job) for job in jobs], workers):
         infos.append(ShardInfo(**info))
         progress.add(1)
     if len(infos) != len(jobs):
         raise StageFailed("ingest: some shards were not written; those that were are kept, start again")
-    wanted = {storage.name(shard_uri(out, job["dataset"], job["number"], job["kind"])) for job in jobs}
+    wanted = {storage.name(shard_uri(out, job.dataset, job.number, job.kind)) for job in jobs}
     wanted |= {f"{name.rsplit('.', 1)[0]}.meta.arrow" for name in wanted}
     for name in storage.list_files(storage.join(out, "shards")):
         if name not in wanted:
@@ -219,17 +225,17 @@ def _work(inputs: list[Input], out: str, key: str, kind: str, clips_per_shard: i
         storage.remove(storage.join(out, name))
     spool = storage.join(out, ".spool", key)
     reports = _read(inputs, spool, workers)
-    clips, left = _unique(reports)
+    clips, refused = _unique(reports)
     infos = _write(_blocks(clips, spool, out, kind, clips_per_shard), out, workers)
-    left += [Quarantined(**item) for report in reports for item in report["quarantine"]]
+    refused += [Quarantined(**item) for report in reports for item in report.quarantine]
     clips_in = {part.name: 0 for part in inputs}
     for report in reports:
-        clips_in[report["dataset"]] += report["clips_in"]
-    topologies = {t.hash: t for report in reports for t in map(Topology.from_json, report["topologies"])}
-    index = write_index(out, infos, topologies.values(), {i.name: i.protocols for i in inputs}, left, clips_in)
+        clips_in[report.dataset] += report.clips_in
+    topologies = {t.hash: t for report in reports for t in map(Topology.from_json, report.topologies)}
+    index = write_index(out, infos, topologies.values(), {i.name: i.protocols for i in inputs}, refused, clips_in)
     for name, n in index["sets"].items():
         say(f"[ingest] {name}: {n['clips_in']} in = {n['clips_out']} out + {n['quarantined']} quarantined")
-    for item in [q for q in left if not index["sets"][q.dataset]["clips_out"]][:1]:
+    for item in [q for q in refused if not index["sets"][q.dataset]["clips_out"]][:1]:
         say(f"[ingest] {item.dataset}: nothing was readable, for example {item.path}: {item.place}: {item.reason}")
     return {"sets": index["sets"], "files": sum(len(i.items) for i in inputs), "shards": len(infos)}
 
@@ -281,9 +287,9 @@ def _drop_spools(out: str, keep: str) -> None:
     fs.invalidate_cache()
     if not fs.exists(path):
         return
-    for found in fs.ls(path, detail=False):
-        if not keep or storage.name(found) != keep:
-            fs.rm(found, recursive=True)
+    for spool in fs.ls(path, detail=False):
+        if not keep or storage.name(spool) != keep:
+            fs.rm(spool, recursive=True)
     if not keep:
         storage.remove(folder)
 

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.cluster.spread import Job
+from pipelines.ingest.jobs import ChunkJob, ChunkReport, ShardJob
 from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.shards.schema import table_row, to_row, to_table
@@ -26,70 +27,57 @@ from skeleton_io.sources.shared.files import Item
 _ROWS_PER_BATCH = 256
 
 
-def read_chunk(job: Job) -> Job:
-    """Parses consecutive files of one set into one spool file.
-
-    Args:
-        job: spool, number, root, source, dataset, items [[id, path, parts], ...].
-
-    Returns:
-        number, dataset, files, clips_in, quarantine, topologies as JSON, and clips [[id, path, sha256], ...] in the
-        order of the spool's rows. A file that cannot be read counts as one clip.
-    """
-    marker = storage.join(job["spool"], f"chunk-{job['number']:06d}.json")
+def read_chunk(data: Job) -> Job:
+    """Parses consecutive files of one set into one spool file: a `ChunkJob` -> its `ChunkReport`, both as JSON."""
+    job = ChunkJob(**data)
+    marker = storage.join(job.spool, f"chunk-{job.number:06d}.json")
     if storage.exists(marker):
         return json.loads(storage.read_text(marker))
     topologies: dict[str, Any] = {}
     quarantine: list[dict[str, Any]] = []
-    with _Spool(_spool_uri(job["spool"], job["number"])) as spool:
-        for name, path, parts in job["items"]:
+    with _Spool(_spool_uri(job.spool, job.number)) as spool:
+        for name, path, parts in job.items:
             item = Item(id=name, path=path, parts=tuple(parts))
-            for found in open_source(job["source"]).stream(job["root"], item, job["dataset"]):
-                if isinstance(found, SkeletonFormatError):
-                    quarantine.append(asdict(_quarantined(job, item, found)))
+            for clip in open_source(job.source).stream(job.root, item, job.dataset):
+                if isinstance(clip, SkeletonFormatError):
+                    quarantine.append(asdict(_quarantine(job, item, clip)))
                 else:
-                    spool.add(to_row(found))
-                    topologies[found.topology.hash] = found.topology.to_json()
-    result = {
-        "number": job["number"],
-        "dataset": job["dataset"],
-        "files": len(job["items"]),
-        "clips_in": len(spool.clips) + len(quarantine),
-        "clips": spool.clips,
-        "quarantine": quarantine,
-        "topologies": list(topologies.values()),
-    }
-    storage.write_atomic(marker, json.dumps(result))
-    return result
+                    spool.add(to_row(clip))
+                    topologies[clip.topology.hash] = clip.topology.to_json()
+    report = ChunkReport(
+        number=job.number,
+        dataset=job.dataset,
+        files=len(job.items),
+        clips_in=len(spool.clips) + len(quarantine),
+        clips=spool.clips,
+        quarantine=quarantine,
+        topologies=list(topologies.values()),
+    )
+    storage.write_atomic(marker, json.dumps(vars(report)))
+    return vars(report)
 
 
-def write_block(job: Job) -> Job:
-    """Writes one shard from the spool.
-
-    Args:
-        job: spool, out, kind ("ipc" or "parquet"), dataset, number, and rows [[chunk, row], ...] of the spool.
-
-    Returns:
-        What the index says about the shard: file, dataset, rows, sha256.
-    """
-    marker = storage.join(job["spool"], f"shard-{job['dataset']}-{job['number']:05d}.json")
-    target = shard_uri(job["out"], job["dataset"], job["number"], job["kind"])
+def write_block(data: Job) -> Job:
+    """Writes one shard from the spool: a `ShardJob` -> what the index says about the shard, a `ShardInfo`, as JSON."""
+    job = ShardJob(**data)
+    marker = storage.join(job.spool, f"shard-{job.dataset}-{job.number:05d}.json")
+    target = shard_uri(job.out, job.dataset, job.number, job.kind)
     if storage.exists(marker) and storage.exists(target):
         return json.loads(storage.read_text(marker))
-    picked = [table_row(_spooled(job["spool"], chunk), row) for chunk, row in job["rows"]]
-    _spooled.cache_clear()  # worker processes outlive this run
-    info = asdict(write_shard(target, picked))
+    rows = [table_row(_spool_table(job.spool, chunk), row) for chunk, row in job.rows]
+    _spool_table.cache_clear()  # worker processes outlive this run
+    info = asdict(write_shard(target, rows))
     storage.write_atomic(marker, json.dumps(info))
     return info
 
 
-def _quarantined(job: Job, item: Item, error: SkeletonFormatError) -> Quarantined:
+def _quarantine(job: ChunkJob, item: Item, error: SkeletonFormatError) -> Quarantined:
     try:
-        digest = "" if item.parts else storage.sha256(storage.read_bytes(storage.join(job["root"], item.path)))
+        digest = "" if item.parts else storage.sha256(storage.read_bytes(storage.join(job.root, item.path)))
     except OSError:
         digest = ""
     reason = f"expected {error.expected}, found {error.found}"
-    return Quarantined(dataset=job["dataset"], path=item.path, place=error.place, reason=reason, sha256=digest)
+    return Quarantined(dataset=job.dataset, path=item.path, place=error.place, reason=reason, sha256=digest)
 
 
 class _Spool:
@@ -131,7 +119,7 @@ def _spool_uri(spool: str, number: int) -> str:
 
 
 @lru_cache(maxsize=8)
-def _spooled(spool: str, number: int) -> pa.Table:
+def _spool_table(spool: str, number: int) -> pa.Table:
     uri = _spool_uri(spool, number)
     if storage.is_local(uri):
         return pa.ipc.open_file(pa.memory_map(str(storage.local_path(uri)))).read_all()

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipelines.config.tree import TrainConfig
+from pipelines.config.train import TrainConfig
 from pipelines.runtime.errors import UserError
 
 
@@ -22,7 +22,7 @@ class Node:
     memory: float
 
 
-def places(node: Node, train: TrainConfig) -> int:
+def count_places(node: Node, train: TrainConfig) -> int:
     """Workers that fit on one node at a time."""
     shares = [
         math.floor(have / want + 1e-9)
@@ -40,21 +40,21 @@ def fit(nodes: Sequence[Node], train: TrainConfig, host_bytes: float) -> tuple[b
         train: workers and what each reserves.
         host_bytes: memory of the CPU that one worker needs.
     """
-    room = [places(node, train) for node in nodes]
-    asked = f"{train.workers} workers of {train.cpus_per_worker:g} CPUs and {train.gpus_per_worker:g} GPUs"
+    room = [count_places(node, train) for node in nodes]
+    workers = f"{train.workers} workers of {train.cpus_per_worker:g} CPUs and {train.gpus_per_worker:g} GPUs"
     have = f"{len(nodes)} nodes have room for {sum(room)} ({', '.join(map(str, room))})"
     if sum(room) < train.workers:
-        return False, f"{asked} asked for; {have}"
+        return False, f"{workers} asked for; {have}"
     left, tight = train.workers, []
     for node, most in sorted(zip(nodes, room, strict=True), key=lambda pair: -pair[1]):
         here = min(left, most)
         left -= here
         if here * host_bytes > node.memory:
             tight.append(f"{here} workers on a node need {here * host_bytes / 1e9:.0f} of {node.memory / 1e9:.0f} GB")
-    return not tight, "; ".join([f"{asked}: {have}", *tight])
+    return not tight, "; ".join([f"{workers}: {have}", *tight])
 
 
-def nodes_of(address: str) -> list[Node]:
+def cluster_nodes(address: str) -> list[Node]:
     """Nodes of the cluster at an address (`host:6379`, `ray://host:10001`, `auto`).
 
     Raises:
@@ -73,7 +73,7 @@ def nodes_of(address: str) -> list[Node]:
     finally:
         ray.shutdown()
     names = ("CPU", "GPU", "memory")
-    return [Node(*(float(found[name]) if name in found else 0.0 for name in names)) for found in alive]
+    return [Node(*(float(resources.get(name, 0.0)) for name in names)) for resources in alive]
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ from models.mllm.families.registry import family_named
 from models.mllm.sizes import ModelSizes
 from models.trainable import Group
 from pipelines.config.stages import StageConfig
-from pipelines.config.tree import TrainConfig
+from pipelines.config.train import TrainConfig
 
 GATHERED = 1_050_000_000
 """Numbers that ZeRO-3 keeps whole at a time: stage3_max_live_parameters + stage3_prefetch_bucket_size, defaults."""
@@ -170,12 +170,12 @@ class Load:
     images: int
 
 
-def learning(sizes: ModelSizes, stage: StageConfig) -> int:
+def count_learning(sizes: ModelSizes, stage: StageConfig) -> int:
     """T: numbers of the LLM that learn in a stage; the renderer stays outside of all sharding."""
     return sum(number for group, number in sizes.parameters.items() if group in stage.trains)
 
 
-def activations(sizes: ModelSizes, stage: StageConfig, mllm: MLLMConfig, load: Load) -> float:
+def activation_bytes(sizes: ModelSizes, stage: StageConfig, mllm: MLLMConfig, load: Load) -> float:
     """Bytes at the peak of a micro batch: saved tensors of all blocks, projector and head, and a block's backward."""
     each = 2 if mllm.precision == "bf16" else 4
     trains: set[Group] = set(stage.trains)
@@ -201,14 +201,14 @@ def activations(sizes: ModelSizes, stage: StageConfig, mllm: MLLMConfig, load: L
     return blocks + max(llm, vision) / 2 + projector + head
 
 
-def frames(renderer: RendererConfig, stage: StageConfig, load: Load) -> float:
+def frame_bytes(renderer: RendererConfig, stage: StageConfig, load: Load) -> float:
     """Bytes of rendered images, their normalised copy, and what the renderer keeps where it learns."""
     image = 4.0 * 3 * renderer.image_size**2
     kept = image + RENDERER_PER_FRAME if "renderer" in stage.trains else 0.0
     return load.clips * renderer.frames * (2 * image + kept)
 
 
-def per_rank(
+def memory_per_rank(
     sizes: ModelSizes, stage: StageConfig, train: TrainConfig, mllm: MLLMConfig, renderer: RendererConfig, load: Load
 ) -> Memory:
     """Memory of one rank at the peak of a step; see the module's table.
@@ -222,7 +222,7 @@ def per_rank(
         load: one micro batch.
     """
     bf16, ranks = mllm.precision == "bf16", train.workers
-    learns = learning(sizes, stage)
+    learns = count_learning(sizes, stage)
     frozen = sum(sizes.parameters.values()) - learns
     if "lora" not in stage.trains:
         frozen -= sizes.parameters.get("lora", 0)
@@ -245,8 +245,8 @@ def per_rank(
         adam=adam,
         buckets=4.0 * (REDUCE_BUCKET if zero else min(learns, 1 << 25) * (ranks > 1)),
         casts=2.0 * learns if bf16 else 0.0,
-        activations=activations(sizes, stage, mllm, load) if learns or "renderer" in stage.trains else 0.0,
-        frames=frames(renderer, stage, load),
+        activations=activation_bytes(sizes, stage, mllm, load) if learns or "renderer" in stage.trains else 0.0,
+        frames=frame_bytes(renderer, stage, load),
         host=host,
         together=zero == 3 or train.global_batch // ranks > train.micro_batch,
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,96 +22,17 @@ from models.mllm.tiny import build_config, build_tokenizer
 from models.prompts import prompt_corpus
 from pipelines.config.stages import StageConfig
 from pipelines.config.tree import FullConfig
-from pipelines.data.clip_store import ClipStore
-from pipelines.data.selection import select
-from pipelines.leakage import of_run as leakage
-from pipelines.planning import cluster as plan_cluster
-from pipelines.planning import memory as plan_memory
-from pipelines.planning import work as plan_work
-from pipelines.planning.work import Data
+from pipelines.planning.checks import run_checks
+from pipelines.planning.data import count_data, stand_in_labels
+from pipelines.planning.memory import memory_per_rank
+from pipelines.planning.result import Plan, PlanOptions, StagePlan, TeacherCost
+from pipelines.planning.work import Data, describe_settings, stage_seconds, stage_work, step_operations
 from pipelines.rationales import costs
-from pipelines.rationales.answers import load_rationales
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import RunPaths
 from skeleton_io import storage
 
-MEMORY_GB = {"H200": 141, "H100": 80, "B200": 180, "A100": 80, "L40S": 48, "L4": 24, "A10": 24, "V100": 32, "4090": 24}
-"""Device memory by name, GB, of the larger variant; the names are those of `flops.PEAKS`."""
-USABLE = 0.9
-"""Share of the device's memory that may be planned for: the rest goes to CUDA's context and the allocator's gaps."""
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Given:
-    """What the caller says beyond the configuration.
-
-    Attributes:
-        clips: training clips, where there are no shards; 0: unknown.
-        labels: candidates of a multiple-choice question, where there are no shards.
-        clips_per_second: measured, over all workers; 0: from the device's peak.
-        gpu: device, a key of MEMORY_GB; empty: not said.
-        gpu_memory: GB of one device; 0: that of `gpu`.
-        mfu: share of the device's peak that is assumed to be reached.
-        address: of a cluster to compare with; empty: none.
-    """
-
-    clips: int = 0
-    labels: int = 60
-    clips_per_second: float = 0.0
-    gpu: str = ""
-    gpu_memory: float = 0.0
-    mfu: float = 0.3
-    address: str = ""
-
-
-@dataclass(frozen=True)
-class StagePlan:
-    """One row: what learns by group, renderer included; work, memory, operations of a step; None: unknown."""
-
-    name: str
-    learns: dict[str, int]
-    work: plan_work.Work | None
-    memory: plan_memory.Memory
-    step_flops: float
-    seconds: float | None
-
-
-@dataclass(frozen=True)
-class Check:
-    """One question asked of the plan. `fine` is None where it could not be answered."""
-
-    name: str
-    fine: bool | None
-    text: str
-
-
-@dataclass
-class Plan:
-    """The whole answer."""
-
-    model: str
-    parameters: dict[str, int]
-    settings: str
-    data: Data | None
-    stages: list[StagePlan] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
-    teacher: dict[str, Any] | None = None
-    assumed: list[str] = field(default_factory=list)
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON."""
-        stages = [
-            asdict(stage) | {"bytes_on_device": stage.memory.device, "bytes_on_host": stage.memory.host}
-            for stage in self.stages
-        ]
-        own = {"model": self.model, "parameters": self.parameters, "settings": self.settings, "teacher": self.teacher}
-        checks = [asdict(check) for check in self.checks]
-        return (
-            own
-            | {"data": asdict(self.data) if self.data else None, "stages": stages}
-            | {"checks": checks, "assumed": self.assumed}
-        )
 
 
 @contextmanager
@@ -149,48 +69,18 @@ def model_source(cfg: FullConfig, paths: RunPaths | None, labels: list[str]) -> 
         raise UserError(f"mllm.path {path}: sizes unknown here; give a folder, a URI, or one of {known}")
 
 
-def known_data(cfg: FullConfig, paths: RunPaths | None, given: Given) -> Data | None:
-    """Training clips and labels: counted in the run's shards, or as given; None: unknown.
-
-    Raises:
-        UserError: a protocol does not fit the shards.
-    """
-    if paths is None or not storage.exists(storage.join(paths.shards, "index.json")):
-        if not given.clips:
-            return None
-        name = next(iter(cfg.data.inputs), "data")
-        return Data({name: given.clips}, {name: [f"drink water {k}" for k in range(given.labels)]}, 0.0, counted=False)
-    store = ClipStore(paths.shards)
-    selection = select(cfg, store)
-    sets = sorted(cfg.train.sets or selection.train)
-    free = any({"caption", "qa"} & set(stage.tasks) for stage in cfg.train.stages)
-    clips = {n: len(selection.train[n]) + (len(selection.unlabelled_train.get(n, ())) if free else 0) for n in sets}
-    texts = texts_of(paths)
-    mean = sum(map(len, texts.values())) / len(texts) if texts else 0.0
-    labels = {n: list(selection.labels[n]) or ["motion"] for n in sets}
-    return Data({n: c for n, c in clips.items() if c}, labels, mean, counted=True)
-
-
-def texts_of(paths: RunPaths) -> dict[str, str]:
-    """The run's accepted rationales; empty where there are none, or none that this version wrote."""
-    try:
-        return load_rationales(paths.rationales)
-    except FileNotFoundError:
-        return {}
-
-
-def operations_per_second(cfg: FullConfig, given: Given) -> float:
+def operations_per_second(cfg: FullConfig, options: PlanOptions) -> float:
     """What all ranks reach together; 0: no device named.
 
     Raises:
         UserError: an unknown device.
     """
-    if not given.gpu:
+    if not options.gpu:
         return 0.0
-    found = next(((bf16, fp32) for name, bf16, fp32 in PEAKS if name == given.gpu), None)
-    if found is None:
-        raise UserError(f"--gpu {given.gpu}: expected one of {', '.join(name for name, _, _ in PEAKS)}")
-    return 1e12 * found[cfg.mllm.precision != "bf16"] * given.mfu * cfg.train.workers
+    peaks = next(((bf16, fp32) for name, bf16, fp32 in PEAKS if name == options.gpu), None)
+    if peaks is None:
+        raise UserError(f"--gpu {options.gpu}: expected one of {', '.join(name for name, _, _ in PEAKS)}")
+    return 1e12 * peaks[cfg.mllm.precision != "bf16"] * options.mfu * cfg.train.workers
 
 
 def plan_stage(
@@ -200,7 +90,7 @@ def plan_stage(
     model: Any,
     data: Data | None,
     encoder: Any,
-    given: Given,
+    options: PlanOptions,
     rate: float,
 ) -> StagePlan:
     """One stage; `rate` is what all ranks reach, operations per second (0: unknown)."""
@@ -208,31 +98,31 @@ def plan_stage(
     learns = {str(g): sizes.parameters.get(g, 0) for g in stage.trains if g != "renderer"}
     learns = {"renderer": renderer, **learns} if renderer else learns
     # Memory does not depend on how many clips there are; one stands for any where they are unknown.
-    load_data = data or Data({"data": 1}, {"data": [f"drink water {k}" for k in range(given.labels)]}, 0.0, False)
-    work = plan_work.work_of(cfg, stage, sizes, load_data, encoder)
-    memory = plan_memory.per_rank(sizes, stage, cfg.train, cfg.mllm, cfg.renderer, work.load)
-    flops = plan_work.step_operations(model, cfg, stage, work, sizes)
+    load_data = data or Data({"data": 1}, {"data": stand_in_labels(options)}, 0.0, False)
+    work = stage_work(cfg, stage, sizes, load_data, encoder)
+    memory = memory_per_rank(sizes, stage, cfg.train, cfg.mllm, cfg.renderer, work.load)
+    flops = step_operations(model, cfg, stage, work, sizes)
     seconds = None
     if data is not None:
-        seconds = plan_work.seconds(flops * work.steps, work, given.clips_per_second, rate)
+        seconds = stage_seconds(flops * work.steps, work, options.clips_per_second, rate)
     return StagePlan(stage.name, learns, work if data is not None else None, memory, flops, seconds)
 
 
-def make(cfg: FullConfig, paths: RunPaths | None, given: Given) -> Plan:
+def make_plan(cfg: FullConfig, paths: RunPaths | None, options: PlanOptions) -> Plan:
     """The plan.
 
     Args:
         cfg: checked when it was loaded.
         paths: a run, whose shards, rationales and tiny model are used where they are there; None: none.
-        given: what the caller adds.
+        options: what the caller adds.
 
     Raises:
         UserError: an unknown model or device, or shards that do not fit the configuration.
     """
     if not cfg.train.stages:
         raise UserError("nothing to plan: train.stages is empty")
-    rate = operations_per_second(cfg, given)
-    data = known_data(cfg, paths, given)
+    rate = operations_per_second(cfg, options)
+    data = count_data(cfg, paths, options)
     labels = sorted({label for names in data.labels.values() for label in names}) if data else ["walk", "run"]
     lora = any("lora" in stage.trains for stage in cfg.train.stages)
     with model_source(cfg, paths, labels) as (source, has_tokenizer):
@@ -245,101 +135,42 @@ def make(cfg: FullConfig, paths: RunPaths | None, given: Given) -> Plan:
             }
         except (ValueError, OSError) as error:
             raise UserError(f"mllm.path {cfg.mllm.path}: {' '.join(str(error).split())}") from None
-        named = cfg.mllm.path or f"tiny {cfg.mllm.family}"
+        model_name = cfg.mllm.path or f"tiny {cfg.mllm.family}"
         parameters = {str(group): number for group, number in adapted.parameters.items()}
-        plan = Plan(named, parameters, plan_work.settings(cfg.mllm), data)
+        plan = Plan(model_name, parameters, describe_settings(cfg.mllm), data)
         try:
             for stage in cfg.train.stages:
                 has = "lora" in stage.trains
                 sizes = adapted if has else plain
-                plan.stages.append(plan_stage(cfg, stage, sizes, models[has], data, encoder, given, rate))
+                plan.stages.append(plan_stage(cfg, stage, sizes, models[has], data, encoder, options, rate))
         except ValueError as error:
             raise UserError(f"renderer.image_size: {error}") from None
     assumed = {text for stage in plan.stages if stage.work for text in stage.work.assumed}
-    plan.assumed = sorted(assumed) + assumptions(cfg, data, given)
-    plan.teacher = teacher_of(cfg, paths, data)
-    plan.checks = checks(cfg, paths, given, plan)
+    plan.assumed = sorted(assumed) + list_assumptions(cfg, data, options)
+    plan.teacher = estimate_teacher(cfg, paths, data)
+    plan.checks = run_checks(cfg, paths, options, plan)
     return plan
 
 
-def assumptions(cfg: FullConfig, data: Data | None, given: Given) -> list[str]:
+def list_assumptions(cfg: FullConfig, data: Data | None, options: PlanOptions) -> list[str]:
     """What the plan takes for granted."""
-    told = []
+    assumptions = []
     if data is not None and not data.counted:
-        told.append(f"{given.clips:,} training clips and {given.labels} labels, as given")
-    if given.clips_per_second:
-        told.append(f"{given.clips_per_second:g} clips per second over all workers, as given")
-    elif given.gpu:
-        told.append(f"{given.mfu:.0%} of the peak of {cfg.train.workers} x {given.gpu} is reached")
-    return told
+        assumptions.append(f"{options.clips:,} training clips and {options.labels} labels, as given")
+    if options.clips_per_second:
+        assumptions.append(f"{options.clips_per_second:g} clips per second over all workers, as given")
+    elif options.gpu:
+        assumptions.append(f"{options.mfu:.0%} of the peak of {cfg.train.workers} x {options.gpu} is reached")
+    return assumptions
 
 
-def teacher_of(cfg: FullConfig, paths: RunPaths | None, data: Data | None) -> dict[str, Any] | None:
+def estimate_teacher(cfg: FullConfig, paths: RunPaths | None, data: Data | None) -> TeacherCost | None:
     """Requests, tokens and money of the rationales still to be asked; None: no stage needs any, or no shards."""
     needed = any("rationale" in stage.tasks for stage in cfg.train.stages)
     if not needed or paths is None or data is None or not data.counted:
         return None
-    found = costs.estimate(cfg, paths)
-    sums = {name: sum(row[name] for row in found["rows"]) for name in ("requests", "input", "output", "usd")}
+    estimate = costs.estimate(cfg, paths)
+    sums = {name: sum(row[name] for row in estimate["rows"]) for name in ("requests", "input", "output", "usd")}
     api = cfg.rationales.api
     priced = cfg.rationales.teacher == "kinematic" or bool(api.usd_per_million_input or api.usd_per_million_output)
-    return {"teacher": cfg.rationales.teacher, "settled": found["settled"], "priced": priced, **sums}
-
-
-def checks(cfg: FullConfig, paths: RunPaths | None, given: Given, plan: Plan) -> list[Check]:
-    """Memory, cluster, leakage, rationales, data."""
-    found = [_memory(cfg, given, plan), _cluster(cfg, given, plan)]
-    if plan.data is None or not plan.data.counted:
-        found.append(Check("leakage", None, "there are no shards to look at; give --run"))
-    else:
-        assert paths is not None
-        try:
-            leakage.check_run(cfg, paths)
-            found.append(Check("leakage", True, "training sees nothing of what the test asks"))
-        except UserError as error:
-            found.append(Check("leakage", False, str(error)))
-    if any("rationale" in stage.tasks for stage in cfg.train.stages):
-        found.append(_rationales(paths, plan))
-    return found
-
-
-def _memory(cfg: FullConfig, given: Given, plan: Plan) -> Check:
-    peak = max(plan.stages, key=lambda stage: stage.memory.device)
-    need = f"{peak.memory.device / 1e9:.1f} GB on a rank, in stage {peak.name}"
-    have = given.gpu_memory or MEMORY_GB.get(given.gpu, 0)
-    if not have:
-        return Check("memory", None, f"{need}; give --gpu or --gpu-memory to compare")
-    fine = peak.memory.device / 1e9 <= USABLE * have
-    advice = "" if fine else f"; {advise(cfg)}"
-    return Check("memory", fine, f"{need}; {USABLE:.0%} of {have:g} GB may be used{advice}")
-
-
-def advise(cfg: FullConfig) -> str:
-    """What makes a rank need less, cheapest first."""
-    train, options = cfg.train, []
-    if not cfg.mllm.gradient_checkpointing:
-        options.append("mllm.gradient_checkpointing true")
-    if train.micro_batch > 1:
-        options.append(f"train.micro_batch below {train.micro_batch}")
-    if train.zero_stage < 3:
-        options.append(f"train.zero_stage {train.zero_stage + 1}")
-    if not train.offload:
-        options.append("train.offload true")
-    return "try " + (", ".join(options) or "more workers or larger devices")
-
-
-def _cluster(cfg: FullConfig, given: Given, plan: Plan) -> Check:
-    if not given.address:
-        return Check("cluster", None, "give --address to compare with a running one")
-    host = max(stage.memory.host for stage in plan.stages)
-    fine, text = plan_cluster.fit(plan_cluster.nodes_of(given.address), cfg.train, host)
-    return Check("cluster", fine, text)
-
-
-def _rationales(paths: RunPaths | None, plan: Plan) -> Check:
-    if paths is None or plan.data is None or not plan.data.counted:
-        return Check("rationales", None, "there are no shards; give --run")
-    there = len(texts_of(paths))
-    if not there:
-        return Check("rationales", None, "none are there yet; `skel rationales` makes them before training")
-    return Check("rationales", True, f"{there:,} accepted texts for {plan.data.total:,} training clips")
+    return TeacherCost(teacher=cfg.rationales.teacher, settled=estimate["settled"], priced=priced, **sums)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.planning.memory import Memory
-from pipelines.planning.plan import Plan, StagePlan
+from pipelines.planning.result import Plan, StagePlan
 
 _PIPE_WIDTH = 120
 _PARTS = ("weights", "master", "gradients", "adam", "buckets", "casts", "activations", "frames")
@@ -80,9 +80,9 @@ def _teacher(plan: Plan) -> str:
         if plan.data is None or not plan.data.counted:
             return "Teacher: unknown. Rationales are counted by the shards of --run."
         return "Teacher: no stage needs rationales."
-    money = f"{cost['usd']:.2f} USD" if cost["priced"] else "no prices given (rationales.api.usd_per_million_*)"
-    tokens = f"{cost['input']:,} input and {cost['output']:,} output tokens at most"
-    return f"Teacher {cost['teacher']}: {cost['requests']:,} requests to be sent, {tokens}, {money}."
+    money = f"{cost.usd:.2f} USD" if cost.priced else "no prices given (rationales.api.usd_per_million_*)"
+    tokens = f"{cost.input:,} input and {cost.output:,} output tokens at most"
+    return f"Teacher {cost.teacher}: {cost.requests:,} requests to be sent, {tokens}, {money}."
 
 
 def show(plan: Plan) -> None:

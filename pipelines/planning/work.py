@@ -12,8 +12,10 @@ from typing import Any
 
 from models import prompts
 from models.config import MLLMConfig
+from models.mllm.flops import model_flops
 from models.mllm.sizes import ModelSizes
 from models.mllm.text import FRAME_LABEL
+from models.trainable import group_of
 from pipelines.config.stages import StageConfig
 from pipelines.config.tree import FullConfig
 from pipelines.planning.memory import Load
@@ -54,7 +56,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Work:
-    """One stage's.
+    """What one stage has to get through.
 
     Attributes:
         clips: of an epoch.
@@ -94,7 +96,7 @@ def task_texts(task: str, labels: Sequence[str], rationale: float) -> tuple[str,
     return prompts.qa_prompt("Which hand moves first, the left or the right?"), ANSWER_TOKENS * CHARACTERS_PER_TOKEN
 
 
-def row(
+def mean_row(
     stage: StageConfig, data: Data, count: Counter | None, answer_characters: float
 ) -> tuple[float, float, tuple[str, ...]]:
     """(text tokens of the question, answer tokens, what was assumed) of an average row, over tasks and sets."""
@@ -116,7 +118,7 @@ def row(
     return question, answer, tuple(assumed)
 
 
-def work_of(cfg: FullConfig, stage: StageConfig, sizes: ModelSizes, data: Data, encoder: Any) -> Work:
+def stage_work(cfg: FullConfig, stage: StageConfig, sizes: ModelSizes, data: Data, encoder: Any) -> Work:
     """A stage's work.
 
     Args:
@@ -145,7 +147,7 @@ def work_of(cfg: FullConfig, stage: StageConfig, sizes: ModelSizes, data: Data, 
         labels = sum(len(FRAME_LABEL.format(k)) for k in range(frames)) / frames
         assumed = (f"{CHARACTERS_PER_TOKEN:g} characters per token and {FRAME_TOKENS} tokens around a frame",)
         assert labels < CHARACTERS_PER_TOKEN * FRAME_TOKENS
-    question, answer, more = row(stage, data, count, per_token)
+    question, answer, more = mean_row(stage, data, count, per_token)
     own = train.global_batch // train.workers
     micro = -(-own // -(-own // train.micro_batch))
     load = Load(micro, visual + around + question + answer, visual, answer, frames)
@@ -154,7 +156,7 @@ def work_of(cfg: FullConfig, stage: StageConfig, sizes: ModelSizes, data: Data, 
     return Work(data.total, steps, samples, load, samples * load.tokens, own > train.micro_batch, (*assumed, *more))
 
 
-def seconds(operations: float, work: Work, clips_per_second: float, flops_per_second: float) -> float | None:
+def stage_seconds(operations: float, work: Work, clips_per_second: float, flops_per_second: float) -> float | None:
     """Time of a stage at a measured rate of clips, else at a rate of operations over all ranks; None: neither given."""
     if clips_per_second:
         return work.samples / clips_per_second
@@ -171,16 +173,13 @@ def step_operations(model: Any, cfg: FullConfig, stage: StageConfig, work: Work,
         work: of the stage.
         sizes: of the model.
     """
-    from models.mllm.flops import model_flops
-    from models.trainable import group_of
-
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(group_of(name) in stage.trains)
     learns_below = "renderer" in stage.trains and cfg.renderer.kind == "draction"
     load = work.load
-    one = (round(load.tokens), round(load.answers), round(load.visual))
-    counted = model_flops(_Sketch(model, sizes), learns_below)  # type: ignore[arg-type]
-    return counted.step([one] * cfg.train.global_batch, sizes.tokens_per_image(cfg.renderer.image_size))
+    row = (round(load.tokens), round(load.answers), round(load.visual))
+    formula = model_flops(_Sketch(model, sizes), learns_below)  # type: ignore[arg-type]
+    return formula.step([row] * cfg.train.global_batch, sizes.tokens_per_image(cfg.renderer.image_size))
 
 
 class _Sketch:
@@ -194,7 +193,7 @@ class _Sketch:
         return self.model.named_parameters()
 
 
-def settings(cfg: MLLMConfig) -> str:
+def describe_settings(cfg: MLLMConfig) -> str:
     """How the model runs, in words."""
     checkpointing = "gradient checkpointing" if cfg.gradient_checkpointing else "no gradient checkpointing"
     return f"{cfg.precision}, {checkpointing}, frames as {cfg.frames_as}"

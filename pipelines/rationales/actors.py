@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from models.config import RendererConfig
-from pipelines.config.tree import FullConfig, RationalesConfig
+from pipelines.config.rationales import RationalesConfig
+from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.rationales.teachers import registry
 from pipelines.rationales.teachers.base import TeacherRequest

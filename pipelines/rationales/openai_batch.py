@@ -17,7 +17,8 @@ import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pipelines.config.tree import ApiTeacherConfig, FullConfig
+from pipelines.config.rationales import ApiTeacherConfig
+from pipelines.config.tree import FullConfig
 from pipelines.rationales.actors import CLIPS_PER_BATCH, RequestActor, draw_frames, facts_of
 from pipelines.rationales.teachers.base import TeacherError, Usage
 from pipelines.rationales.teachers.ledger import Ledger, Line, write_lines

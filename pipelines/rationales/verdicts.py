@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.config.tree import AcceptConfig, FullConfig
+from pipelines.config.rationales import AcceptConfig
+from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.rationales.duplicates import most_alike
 from pipelines.rationales.grounding.rationale import Rationale

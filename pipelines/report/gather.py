@@ -15,8 +15,8 @@ from pipelines.data.clip_store import ClipStore
 from pipelines.report import other_scores
 from pipelines.runtime import manifest
 from pipelines.runtime.digest import digest
-from pipelines.runtime.manifest import STAGES
 from pipelines.runtime.paths import RunPaths
+from pipelines.runtime.stages import STAGES
 from skeleton_io import storage
 
 NOT_RUN = {"status": "not run"}
@@ -28,15 +28,7 @@ Manifest = dict[str, Any]
 
 def stage_manifests(cfg: FullConfig, paths: RunPaths) -> dict[str, dict[str, Manifest]]:
     """Stage -> part -> manifest of all that is finished. Parts: the rows of train's table, the pairs of transfer."""
-    single = {
-        "demo-data": paths.demo,
-        "ingest": paths.shards,
-        "rationales": paths.rationales,
-        "tiny-mllm": paths.mllm,
-        "tune": paths.tune,
-        "evaluate": paths.evaluate,
-    }
-    parts: dict[str, dict[str, str]] = {name: {"": folder} for name, folder in single.items()}
+    parts = {name: {"": stage.output(paths)} for name, stage in STAGES.items() if stage.output is not None}
     parts["train"] = {stage.name: storage.join(paths.train, stage.name) for stage in cfg.train.stages}
     parts["transfer"] = {
         f"{one} -> {other}": storage.join(paths.transfer, f"{one}-to-{other}")

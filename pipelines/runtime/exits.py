@@ -32,18 +32,18 @@ def guarded(work: Any) -> int:
         print(f"stopped: {error}", file=sys.stderr, flush=True)
         return EXIT_STOPPED
     except BrokenPipeError as error:
-        if _listened_to():
-            return _unforeseen(error)
+        if _has_reader():
+            return _report_unforeseen(error)
         return EXIT_UNHEARD
     except KeyboardInterrupt:
         print("interrupted; finished stages are kept", file=sys.stderr, flush=True)
         return 130
     except Exception as error:  # noqa: BLE001 - the last line of defence; the traceback is printed
-        return _unforeseen(error)
+        return _report_unforeseen(error)
     return 0
 
 
-def _unforeseen(error: Exception) -> int:
+def _report_unforeseen(error: Exception) -> int:
     """Exit code of an exception that nothing expected: of the user's error in it, else 1 and the traceback."""
     if isinstance(cause := user_error_in(error), UserError):
         print(f"error: {cause}", file=sys.stderr, flush=True)
@@ -52,7 +52,7 @@ def _unforeseen(error: Exception) -> int:
     return 1
 
 
-def _listened_to() -> bool:
+def _has_reader() -> bool:
     """Whether stdout still has a reader; where it has none, what is left of it goes nowhere."""
     try:
         out = sys.stdout.fileno()

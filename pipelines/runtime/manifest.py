@@ -23,7 +23,6 @@ from pipelines.runtime.progress import say
 from skeleton_io import storage
 
 PACKAGES = ("skeleton-ray", "ray", "torch", "transformers", "deepspeed", "peft", "pyarrow", "numpy")
-STAGES = ("demo-data", "ingest", "rationales", "tiny-mllm", "train", "tune", "transfer", "evaluate", "report")
 
 
 def revision(root: Path) -> str:
@@ -72,11 +71,11 @@ def run_once(name: str, folder: str, key: str, work: Callable[[], dict[str, Any]
     Returns:
         The summary, with `seconds` added.
     """
-    found = read_manifest(folder)
-    if found is not None and found["key"] == key:
-        say(f"[{name}] already done ({found['summary']['seconds']:.0f} s at {found['finished']}), nothing to do")
-        return found["summary"]
-    if found is not None:
+    earlier = read_manifest(folder)
+    if earlier is not None and earlier["key"] == key:
+        say(f"[{name}] already done ({earlier['summary']['seconds']:.0f} s at {earlier['finished']}), nothing to do")
+        return earlier["summary"]
+    if earlier is not None:
         # Its outputs are about to be overwritten; broken off half-way, they must not pass for the old result.
         storage.remove(storage.join(folder, "manifest.json"))
     say(f"[{name}] starts")

@@ -102,7 +102,7 @@ class StopWatch:
 
     def __init__(self, out: str, rank: int, poll_s: float) -> None:
         self.uri, self.poll_s = storage.join(out, STOP_FILE), poll_s
-        self.rank, self.found, self.closed = rank, threading.Event(), threading.Event()
+        self.rank, self.seen, self.closed = rank, threading.Event(), threading.Event()
 
     def start(self) -> None:
         """Looks in the background from now on."""
@@ -111,15 +111,15 @@ class StopWatch:
             threading.Thread(target=self._look, args=(self.closed,), name="stop-watch", daemon=True).start()
 
     def _look(self, closed: threading.Event) -> None:
-        while not self.found.is_set() and not closed.wait(self.poll_s):
+        while not self.seen.is_set() and not closed.wait(self.poll_s):
             # A storage that does not answer just now is asked again; clients of object stores raise what they like.
             with suppress(Exception):
                 if storage.exists(self.uri):
-                    self.found.set()
+                    self.seen.set()
 
     def weight(self) -> int:
         """0, or what this rank adds to the sum: see RUN_WEIGHT."""
-        return RUN_WEIGHT * self.found.is_set() + _TERMINATED.is_set()
+        return RUN_WEIGHT * self.seen.is_set() + _TERMINATED.is_set()
 
     @property
     def leaving(self) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipelines.config.stages import StageConfig
-from pipelines.config.tree import FullConfig, TrainConfig
+from pipelines.config.train import TrainConfig
+from pipelines.config.tree import FullConfig
 
 
 @dataclass(frozen=True)

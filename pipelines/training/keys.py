@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.batches import negatives
-from pipelines.config.faults import FaultsConfig, MetricsConfig
-from pipelines.config.stages import NegativesConfig, QuestionsConfig, StageConfig
+from pipelines.config.key_fields import key_values
+from pipelines.config.stages import StageConfig
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
@@ -38,37 +38,12 @@ def check_sets(cfg: FullConfig, store: ClipStore, sets: tuple[str, ...]) -> tupl
     return tuple(sorted(wanted))
 
 
-def shared_settings(cfg: FullConfig) -> Any:
-    """What all stages share and what decides their result; saving, retries, a worker's share do not.
-
-    Neither does how the work is cut (workers, micro batches, sharding): a stage goes on with another cut, and differs
-    by rounding. Validation decides where the best checkpoint is what is exported.
+def shared_settings(cfg: FullConfig) -> dict[str, Any]:
+    """What all stages share and what decides their result: the fields of `train` that are not marked as keyless.
 
     What only some tasks need is in `task_inputs`.
     """
-    return dataclasses.replace(
-        cfg.train,
-        stages=(),
-        negatives=NegativesConfig(),
-        questions=QuestionsConfig(),
-        workers=1,
-        min_workers=0,
-        resize_check_s=0,
-        faults=FaultsConfig(),
-        metrics=MetricsConfig(),
-        micro_batch=1,
-        zero_stage=0,
-        offload=False,
-        checkpoint_every=1,
-        keep_checkpoints=1,
-        keep_best=0,
-        max_failures=0,
-        cpus_per_worker=1,
-        gpus_per_worker=0,
-        threads_per_worker=1,
-        validate_clips=cfg.train.validate_clips if cfg.train.export_best else 0,
-        validate_every=cfg.train.validate_every if cfg.train.export_best else 0,
-    )
+    return key_values(cfg.train)
 
 
 def checkpoint_key(path: str) -> object:
@@ -77,35 +52,35 @@ def checkpoint_key(path: str) -> object:
         return path
     fs, folder = storage.filesystem(path)
     fs.invalidate_cache()
-    found = {storage.name(entry["name"]): entry["size"] for entry in fs.ls(folder, detail=True)}
+    sizes = {storage.name(entry["name"]): entry["size"] for entry in fs.ls(folder, detail=True)}
     config = storage.join(path, "config.json")
-    described = storage.read_bytes(config) if storage.exists(config) else b""
-    return storage.sha256(described), sorted(
-        (name, size) for name, size in found.items() if name.endswith((".safetensors", ".bin"))
+    config_bytes = storage.read_bytes(config) if storage.exists(config) else b""
+    return storage.sha256(config_bytes), sorted(
+        (name, size) for name, size in sizes.items() if name.endswith((".safetensors", ".bin"))
     )
 
 
 def start_key(cfg: FullConfig, paths: RunPaths, start: str | None) -> object:
     """What identifies the model that a stage starts from."""
     if start is not None:
-        found = manifest.read_manifest(start.rstrip("/").rsplit("/", 1)[0])
-        return found["key"] if found else identity(start)
+        stage = manifest.read_manifest(start.rstrip("/").rsplit("/", 1)[0])
+        return stage["key"] if stage else identity(start)
     if cfg.mllm.path:
         return checkpoint_key(cfg.mllm.path)
-    found = manifest.read_manifest(paths.mllm)
-    if found is None:
+    tiny_mllm = manifest.read_manifest(paths.mllm)
+    if tiny_mllm is None:
         raise UserError(f"no multimodal LLM in {paths.mllm}; run `skel tiny-mllm` first, or set mllm.path")
-    return found["key"]
+    return tiny_mllm["key"]
 
 
 def stage_key(cfg: FullConfig, paths: RunPaths, stage: StageConfig, start: str | None, sets: tuple[str, ...]) -> str:
     """Hash of everything that decides a stage's result."""
     store = ClipStore(paths.shards)
-    chosen = check_sets(cfg, store, sets)
+    names = check_sets(cfg, store, sets)
     selection = select(cfg, store)
-    clips = {name: (selection.train[name], selection.validation[name]) for name in chosen}
+    clips = {name: (selection.train[name], selection.validation[name]) for name in names}
     if any(task in stage.tasks for task in LABEL_FREE):
-        clips |= {f"{name} unlabelled": (selection.unlabelled_train[name], ()) for name in chosen}
+        clips |= {f"{name} unlabelled": (selection.unlabelled_train[name], ()) for name in names}
     row = dataclasses.replace(stage, start="")  # what it leads to is in the key, wherever it lies
     shared, inputs, before = shared_settings(cfg), task_inputs(cfg, paths, stage), start_key(cfg, paths, start)
     return digest("train", 2, cfg.seed, row, shared, cfg.renderer, cfg.mllm, clips, store.digest, inputs, before)
@@ -117,16 +92,16 @@ def task_inputs(cfg: FullConfig, paths: RunPaths, stage: StageConfig) -> dict[st
     Raises:
         UserError: there are no rationales.
     """
-    found: dict[str, object] = {}
+    inputs: dict[str, object] = {}
     if "rationale" in stage.tasks:
-        made = manifest.read_manifest(paths.rationales)
-        if made is None:
+        rationales = manifest.read_manifest(paths.rationales)
+        if rationales is None:
             raise UserError(f"stage {stage.name} needs rationales, none in {paths.rationales}; run `skel rationales`")
-        found["rationale"] = made["key"]
+        inputs["rationale"] = rationales["key"]
     for task, settings in (("yesno", cfg.train.negatives), ("qa", cfg.train.questions)):
         if task in stage.tasks:
-            found[task] = (dataclasses.replace(settings, file=""), negatives.file_sha(settings.file))
-    return found
+            inputs[task] = (dataclasses.replace(settings, file=""), negatives.file_sha(settings.file))
+    return inputs
 
 
 def finished_stages(cfg: FullConfig, paths: RunPaths) -> list[tuple[str, str]]:
@@ -136,9 +111,9 @@ def finished_stages(cfg: FullConfig, paths: RunPaths) -> list[tuple[str, str]]:
     """
     finished: list[tuple[str, str]] = []
     for number, stage in enumerate(cfg.train.stages):
-        found = manifest.read_manifest(storage.join(paths.train, stage.name))
+        written = manifest.read_manifest(storage.join(paths.train, stage.name))
         start = start_points.start_of(cfg, paths, number)
-        if found is None or found["key"] != stage_key(cfg, paths, stage, start, ()):
+        if written is None or written["key"] != stage_key(cfg, paths, stage, start, ()):
             break
-        finished.append((export_of(paths, stage), found["key"]))
+        finished.append((export_of(paths, stage), written["key"]))
     return finished

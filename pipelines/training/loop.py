@@ -22,7 +22,7 @@ from pipelines.batches.collator import Batch, Collator
 from pipelines.batches.lengths import SAMPLED
 from pipelines.batches.prefetch import Prefetcher
 from pipelines.batches.sampler import share, stage_seed
-from pipelines.config.tree import TrainConfig
+from pipelines.config.train import TrainConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.exports.start_points import labels_of

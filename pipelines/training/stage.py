@@ -178,7 +178,7 @@ def train_local(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> int:
     """Command line of the module; `skel train` is the usual way."""
     from pipelines.cluster.connect import connected, set_offline
-    from pipelines.config import loading as configuration
+    from pipelines.config.loading import load_config, override_config
     from pipelines.runtime.exits import guarded
     from pipelines.runtime.paths import absolute
 
@@ -190,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> None:
         set_offline()
-        cfg = configuration.override(configuration.load(args.config), rest)
+        cfg = override_config(load_config(args.config), rest)
         paths = RunPaths(absolute(args.out))
         if args.local:
             train_local(cfg, paths)

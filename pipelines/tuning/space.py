@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.config.loading import resolve
-from pipelines.config.tree import FullConfig, Range
+from pipelines.config.loading import resolve_field
+from pipelines.config.tree import FullConfig
+from pipelines.config.tune import Range
 
 
 def distribution(span: Range) -> Any:
@@ -32,5 +33,5 @@ def inside(span: Range, value: Any) -> bool:
 
 def current_values(cfg: FullConfig) -> dict[str, Any] | None:
     """The configuration's own values of the searched fields, None where one lies outside its range."""
-    values = {key: resolve(cfg, key, "tune.space") for key in cfg.tune.space}
+    values = {key: resolve_field(cfg, key, "tune.space") for key in cfg.tune.space}
     return values if all(inside(cfg.tune.space[key], value) for key, value in values.items()) else None

@@ -8,12 +8,14 @@ pipeline works, not that a model is good at real motion. Reads nothing.
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_type_hints
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from skeleton_io.demo.body import Body
 from skeleton_io.demo.formats import BROKEN, Sensor, bvh_text, coco_text, jitter, ntu_text
@@ -38,31 +40,40 @@ class DemoConfig:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    seed: int = 0
+    seed: Annotated[int, Ge(0)] = 0
     """Of all random numbers; the same configuration writes the same bytes."""
-    subjects: int = 12
+    subjects: Annotated[int, Ge(2), Le(999)] = 12
     """Performers; each has bone lengths, tempo, amplitude, handedness and tracking noise of their own."""
-    test_subjects: int = 4
+    test_subjects: Annotated[int, Ge(1)] = 4
     """The last ones of them, kept out of training; the same in every format."""
-    repetitions: int = 2
+    repetitions: Annotated[int, Ge(1)] = 2
     """Clips per training subject, action and format."""
-    test_repetitions: int = 1
+    test_repetitions: Annotated[int, Ge(1)] = 1
     """Clips per test subject, action and format."""
     actions: tuple[str, ...] = ()
     """Labels to perform; empty: all."""
-    noise: float = 1.0
+    noise: Annotated[float, Ge(0)] = 1.0
     """Tracking noise relative to the usual: about 8 mm in 3D, 2 px in images. BVH has none."""
     broken: bool = True
     """Also write four spoilt files per format, which must end in quarantine."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.test_subjects < self.subjects:
+        _check_bounds(self)
+        if self.test_subjects >= self.subjects:
             raise ValueError(f"test_subjects must be in 1..{self.subjects - 1}, found {self.test_subjects}")
-        if min(self.repetitions, self.test_repetitions) < 1 or self.subjects > 999 or self.noise < 0:
-            raise ValueError("repetitions must be at least 1, subjects at most 999 and noise not negative")
         unknown = sorted(set(self.actions) - {action.label for action in ACTIONS})
         if unknown:
             raise ValueError(f"unknown actions {unknown}; there are {[action.label for action in ACTIONS]}")
+
+
+def _check_bounds(cfg: DemoConfig) -> None:
+    """The bounds beside the fields, for a configuration that is made in Python and not decoded."""
+    for name, hint in get_type_hints(DemoConfig, include_extras=True).items():
+        for bound in getattr(hint, "__metadata__", ()):
+            ((comparison, limit),) = asdict(bound).items()  # named as in `operator`
+            if not getattr(operator, comparison)(getattr(cfg, name), limit):
+                words = {"ge": "at least", "le": "at most"}[comparison]
+                raise ValueError(f"{name} must be {words} {limit}, found {getattr(cfg, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from pipelines.cluster.spread import spread
-from pipelines.data.tools.summary import describe
+from pipelines.data.tools.summary import describe_shards
 from pipelines.data.tools.summary_tables import show
 from pipelines.ingest import stage
+from pipelines.ingest.jobs import ChunkReport
 from pipelines.ingest.stage import ingest
 from pipelines.runtime.errors import StageFailed, UserError
 from skeleton_io import storage
@@ -70,7 +71,7 @@ def test_four_workers_write_the_bytes_of_one(finished: Path, inputs: dict[str, s
 
 
 def test_every_file_is_out_or_in_quarantine(finished: Path, demo: tuple[Path, dict]) -> None:
-    found = describe(str(finished))
+    found = describe_shards(str(finished))
     for name, written in demo[1]["formats"].items():
         counts = found["sets"][name]
         assert counts["clips_in"] == counts["clips_out"] + counts["quarantined"]
@@ -161,7 +162,15 @@ def test_goes_on_after_a_kill(
 
 def test_an_id_twice_is_quarantined(inputs: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reports = [
-        {"number": n, "dataset": "mine", "clips": [["a", f"{n}.txt", "00"], [f"b{n}", f"{n}.txt", "00"]]}
+        ChunkReport(
+            number=n,
+            dataset="mine",
+            files=2,
+            clips_in=2,
+            clips=[["a", f"{n}.txt", "00"], [f"b{n}", f"{n}.txt", "00"]],
+            quarantine=[],
+            topologies=[],
+        )
         for n in (1, 0)
     ]
     clips, left = stage._unique(reports)

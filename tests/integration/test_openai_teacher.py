@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config.tree import AcceptConfig, ApiTeacherConfig, FullConfig, RationalesConfig
+from pipelines.config.rationales import AcceptConfig, ApiTeacherConfig, RationalesConfig
+from pipelines.config.tree import FullConfig
 from pipelines.ingest.stage import ingest
 from pipelines.rationales import costs, openai_batch, vllm
 from pipelines.rationales import stage as rationales

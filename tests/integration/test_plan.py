@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.plan_memory import ALL, LORA, compare
-from pipelines.config.tree import TrainConfig
+from pipelines.config.train import TrainConfig
 from pipelines.planning import cluster as plan_cluster
+from pipelines.planning.cluster import cluster_nodes
 
 CASES = (
     {"family": "qwen3_vl", "zero": 0, "ranks": 1, "trains": LORA},
@@ -29,7 +30,7 @@ def test_a_running_cluster_is_asked_for_its_room(ray_session, monkeypatch) -> No
     # The session's cluster has a driver already; the plan's own would be a second one in this process.
     monkeypatch.setattr(ray, "init", lambda **_: None)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
-    nodes = plan_cluster.nodes_of("auto")
+    nodes = cluster_nodes("auto")
     assert [node.cpus for node in nodes] == [4.0]
     assert nodes[0].memory > 1e8
     assert plan_cluster.fit(nodes, TrainConfig(workers=8, cpus_per_worker=0.5), 0.0)[0]

@@ -19,7 +19,7 @@ from models.mllm.tiny import write_tiny_checkpoint
 from models.skeleton_llm import SkeletonLLM
 from models.trainable import set_trainable
 from pipelines.config.stages import StageConfig
-from pipelines.config.tree import TrainConfig
+from pipelines.config.train import TrainConfig
 from pipelines.training.engines.sharded_load import held_bytes, partitioned
 
 SMALL = TinyMLLMConfig(vision_width=32, vision_layers=2, llm_width=32, llm_layers=2, heads=2, patch=8, vocab=384)

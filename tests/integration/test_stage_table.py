@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pipelines.config import loading
+from pipelines.config.loading import check_config
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
@@ -70,7 +71,7 @@ def table(*rows: dict[str, Any], **shared: Any) -> FullConfig:
     }
     plain["train"]["stages"] = [{"name": str(n), **ALL, **row} for n, row in enumerate(rows, 1)]
     cfg = loading.decode(plain, "test")
-    loading.check(cfg, "test")
+    check_config(cfg, "test")
     return cfg
 
 

@@ -15,7 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from pipelines.config import loading
-from pipelines.config.tree import FullConfig, Range
+from pipelines.config.loading import load_config
+from pipelines.config.tree import FullConfig
+from pipelines.config.tune import Range
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.exports.store import load_model
@@ -219,6 +221,6 @@ def test_search_writes_a_configuration_that_trains(trained) -> None:
     assert all(1 <= len(row["accuracy"]) <= 2 for row in table)
     assert all(row["stopped"] == (len(row["accuracy"]) < 2) for row in table)
     assert summary["best_accuracy"] == max(a for row in table for a in row["accuracy"])
-    best = loading.load(summary["best_config"])
+    best = load_config(summary["best_config"])
     assert best == loading.with_values(cfg, summary["best"], "test")
     assert tuning.run(cfg, paths) == summary

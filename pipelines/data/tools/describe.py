@@ -5,6 +5,7 @@ The guesses are `skeleton_io.describe.draft`'s.
 
 from __future__ import annotations
 
+from pipelines.figures.joint_picture import joint_picture
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.progress import say as _print
 from skeleton_io import storage
@@ -38,7 +39,7 @@ def run(path: str, out: str, picture: str) -> Draft | None:
         paths = [name]
     best, _ = detection.choose([] if paths else candidates(root))
     if best is not None:
-        say(f"[describe] these are known files, no YAML is needed: skel ingest --input {_named(best)}={root}")
+        say(f"[describe] these are known files, no YAML is needed: skel ingest --input {_set_name(best)}={root}")
     try:
         draft = describe(root, paths)
     except SkeletonFormatError as error:
@@ -55,14 +56,12 @@ def run(path: str, out: str, picture: str) -> Draft | None:
     if picture:
         if not draft.clips:
             raise UserError(f"no picture: {draft.errors[0] if draft.errors else 'no clip was read'}")
-        from pipelines.figures.joint_picture import joint_picture
-
         storage.write_atomic(picture, joint_picture(draft.clips[0]))
         say(f"[describe] wrote {picture}")
     return draft
 
 
-def _named(best: detection.Candidate) -> str:
+def _set_name(best: detection.Candidate) -> str:
     return best.source.name if best.source.licence is not None else f"NAME:{best.source.name}"
 
 

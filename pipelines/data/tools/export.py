@@ -58,7 +58,7 @@ def export(
     if f"{out.rstrip('/')}/".startswith(f"{uri.rstrip('/')}/"):
         raise UserError(f"--out lies in the shard set {uri}, which an export must not touch")
     store = ClipStore(uri)
-    keys = _chosen(store, sets, clips)
+    keys = _select_keys(store, sets, clips)
     sides = _sides(store)
     exporter = EXPORTERS[to](out, store.protocols)
     progress = Progress("export", len(keys), "clips")
@@ -81,7 +81,7 @@ def export(
     return summary
 
 
-def _chosen(store: ClipStore, sets: Sequence[str], clips: Sequence[str]) -> list[str]:
+def _select_keys(store: ClipStore, sets: Sequence[str], clips: Sequence[str]) -> list[str]:
     unknown = sorted(set(sets) - set(store.sets))
     if unknown:
         raise UserError(f"no set {unknown[0]!r} in {store.uri}; there is {', '.join(store.sets)}")
@@ -100,10 +100,10 @@ def _sides(store: ClipStore) -> dict[str, dict[str, str]]:
     columns = ["id", "dataset", "label", "subject", "view", "setup", "repetition"]
     for row in store.meta().select(columns).to_pylist():
         rows[row["dataset"]].append(row)
-    found: dict[str, dict[str, str]] = {key: {} for key in store.keys}
+    sides: dict[str, dict[str, str]] = {key: {} for key in store.keys}
     for name in store.sets:
         for protocol in store.protocols[name]:
             for key, side in assign(protocol, rows[name]).items():
                 if side is not None:
-                    found[key][protocol.name] = side
-    return found
+                    sides[key][protocol.name] = side
+    return sides

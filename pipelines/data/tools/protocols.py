@@ -36,8 +36,8 @@ def shard_rows(uri: str) -> list[dict[str, Any]]:
         UserError: no finished shard set.
     """
     store = ClipStore(uri)
-    rows = labelled(store)
-    found = []
+    rows = labelled_rows(store)
+    table = []
     for name in store.sets:
         labels = {row["label"] for row in rows[name]}
         own = store.protocols[name]
@@ -45,24 +45,24 @@ def shard_rows(uri: str) -> list[dict[str, Any]]:
         if name in published():  # shards may be older than a rule
             known += [rule for rule in published()[name].protocols if rule not in own]
         for rule in (*own, *known):
-            train, test = counted(rule, rows[name])
+            train, test = count_sides(rule, rows[name])
             if rule in known and not (train and test):
                 continue
-            found.append({**_row(name, rule, labels), "train": train, "test": test})
-    return found
+            table.append({**_row(name, rule, labels), "train": train, "test": test})
+    return table
 
 
-def labelled(store: ClipStore) -> dict[str, list[Row]]:
+def labelled_rows(store: ClipStore) -> dict[str, list[Row]]:
     """Set -> metadata rows of its labelled clips."""
-    found: dict[str, list[Row]] = {name: [] for name in store.sets}
+    rows: dict[str, list[Row]] = {name: [] for name in store.sets}
     columns = ["id", "dataset", "label", "subject", "view", "setup", "repetition"]
     for row in store.meta().select(columns).to_pylist():
         if row["label"] is not None:
-            found[row["dataset"]].append(row)
-    return found
+            rows[row["dataset"]].append(row)
+    return rows
 
 
-def counted(protocol: Protocol, rows: Iterable[Row]) -> tuple[int, int]:
+def count_sides(protocol: Protocol, rows: Iterable[Row]) -> tuple[int, int]:
     """Training and test clips."""
     sides = Counter(assign(protocol, rows).values())
     return sides["train"], sides["test"]
@@ -90,7 +90,7 @@ def draw_protocol(uri: str, name: str, unseen: int, seed: int, within: str) -> t
     name = name or store.sets[0]
     if name not in store.sets:
         raise UserError(f"no set {name!r}; the shards hold {', '.join(store.sets)}")
-    rows = labelled(store)[name]
+    rows = labelled_rows(store)[name]
     try:
         base = protocol_named(store.protocols[name], within or None)
         if not within and base.hash == HASHED.hash:

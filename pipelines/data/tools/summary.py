@@ -26,7 +26,7 @@ _NEAR = 5  # clips named where one is not found
 Row = dict[str, Any]
 
 
-def describe(uri: str) -> dict[str, Any]:
+def describe_shards(uri: str) -> dict[str, Any]:
     """What a shard set holds, as plain data.
 
     Returns:
@@ -88,10 +88,10 @@ def _quality(rows: Sequence[Row]) -> dict[str, Any]:
     flagged: Counter[str] = Counter()
     bad = 0
     for row in rows:
-        found = {item["name"]: item["value"] for item in row["quality"]}
-        for name, value in found.items():
+        values = {item["name"]: item["value"] for item in row["quality"]}
+        for name, value in values.items():
             measures.setdefault(name, []).append((value, row["id"]))
-        raised = flags(found)
+        raised = flags(values)
         flagged.update(raised)
         bad += bool(raised)
     names = sorted(measures)
@@ -143,11 +143,11 @@ def find_clip(store: ClipStore, clip: str) -> SkeletonSequence:
     """
     if clip in store:
         return store.clip(clip)
-    found = [key for key in store.keys if key.partition("/")[2] == clip]
-    if len(found) == 1:
-        return store.clip(found[0])
-    if found:
-        raise UserError(f"several sets have a clip {clip!r}; say which: {', '.join(found)}")
+    matches = [key for key in store.keys if key.partition("/")[2] == clip]
+    if len(matches) == 1:
+        return store.clip(matches[0])
+    if matches:
+        raise UserError(f"several sets have a clip {clip!r}; say which: {', '.join(matches)}")
     near = [key for key in store.keys if clip.lower() in key.lower()][:_NEAR]
     hint = f"; did you mean {', '.join(near)}" if near else f"; for example {', '.join(store.keys[:2])}"
     raise UserError(f"no clip {clip!r} in {store.uri}{hint}")
@@ -175,7 +175,7 @@ def clip_facts(clip: SkeletonSequence) -> dict[str, Any]:
     }
 
 
-def draw(clip: SkeletonSequence, out: str) -> None:
+def draw_clip(clip: SkeletonSequence, out: str) -> None:
     """Writes the clip's picture.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`skel inspect`: what `inspect_shards` found -> tables on the terminal, or JSON."""
+"""`skel inspect`: what `summary` says of a shard set -> tables on the terminal, or JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines.data.clip_store import ClipStore
-from pipelines.data.tools.summary import Row, clip_facts, describe, draw, find_clip
+from pipelines.data.tools.summary import Row, clip_facts, describe_shards, draw_clip, find_clip
 
 _SHOWN_QUARANTINE = 20
 _SHOWN_GROUPS = 80
@@ -32,21 +32,21 @@ def show(uri: str, as_json: bool) -> None:
     Raises:
         UserError: there is no finished shard set.
     """
-    found = describe(uri)
+    summary = describe_shards(uri)
     if as_json:
-        print(json.dumps(found, indent=1, ensure_ascii=False))
+        print(json.dumps(summary, indent=1, ensure_ascii=False))
         return
     console = _console()
-    console.print(f"{escape(uri)}  (digest {found['digest']})", highlight=False)
-    console.print(_counts_table(found["sets"]))
-    console.print(_motion_table(found["sets"]))
-    console.print(_protocols_table(found["protocols"]))
-    for name, facts in found["sets"].items():
+    console.print(f"{escape(uri)}  (digest {summary['digest']})", highlight=False)
+    console.print(_counts_table(summary["sets"]))
+    console.print(_motion_table(summary["sets"]))
+    console.print(_protocols_table(summary["protocols"]))
+    for name, facts in summary["sets"].items():
         console.print(_clips_table(name, facts))
-    console.print(_quality_table(found["sets"], found["flag_above"]))
-    if any(facts["flagged_clips"] for facts in found["sets"].values()):
-        console.print(_worst_table(found["sets"]))
-    bad = found["quarantine"]
+    console.print(_quality_table(summary["sets"], summary["flag_above"]))
+    if any(facts["flagged_clips"] for facts in summary["sets"].values()):
+        console.print(_worst_table(summary["sets"]))
+    bad = summary["quarantine"]
     if bad:
         console.print(_quarantine_table(bad[:_SHOWN_QUARANTINE], len(bad)))
 
@@ -156,10 +156,10 @@ def show_clip(uri: str, clip: str, out: str, as_json: bool) -> None:
     Raises:
         UserError: no finished shard set, no such clip, or another suffix.
     """
-    found = find_clip(ClipStore(uri), clip)
+    record = find_clip(ClipStore(uri), clip)
     if out:
-        draw(found, out)
-    facts = clip_facts(found)
+        draw_clip(record, out)
+    facts = clip_facts(record)
     if as_json:
         print(json.dumps(facts, indent=1, ensure_ascii=False))
         return

@@ -28,10 +28,12 @@ from skeleton_io import storage, strict_yaml
 CODE_FILE = "modeling_skeletonllm.py"
 CARD_FILE = "README.md"
 TRAINING_FILE = "training_config.yaml"
-_OWN = frozenset({"models", "skeleton_io", "pipelines.exports.packaging.standalone", "pipelines.scores.rules"})
-# The fast rasteriser without its C++, Triton and backward parts.
+_BOUNDS = "pipelines.exports.packaging.plain_bounds"
+_OWN = frozenset({"models", "skeleton_io", "pipelines.exports.packaging.standalone", "pipelines.scores.rules", _BOUNDS})
+# The fast rasteriser without its C++, Triton and backward parts; bounds of fields without a package for them.
 _INSTEAD = {
-    ("models.draction.rasterize.tiled", "rasterize_tiled"): ("models.draction.rasterize.tiled", "rasterize_forward")
+    ("models.draction.rasterize.tiled", "rasterize_tiled"): ("models.draction.rasterize.tiled", "rasterize_forward"),
+    **{("annotated_types", name): (_BOUNDS, name) for name in ("Ge", "Gt", "Le", "Lt")},
 }
 # What only training and saving need.
 _WITHOUT = {("models.mllm.hf", "HFMultimodal"): frozenset({"add_lora", "save_pretrained"})}

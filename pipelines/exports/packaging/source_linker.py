@@ -112,7 +112,7 @@ class Linker:
 
     Args:
         own: packages and modules whose definitions are taken; everything else is imported.
-        instead: definition -> another one that is taken wherever it is named.
+        instead: definition, ours or not -> another one of ours that is taken wherever it is named.
         without: class -> methods that are left out.
     """
 
@@ -141,6 +141,8 @@ class Linker:
 
     def target(self, found: Import) -> Name | Import:
         """What an import leads to; a module of ours is (its name, "")."""
+        if (found.module, found.name) in self.instead:
+            return self.instead[found.module, found.name]
         inner = f"{found.module}.{found.name}"
         if found.name and owned(inner, self.own):
             return inner, ""

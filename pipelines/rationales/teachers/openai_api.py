@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from pipelines.config.tree import ApiTeacherConfig
+from pipelines.config.rationales import ApiTeacherConfig
 from pipelines.rationales.teachers.base import Answer, RetryLater, StopAsking, TeacherError, TeacherRequest, Usage
 from pipelines.rationales.teachers.prompt_files import prompt
 from pipelines.rationales.teachers.structured import BLIND_SCHEMA, SCHEMA

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from models.config import RendererConfig
-from pipelines.config.tree import RationalesConfig
+from pipelines.config.rationales import RationalesConfig
 from pipelines.rationales.teachers.base import Answer, Teacher, Usage
 from pipelines.rationales.teachers.dispatcher import Expected, TeacherQuestion
 from pipelines.rationales.teachers.kinematic import KinematicTeacher

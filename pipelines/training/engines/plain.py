@@ -16,7 +16,7 @@ from models.mllm.hf import HFMultimodal
 from models.skeleton_llm import SkeletonLLM
 from models.trainable import param_groups
 from pipelines.config.stages import StageConfig
-from pipelines.config.tree import TrainConfig
+from pipelines.config.train import TrainConfig
 from pipelines.trainer.engine import Piece
 from pipelines.trainer.replica import Replica, names_of
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from models.config import Precision
-from pipelines.config.tree import TrainConfig
+from pipelines.config.train import TrainConfig
 
 
 @contextmanager

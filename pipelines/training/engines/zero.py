@@ -27,7 +27,7 @@ from models.draction.renderer import ClipInput
 from models.mllm.base import LMOutput, TextBatch
 from models.skeleton_llm import SkeletonLLM
 from pipelines.config.stages import StageConfig
-from pipelines.config.tree import TrainConfig
+from pipelines.config.train import TrainConfig
 from pipelines.trainer.engine import Piece
 from pipelines.trainer.replica import Replica, adam_state, adamw, names_of
 from pipelines.training.engines.plain import Reader, split_groups

@@ -19,7 +19,7 @@ import yaml
 
 from benchmarks import sizing
 from pipelines.cli import _parser
-from pipelines.config import loading as configuration
+from pipelines.config.loading import load_config, override_config
 from pipelines.planning import cluster as plan_cluster
 from pipelines.planning.cluster import Node
 
@@ -107,7 +107,7 @@ def test_rayjobs_command_loads_and_its_workers_fit(rayjob, repo_root):
     assert words[0] == "python"
     assert _image(repo_root, words[1]).is_file()
     args, rest = _script_arguments(words[2:])
-    cfg = configuration.override(configuration.load(str(_image(repo_root, args.config))), rest)
+    cfg = override_config(load_config(str(_image(repo_root, args.config))), rest)
     group = spec["rayClusterSpec"]["workerGroupSpecs"][0]
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     node = Node(float(limits["cpu"]), float(limits["nvidia.com/gpu"]), 512 * 2**30)
@@ -188,7 +188,7 @@ def test_commands_in_the_docs_exist(repo_root, name):
         words = shlex.split(script)
         assert (repo_root / words[0]).is_file()
         args, rest = _script_arguments(words[1:])
-        configuration.override(configuration.load(str(repo_root / args.config)), rest)
+        override_config(load_config(str(repo_root / args.config)), rest)
 
 
 def test_everything_in_deploy_is_looked_at(deploy):

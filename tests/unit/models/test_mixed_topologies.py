@@ -22,7 +22,7 @@ from models.trainable import param_groups, set_trainable
 from pipelines.batches.collator import Batch, Collator
 from pipelines.batches.sampler import Draw
 from pipelines.batches.tasks import TaskBook
-from pipelines.config.tree import AugmentConfig
+from pipelines.config.train import AugmentConfig
 from pipelines.data.clip_files import read_clips
 from skeleton_io.demo.dataset import DemoConfig, write_demo
 from skeleton_io.record.sequence import SkeletonSequence

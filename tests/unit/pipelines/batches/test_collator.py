@@ -11,7 +11,7 @@ from models.config import RendererConfig
 from pipelines.batches.collator import Collator
 from pipelines.batches.sampler import Draw, generator
 from pipelines.batches.tasks import TaskBook
-from pipelines.config.tree import AugmentConfig
+from pipelines.config.train import AugmentConfig
 from pipelines.data.renderer_input import clip_input, metric_positions, skeleton_spec
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.record.topologies import COCO17, NTU25

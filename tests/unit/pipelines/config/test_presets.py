@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.config import loading
+from pipelines.config.loading import load_config
 from skeleton_io.protocols.files import published
 
 FOLDER = Path(__file__).parents[4] / "tune_configs"
@@ -22,7 +23,7 @@ STAGES = [
 
 
 def table(name: str) -> list[tuple[dict, set, float]]:
-    cfg = loading.load(str(FOLDER / f"{name}.yaml"))
+    cfg = load_config(str(FOLDER / f"{name}.yaml"))
     return [(dict(s.tasks), set(s.trains), s.epochs) for s in cfg.train.stages]
 
 
@@ -32,7 +33,7 @@ def test_there_is_one_per_split() -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_paper(split: str) -> None:
-    cfg = loading.load(str(FOLDER / f"train_paper_ntu60_{split}.yaml"))
+    cfg = load_config(str(FOLDER / f"train_paper_ntu60_{split}.yaml"))
     train, seen, unseen, reached = cfg.train, *SPLITS[split]
     assert table(f"train_paper_ntu60_{split}") == STAGES
     for stage in train.stages:
@@ -53,7 +54,7 @@ def test_the_paper(split: str) -> None:
 
 
 def test_the_four_presets_differ_in_the_split_only() -> None:
-    plain = [loading.to_plain(loading.load(str(path))) for path in PAPER]
+    plain = [loading.to_plain(load_config(str(path))) for path in PAPER]
     for data in plain:
         data["name"] = data["data"]["protocols"] = data["evaluate"]["floors"] = None
     assert all(data == plain[0] for data in plain)
@@ -64,7 +65,7 @@ def test_pretrained_is_the_papers_table() -> None:
 
 
 def test_joint_captioning_is_the_papers_table_with_captions() -> None:
-    cfg = loading.load(str(FOLDER / "train_joint_captioning.yaml"))
+    cfg = load_config(str(FOLDER / "train_joint_captioning.yaml"))
     assert table("train_joint_captioning") == [({**tasks, "caption": 1}, *rest) for tasks, *rest in STAGES]
     assert {name.partition(":")[2] for name in cfg.data.inputs} == {"ntu", "humanml3d"}
     assert 0 < cfg.train.set_temperature < 1

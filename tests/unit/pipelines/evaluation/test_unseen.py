@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from models import prompts
-from pipelines.config.tree import ApiTeacherConfig, FullConfig, RationalesConfig
+from pipelines.config.rationales import ApiTeacherConfig, RationalesConfig
+from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.rationales.actors import request_of
 from pipelines.rationales.stage import questions

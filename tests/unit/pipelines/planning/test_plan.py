@@ -17,15 +17,16 @@ from models.mllm.sizes import describe
 from models.mllm.tiny import write_tiny_checkpoint
 from models.prompts import mqa_prompt, prompt_corpus
 from pipelines import cli
-from pipelines.config.loading import decode, load
+from pipelines.config.loading import decode, load_config
 from pipelines.config.stages import StageConfig
-from pipelines.config.tree import FullConfig, TrainConfig
+from pipelines.config.train import TrainConfig
+from pipelines.config.tree import FullConfig
+from pipelines.planning import checks
 from pipelines.planning import cluster as plan_cluster
-from pipelines.planning import memory as plan_memory
-from pipelines.planning import plan
-from pipelines.planning.cluster import Node
-from pipelines.planning.memory import Load, per_rank
-from pipelines.planning.plan import Given
+from pipelines.planning.cluster import Node, count_places
+from pipelines.planning.memory import Load, activation_bytes, memory_per_rank
+from pipelines.planning.plan import make_plan
+from pipelines.planning.result import PlanOptions
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import RunPaths
 from skeleton_io.protocols.protocol import Protocol
@@ -103,8 +104,8 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_counts_of_an_eight_billion_model_without_weights(nothing_starts) -> None:
-    cfg = load("tune_configs/full_pretrained.yaml")
-    found = plan.make(cfg, None, Given(clips=1000, gpu="H100"))
+    cfg = load_config("tune_configs/full_pretrained.yaml")
+    found = make_plan(cfg, None, PlanOptions(clips=1000, gpu="H100"))
     rank, layers, hidden, keys = cfg.mllm.lora.rank, 28, 3584, 512
     lora = layers * rank * (2 * (hidden + hidden) + 2 * (hidden + keys))
     by_name = {stage.name: stage for stage in found.stages}
@@ -125,7 +126,7 @@ def test_counts_of_an_eight_billion_model_without_weights(nothing_starts) -> Non
 
 
 def test_a_run_is_counted_and_tokenised_as_training_does(run, tiny, nothing_starts) -> None:
-    found = plan.make(tiny, run, Given(clips_per_second=2.0))
+    found = make_plan(tiny, run, PlanOptions(clips_per_second=2.0))
     encoder = load_encoder(f"{run.root}/mllm", MLLMConfig())[2]
     question = len(encoder.prompt_ids(mqa_prompt(sorted(LABELS)), 4, 32))
     first, second = found.stages
@@ -144,7 +145,7 @@ def test_a_run_is_counted_and_tokenised_as_training_does(run, tiny, nothing_star
 def test_what_is_unknown_is_said(tiny, capsys) -> None:
     from pipelines.planning import show as plan_show
 
-    found = plan.make(tiny, None, Given())
+    found = make_plan(tiny, None, PlanOptions())
     assert all(stage.work is None and stage.seconds is None for stage in found.stages)
     assert all(stage.memory.device > 0 for stage in found.stages)
     plan_show.show(found)
@@ -163,7 +164,7 @@ def test_states_follow_the_table() -> None:
     stage, base = _stage("projector", "llm"), TrainConfig(workers=8, global_batch=16, micro_batch=2)
     mllm, drawn = MLLMConfig(precision="bf16", gradient_checkpointing=True), FullConfig().renderer
     learn, frozen = sizes.parameters["llm"] + sizes.parameters["projector"], sizes.parameters["vision"]
-    found = {z: per_rank(sizes, stage, replace(base, zero_stage=z), mllm, drawn, LOAD) for z in (0, 1, 2, 3)}
+    found = {z: memory_per_rank(sizes, stage, replace(base, zero_stage=z), mllm, drawn, LOAD) for z in (0, 1, 2, 3)}
     assert found[0].weights == found[1].weights == found[2].weights == 4 * learn + 2 * frozen
     assert [found[z].adam for z in (0, 1)] == [8 * learn, learn]
     assert [found[z].gradients for z in (0, 1, 2, 3)] == [4 * learn, 4.5 * learn, learn / 2, learn / 2]
@@ -171,17 +172,17 @@ def test_states_follow_the_table() -> None:
     devices = [found[z].device for z in (0, 1, 2, 3)]
     assert devices == sorted(devices, reverse=True)
     for zero in (1, 2, 3):
-        away = per_rank(sizes, stage, replace(base, zero_stage=zero, offload=True), mllm, drawn, LOAD)
+        away = memory_per_rank(sizes, stage, replace(base, zero_stage=zero, offload=True), mllm, drawn, LOAD)
         assert away.device + away.host == pytest.approx(found[zero].device)
         assert away.host >= 12 * learn / 8
-    whole = per_rank(sizes, stage, base, replace(mllm, gradient_checkpointing=False), drawn, LOAD)
+    whole = memory_per_rank(sizes, stage, base, replace(mllm, gradient_checkpointing=False), drawn, LOAD)
     assert whole.activations > 5 * found[1].activations
 
 
 def test_vision_keeps_nothing_where_nothing_below_the_projector_learns() -> None:
     sizes, mllm = describe("Qwen2.5-VL-7B"), MLLMConfig(precision="bf16")
-    above = plan_memory.activations(sizes, _stage("projector"), mllm, LOAD)
-    below = plan_memory.activations(sizes, _stage("renderer", "projector"), mllm, LOAD)
+    above = activation_bytes(sizes, _stage("projector"), mllm, LOAD)
+    below = activation_bytes(sizes, _stage("renderer", "projector"), mllm, LOAD)
     assert below > 1.2 * above
 
 
@@ -201,7 +202,7 @@ def test_problems_end_with_exit_code_2_and_what_helps(run, tiny, tmp_path, capsy
     def leak(*_: object) -> None:
         raise UserError("leakage: planted")
 
-    monkeypatch.setattr(plan.leakage, "check_run", leak)
+    monkeypatch.setattr(checks.leakage, "check_run", leak)
     assert cli.main(base) == 2
     assert "planted" in capsys.readouterr().out
 
@@ -226,7 +227,7 @@ def test_what_a_user_gets_wrong_is_one_line(arguments, message, capsys) -> None:
 def test_workers_are_placed_node_by_node() -> None:
     train = TrainConfig(workers=6, cpus_per_worker=6, gpus_per_worker=1)
     big, half = Node(64, 8, 512e9), Node(20, 8, 64e9)
-    assert [plan_cluster.places(node, train) for node in (big, half)] == [8, 3]
+    assert [count_places(node, train) for node in (big, half)] == [8, 3]
     assert plan_cluster.fit([big], train, 0)[0]
     fine, text = plan_cluster.fit([half], train, 0)
     assert not fine

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from models.draction.fixed import StickRenderer
-from pipelines.config.tree import FullConfig, RationalesConfig
+from pipelines.config.rationales import RationalesConfig
+from pipelines.config.tree import FullConfig
 from pipelines.data.renderer_input import clip_input
 from pipelines.rationales.actors import frames_config
 from pipelines.rationales.stage import DRAWING_VERSION, recipe

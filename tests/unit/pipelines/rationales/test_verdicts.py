@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines.config.tree import AcceptConfig
+from pipelines.config.rationales import AcceptConfig
 from pipelines.rationales.duplicates import most_alike
 from pipelines.rationales.review_page import grouped
 from pipelines.rationales.verdicts import blind_labels, rejections, same_label, says_given

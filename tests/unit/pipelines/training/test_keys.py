@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.config import loading
+from pipelines.config.loading import load_config
 from pipelines.data.clip_store import ClipStore
 from pipelines.evaluation.stage import Evaluation
 from pipelines.runtime.paths import RunPaths
@@ -53,7 +53,7 @@ def test_keys_of_finished_stages_and_rows_are_those_of_before(tmp_path: Path, mo
     shard_set.write_index(paths.shards, [info], [SBU15], {"a": [RULE]}, [], {"a": len(rows)})
     # The bytes of a shard are another library's business.
     monkeypatch.setattr(ClipStore, "digest", "0123456789abcdef")
-    cfg = loading.load(str(repo_root / "tune_configs/full_demo.yaml"))
+    cfg = load_config(str(repo_root / "tune_configs/full_demo.yaml"))
 
     def finish(folder: str, key: str) -> None:
         storage.write_atomic(storage.join(folder, "manifest.json"), json.dumps({"key": key}))

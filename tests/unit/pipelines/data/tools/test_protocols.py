@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.cli import main
-from pipelines.config.loading import load
+from pipelines.config.loading import load_config
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.evaluation.stage import protocols_used
@@ -77,7 +77,7 @@ def test_a_written_protocol_splits_a_run(tmp_path: Path) -> None:
     rule = read_protocol(str(out))
     preset = tmp_path / "preset.yaml"
     preset.write_text(f"data: {{protocols: {{mine: {out}}}}}\n")
-    cfg, store = load(str(preset)), ClipStore(uri)
+    cfg, store = load_config(str(preset)), ClipStore(uri)
     found, labels = select(cfg, store), store.labels()
     assert found.unseen["mine"] == found.candidates("mine") == tuple(sorted(rule.unseen))
     assert {labels[key] for key in found.test["mine"]} == set(rule.unseen)
@@ -107,4 +107,4 @@ def test_relative_paths_of_protocols_become_absolute(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.yaml").write_text("data: {protocols: {a: p.yaml, b: cross-view, c: 's3://bucket/p.yaml'}}\n")
     named = {"a": str(tmp_path / "p.yaml"), "b": "cross-view", "c": "s3://bucket/p.yaml"}
-    assert load("c.yaml").data.protocols == named
+    assert load_config("c.yaml").data.protocols == named

@@ -20,9 +20,10 @@ from models.mllm.hf import HFMultimodal
 from models.mllm.tiny import write_tiny_checkpoint
 from models.prompts import mqa_prompt, prompt_corpus
 from models.skeleton_llm import SkeletonLLM
-from pipelines.config.loading import load, to_plain
+from pipelines.config.loading import load_config, to_plain
 from pipelines.config.stages import StageConfig
-from pipelines.config.tree import FullConfig, TrainConfig
+from pipelines.config.train import TrainConfig
+from pipelines.config.tree import FullConfig
 from pipelines.data.renderer_input import clip_input
 from pipelines.exports.packaging import model_card, package, standalone
 from pipelines.exports.store import write_export as save_model
@@ -255,11 +256,11 @@ def test_configuration_goes_along_without_folders_of_this_machine(exported, tmp_
     changed["mllm"]["path"] = "/home/somebody/InternVL3-8B-hf"
     file = tmp_path / "given.yaml"
     file.write_text(json.dumps(changed))
-    text = package.shareable(load(str(file)))
+    text = package.shareable(load_config(str(file)))
     assert "somebody" not in text
     assert "ntu60:ntu" in text
     assert "InternVL3-8B-hf" in text
-    load(str(exported["internvl"] / "training_config.yaml"))
+    load_config(str(exported["internvl"] / "training_config.yaml"))
 
 
 @pytest.mark.parametrize(
