@@ -197,11 +197,15 @@ def to_yaml(config: FullConfig) -> str:
 
 
 def override(config: FullConfig, arguments: list[str]) -> FullConfig:
-    """Typed command-line overrides, `--train.zero-stage 2`, on top of a loaded file; tyro explains wrong ones."""
+    """Typed command-line overrides, `--train.zero-stage 2`, on top of a loaded file.
+
+    Raises:
+        UserError: a field that there is not, or a wrong value.
+    """
     if not arguments:
         return config
-    import tyro
+    from pipelines.runtime.arguments import read_fields  # tyro
 
-    changed = _absolute(tyro.cli(FullConfig, default=config, args=arguments))
+    changed = _absolute(read_fields(config, arguments))
     check(changed, "command line")
     return changed
