@@ -32,7 +32,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
     "Bring your data": {
         "demo-data": Entry("data:DemoData", "write a synthetic labelled motion set in three native formats"),
         "formats": Entry("formats:Formats", "list the formats that ingest reads"),
-        "describe": Entry("formats:Describe", "look at files of an unknown layout, draft the YAML that reads them"),
+        "describe": Entry("formats:Describe", "look at files of an unknown layout, draft a YAML that reads them"),
         "ingest": Entry("data:Ingest", "read native files into Arrow shards, broken ones into a quarantine"),
         "protocols": Entry("protocols:Protocols", "list the splits with their hashes, and their clips in a shard set"),
         "protocol": Entry("protocols:DrawProtocol", "write a zero-shot split of your own classes"),

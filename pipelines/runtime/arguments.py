@@ -123,7 +123,7 @@ def flags_of_fields(tree: object) -> dict[str, str]:
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
         tyro.cli(type(tree), default=tree, args=["--help"])
     lines = (line.lstrip("│ ") for line in text.getvalue().splitlines())
-    return {flag: flag for line in lines if line.startswith("--") for flag in re.findall(r"--[\w.:-]+", line)}
+    return {flag: flag for line in lines if line.startswith("--") for flag in re.findall(r"--\w[\w.-]*", line)}
 
 
 def read_options(
@@ -204,7 +204,7 @@ def _one_line(box: str, incomplete: str) -> str:
     plain = re.sub(r"\x1b\[[\d;]*m", "", box).splitlines()[1:]  # the first line is the title
     lines = "\n".join(line.strip(" │") for line in plain).strip("-─\n").splitlines()
     end = next((at for at, line in enumerate(lines) if re.match("[-─]{8}|╰", line)), len(lines))
-    text = " ".join(line for line in lines[:end] if line)
+    text = re.sub(r" ([.,)])", r"\1", " ".join(line for line in lines[:end] if line))  # it wraps before a full stop
     if text.startswith("Missing from"):
         return incomplete
     if choice := _CHOICE.fullmatch(text):
