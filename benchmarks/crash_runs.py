@@ -31,8 +31,7 @@ class Run:
         # Unix sockets allow about 100 characters, and Ray's folder lies in this one.
         self.folder = tempfile.mkdtemp(prefix="c-", dir="/tmp")
         command = [sys.executable, "-m", "pipelines.cli", "ingest", "--out", out, "--clips-per-shard", str(PER_SHARD)]
-        for name, path in inputs.items():
-            command += ["--input", f"{name}={path}"]
+        command += ["--input", *(f"{name}={path}" for name, path in inputs.items())]
         env = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "RAY_TMPDIR")} | environment
         env |= {"TMPDIR": self.folder, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
         self.log = open(Path(self.folder) / "log.txt", "w+")  # noqa: SIM115 - closed in clean()

@@ -1,9 +1,9 @@
 """Finished evaluations -> benchmarks/results/evaluation.md. Scores nothing.
 
-skel evaluate --checkpoint RUN --shards S --out direct
-skel evaluate --checkpoint RUN --shards S --out reason --answer reason --evaluate.max-clips 40
+skel evaluate --model RUN --shards S --out direct
+skel evaluate --model RUN --shards S --out reason --answer reason --evaluate.max-clips 40
 skel transfer --config tune_configs/full_real.yaml --out RUN2 --all
-skel evaluate --checkpoint DRACTION --shards S --out drawn --beside stick=STICK   (presets/renderers_real.yaml)
+skel evaluate --model DRACTION --shards S --out drawn --beside stick=STICK   (presets/renderers_real.yaml)
 python -m benchmarks.evaluation --direct direct --reason reason --renderers drawn --matrix RUN2/transfer/matrix.json \
     --notes notes.md
 """

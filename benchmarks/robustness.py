@@ -1,6 +1,6 @@
 """Curves of a finished `skel robustness` -> a Markdown table on the terminal and a picture. Scores nothing.
 
-skel robustness --checkpoint RUN --shards URI --out DIR --clips 40 --seeds 2
+skel robustness --model RUN --shards URI --out DIR --clips 40 --seeds 2
 python benchmarks/robustness.py DIR/robustness.json --picture docs/images/robustness.png
 """
 

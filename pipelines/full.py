@@ -6,11 +6,13 @@ stage is a module of its own; a stage that is finished is skipped, so a run that
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import importlib
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 if __package__ in (None, ""):
     # Run as a script: the folder of this file would shadow top-level modules with names such as `config`.
@@ -19,11 +21,16 @@ if __package__ in (None, ""):
 from pipelines.cluster.connect import connected, require, set_offline
 from pipelines.config.loading import load_config, override_config, with_values
 from pipelines.config.tree import FullConfig
+from pipelines.runtime.arguments import UnknownArgument, flags_of, read_options, shown
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.exits import guarded
 from pipelines.runtime.paths import RunPaths, absolute
 from pipelines.runtime.progress import say
 from pipelines.runtime.stages import STAGES
+
+DEMO = Path(__file__).resolve().parents[1] / "tune_configs" / "full_demo.yaml"
+RUNS = "skeleton-ray"
+"""Folder in the user's home for runs that are given no other."""
 
 
 def planned_stages(cfg: FullConfig) -> list[str]:
@@ -80,28 +87,64 @@ def check_inputs(cfg: FullConfig) -> None:
             raise UserError(f"data.inputs {name}: no folder at {path}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Runs the whole pipeline: demo data -> ingest -> rationales -> tiny MLLM -> training -> tune -> report.
+
+    examples:
+      python pipelines/full.py                                            the demo preset, in a folder of your home
+      python pipelines/full.py --config tune_configs/full_demo.yaml --out runs/demo
+      ray job submit --working-dir . -- python pipelines/full.py --config X.yaml --out s3://bucket/run
+    """
+
+    config: Annotated[str, shown("FILE")] = ""
+    """YAML preset; default: tune_configs/full_demo.yaml."""
+    out: Annotated[str, shown("RUN")] = ""
+    """Folder or URI of the run; default: ~/skeleton-ray/ and the preset's name."""
+    data_root: Annotated[str, shown("FOLDER")] = ""
+    """Replaces {data_root} in data.inputs."""
+
+
+def read_arguments(words: Sequence[str]) -> tuple[Arguments, list[str]]:
+    """The arguments with their defaults filled in, and the words that override fields of the configuration.
+
+    Raises:
+        UserError: an unknown flag, or no home folder for a run without --out.
+    """
+    given, fields = read_options(Arguments, "full.py", words, FullConfig)
+    config = given.config or str(DEMO)
+    out = given.out or str(home() / RUNS / Path(config).stem.removeprefix("full_"))
+    return dataclasses.replace(given, config=config, out=absolute(out)), fields
+
+
+def home() -> Path:
+    """The user's home folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise UserError("this user has no home folder: say where the run goes with --out") from None
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line of the script."""
-    parser = argparse.ArgumentParser(
-        prog="full.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Any field of the configuration can be overridden by its name, for example --train.zero-stage 2; "
-        "`skel config --help` lists them all.",
-    )
-    parser.add_argument("--config", required=True, help="YAML preset, for example tune_configs/full_demo.yaml")
-    parser.add_argument("--out", required=True, help="folder or URI of the run")
-    parser.add_argument("--data-root", default="", help="replaces {data_root} in data.inputs")
-    args, rest = parser.parse_known_args(argv)
 
     def work() -> None:
+        words = sys.argv[1:] if argv is None else argv
+        arguments, fields = read_arguments(words)
+        say(f"[full] {arguments.config} -> {arguments.out} (--config and --out name others)")
         set_offline()
-        out = absolute(args.out)
-        cfg = override_config(load_config(args.config), rest)
-        cfg = fill_inputs(cfg, args.data_root, out)
+        try:
+            cfg = override_config(load_config(arguments.config), fields)
+        except UnknownArgument as error:
+            raise UnknownArgument(error.argument, error.known | flags_of(Arguments), "full.py") from None
+        cfg = fill_inputs(cfg, arguments.data_root, arguments.out)
         check_inputs(cfg)
         with connected():
-            run(cfg, RunPaths(out))
+            run(cfg, RunPaths(arguments.out))
 
     return guarded(work)
 

@@ -5,7 +5,6 @@ What `make full` runs. The head has free ports, its own temp folder, a random to
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import os
@@ -18,13 +17,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Annotated
+
+import tyro
 
 from pipelines.cluster.connect import OFFLINE, private_head
 from pipelines.config.loading import load_config
 from pipelines.config.tree import FullConfig
 from pipelines.runtime import manifest
+from pipelines.runtime.arguments import read_options, shown
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.progress import say
 from pipelines.runtime.stop import EXIT_STOPPED
@@ -179,21 +183,30 @@ def path_arguments(cfg: FullConfig) -> list[str]:
     return [part for flag, value in named.items() if value for part in (flag, value)]
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Command line of `make full`."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.cluster.launch", description=__doc__)
-    parser.add_argument("--config", required=True, help="YAML preset, for example tune_configs/full_demo.yaml")
-    parser.add_argument("--out", required=True, help="folder or URI of the run")
-    parser.add_argument("--data-root", default="", help="replaces {data_root} in data.inputs")
-    parser.add_argument("--port", type=int, default=0, help="port of the Ray head (0: any free one)")
-    parser.add_argument("--dashboard-port", type=int, default=0, help="port of the dashboard and job API (0: any)")
-    parser.add_argument("--num-cpus", type=int, default=None, help="CPUs the head offers (all of the machine's)")
-    return parser.parse_args(argv)
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Starts a Ray head of its own, submits the full pipeline as a job, streams its log, ends that head and no other.
+
+    What `make full` runs. The head has free ports, its own temp folder, a random token and listens on loopback only.
+    """
+
+    config: Annotated[str, shown("FILE")]
+    """YAML preset, for example tune_configs/full_demo.yaml."""
+    out: Annotated[str, shown("RUN")]
+    """Folder or URI of the run."""
+    data_root: Annotated[str, shown("FOLDER")] = ""
+    """Replaces {data_root} in data.inputs."""
+    port: Annotated[int, shown("PORT")] = 0
+    """Port of the Ray head; 0: any free one."""
+    dashboard_port: Annotated[int, shown("PORT")] = 0
+    """Port of the dashboard and job API; 0: any free one."""
+    num_cpus: Annotated[int | None, tyro.conf.DisallowNone, shown("N")] = None
+    """CPUs that the head offers; default: all of the machine's."""
 
 
 def run(argv: list[str] | None) -> int:
     """Checks the plan, then head, job, report; returns the job's exit code."""
-    args = parse(argv)
+    args, _ = read_options(Arguments, "python -m pipelines.cluster.launch", sys.argv[1:] if argv is None else argv)
     root = Path(__file__).resolve().parents[2]
     cfg = load_config(args.config)  # a wrong configuration must not cost a head's start
     out = args.out if "://" in args.out else str(Path(args.out).resolve())

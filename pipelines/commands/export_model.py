@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
-from pipelines.commands.base import Add
-from pipelines.runtime.errors import UserError
+import tyro
+
+from pipelines.commands.base import Command, Switch
+from pipelines.runtime.arguments import shown
 from pipelines.runtime.paths import absolute
 
 
-def register(add: Add) -> None:
-    """Adds `export-model`."""
-    parser = add(
-        "export-model",
-        "write a trained model as a folder that is used without this project: from_pretrained loads it, "
-        "modeling_skeletonllm.py beside the weights draws and asks",
-        _export,
-    )
-    parser.add_argument("run", help="folder or URI of a run, a training stage or an export")
-    parser.add_argument("out", help="folder or URI to write to")
-    parser.add_argument("--stage", default="", metavar="NAME", help="of the run; the last finished one without it")
-    parser.add_argument("--replace", action="store_true", help="an earlier export at OUT may be removed")
+@dataclass(frozen=True, kw_only=True)
+class ExportModel(Command):
+    """Writes a trained model as a folder that is used without this project: from_pretrained loads it,
+    modeling_skeletonllm.py beside the weights draws and asks.
 
+    examples:
+      skel export-model runs/demo model
+      skel export-model runs/demo model --stage 3-cr-distill --replace
+    """
 
-def _export(args: argparse.Namespace, rest: list[str]) -> None:
-    if rest:
-        raise UserError(f"skel export-model does not know {' '.join(rest)}; see skel export-model --help")
-    from pipelines.exports.packaging import package
+    run: Annotated[str, tyro.conf.Positional, shown("RUN")]
+    """Folder or URI of a run, a training stage or an export."""
+    out: Annotated[str, tyro.conf.Positional, shown("OUT")]
+    """Folder or URI to write to."""
+    stage: Annotated[str, shown("NAME")] = ""
+    """Of the run; the last finished one without it."""
+    replace: Switch = False
+    """An earlier export at OUT may be removed."""
 
-    package.run(absolute(args.run), absolute(args.out), args.stage, args.replace)
+    def execute(self, fields: Sequence[str]) -> None:
+        """Writes it."""
+        from pipelines.exports.packaging import package
+
+        package.run(absolute(self.run), absolute(self.out), self.stage, self.replace)

@@ -1,24 +1,20 @@
-"""`skel protocols`."""
+"""`skel protocols` and `skel protocol`: the splits that there are, and one of your own."""
 
 from __future__ import annotations
 
-import argparse
 import json
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pipelines.commands.base import Add
+from pipelines.commands.base import Command, Switch
+from pipelines.runtime.arguments import shown
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import absolute
+from pipelines.runtime.progress import say
+from skeleton_io import storage
 
 COLUMNS = ("set", "protocol", "splits by", "seen", "unseen", "train", "test", "hash", "source")
-
-
-def register(add: Add) -> None:
-    """Adds `protocols`."""
-    parser = add("protocols", "list the split protocols with their hashes, and their clips in a shard set", _protocols)
-    parser.add_argument("--shards", default="", metavar="URI", help="count the clips of these shards")
-    parser.add_argument("--set", default="", metavar="NAME", help="only this set")
-    parser.add_argument("--json", action="store_true", help="machine-readable")
 
 
 def rows(shards: str = "", only: str = "") -> list[dict[str, Any]]:
@@ -29,22 +25,77 @@ def rows(shards: str = "", only: str = "") -> list[dict[str, Any]]:
     """
     from pipelines.data.tools.protocols import published_rows, shard_rows
 
-    found = shard_rows(shards) if shards else published_rows()
-    sets = sorted({row["set"] for row in found})
+    table = shard_rows(shards) if shards else published_rows()
+    sets = sorted({row["set"] for row in table})
     if only and only not in sets:
         raise UserError(f"no protocols for {only!r}; there is {', '.join(sets)}")
-    return [row for row in found if not only or row["set"] == only]
+    return [row for row in table if not only or row["set"] == only]
 
 
-def _protocols(args: argparse.Namespace, rest: list[str]) -> None:
-    if rest:
-        raise UserError(f"skel protocols does not know {' '.join(rest)}; see skel protocols --help")
-    table = rows(absolute(args.shards) if args.shards else "", args.set)
-    if args.json:
-        print(json.dumps(table, indent=1, ensure_ascii=False))
-        return
-    lines = [COLUMNS, *(tuple(str(row[name]) for name in COLUMNS) for row in table)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    print("\nUse one: data.protocols: {SET: PROTOCOL}, or the path of a YAML. `skel protocol` writes one of your own.")
+@dataclass(frozen=True, kw_only=True)
+class Protocols(Command):
+    """Lists the split protocols with their hashes, and their clips in a shard set.
+
+    examples:
+      skel protocols --set ntu
+      skel protocols --shards runs/demo/shards
+    """
+
+    shards: Annotated[str, shown("URI")] = ""
+    """Count the clips of these shards."""
+    set: Annotated[str, shown("NAME")] = ""
+    """Only this set."""
+    json: Switch = False
+    """Machine-readable."""
+
+    def execute(self, fields: Sequence[str]) -> None:
+        """Prints the table."""
+        table = rows(absolute(self.shards) if self.shards else "", self.set)
+        if self.json:
+            print(json.dumps(table, indent=1, ensure_ascii=False))
+            return
+        lines = [COLUMNS, *(tuple(str(row[name]) for name in COLUMNS) for row in table)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
+        for line in lines:
+            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        print(
+            "\nUse one: data.protocols: {SET: PROTOCOL}, or the path of a YAML. `skel protocol` writes one of your own."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawProtocol(Command):
+    """Writes a zero-shot split of your own classes: some train, the others only test.
+
+    examples:
+      skel protocol --shards shards --unseen 5 --out unseen5.yaml
+      skel protocol --shards shards --set sbu --unseen 2 --within fold2 --seed 1 --out sbu2.yaml
+    """
+
+    shards: Annotated[str, shown("URI")]
+    """Shard set."""
+    set: Annotated[str, shown("NAME")] = ""
+    """Set of it; may be left out where there is one."""
+    unseen: Annotated[int, shown("N")]
+    """Classes that only test."""
+    seed: int = 0
+    """Another seed draws other classes."""
+    within: Annotated[str, shown("RULE")] = ""
+    """Rule of the set that says who trains and tests."""
+    out: Annotated[str, shown("FILE")]
+    """YAML to write, for data.protocols."""
+
+    def execute(self, fields: Sequence[str]) -> None:
+        """Draws and writes it."""
+        from pipelines.data.tools.protocols import counted, draw_protocol
+        from skeleton_io.protocols.files import is_file, to_yaml
+
+        out = absolute(self.out)
+        if not is_file(out):
+            raise UserError(f"--out {self.out}: the name must end in .yaml")
+        protocol, name, table = draw_protocol(absolute(self.shards), self.set, self.unseen, self.seed, self.within)
+        train, test = counted(protocol, table)
+        storage.write_atomic(out, to_yaml(protocol, f"{train} training clips, {test} test clips in the shards"))
+        unseen = ", ".join(protocol.hidden)
+        say(f"{protocol.name} ({protocol.hash}): {unseen} unseen; {train} train, {test} test -> {out}")
+        say(f"data.protocols: {{{name}: {self.out}}}")

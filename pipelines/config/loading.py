@@ -159,17 +159,17 @@ def to_yaml(config: FullConfig) -> str:
 
 
 def override_config(config: FullConfig, arguments: list[str]) -> FullConfig:
-    """Typed command-line overrides, `--train.zero-stage 2`, on top of a loaded file; tyro explains wrong ones.
+    """Typed command-line overrides, `--train.zero-stage 2`, on top of a loaded file.
 
     Raises:
-        UserError: a value beyond its field's bounds, or a contradiction.
+        UserError: a field that there is not, a wrong value or one beyond its field's bounds, or a contradiction.
     """
     if not arguments:
         return config
-    from pipelines.config.command_line import parse_fields
+    from pipelines.runtime.arguments import read_fields  # tyro
 
     origin = "command line"
-    changed = decode(to_plain(parse_fields(FullConfig, config, arguments)), origin)
+    changed = decode(to_plain(read_fields(config, arguments)), origin)
     changed = with_absolute_paths(changed)
     check_config(changed, origin)
     return changed

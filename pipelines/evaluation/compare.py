@@ -42,7 +42,7 @@ class Finished:
 
 
 def read_evaluation(uri: str) -> Finished:
-    """A run, or a folder that `skel evaluate --checkpoint` wrote.
+    """A run, or a folder that `skel evaluate --model` wrote.
 
     Raises:
         UserError: no finished evaluation there, or its rows are gone.

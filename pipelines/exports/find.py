@@ -33,7 +33,7 @@ def find_export(uri: str) -> str:
         UserError: nothing there, or no finished model in it.
     """
     if not storage.exists(uri):
-        raise UserError(f"--checkpoint {uri}: no such folder")
+        raise UserError(f"--model {uri}: no such folder")
     for place in (uri, storage.join(uri, "export")):
         if is_export(place):
             return place
@@ -46,9 +46,9 @@ def find_export(uri: str) -> str:
         ]
         if finished:
             return storage.join(train, max(finished)[1], "export")
-        raise UserError(f"--checkpoint {uri}: no stage of this run is finished; run `skel train` to its end first")
+        raise UserError(f"--model {uri}: no stage of this run is finished; run `skel train` to its end first")
     raise UserError(
-        f"--checkpoint {uri}: neither a run (train/STAGE/export), nor a training stage, nor an export "
+        f"--model {uri}: neither a run (train/STAGE/export), nor a training stage, nor an export "
         f"({', '.join(_FILES)}, mllm/)"
     )
 

@@ -1,4 +1,4 @@
-"""A folder that `skel evaluate --checkpoint` wrote -> the same page for its scores alone: OUT/report.html.
+"""A folder that `skel evaluate --model` wrote -> the same page for its scores alone: OUT/report.html.
 
 Sections: those of the run's report that scores give, the worst confusions drawn by the model, robustness and what else
 was written beside them. Reads OUT/report.json and changes nothing of it; scores nothing.
@@ -33,7 +33,7 @@ def run(folder: str) -> str:
     uri = storage.join(folder, "report.json")
     found = json.loads(storage.read_text(uri)) if storage.exists(uri) else {}
     if "evaluate" not in found or "checkpoint" not in found:
-        raise UserError(f"--scores {folder}: no report.json of `skel evaluate --checkpoint` there")
+        raise UserError(f"--scores {folder}: no report.json of `skel evaluate --model` there")
     beside = {name: _beside(folder, name) for name in other_scores.FILES}
     page = build_page(found, beside, worst(folder, found))
     target = storage.join(folder, "report.html")

@@ -9,7 +9,6 @@ import traceback
 from typing import Any
 
 from pipelines.runtime.errors import StageFailed, UserError
-from pipelines.runtime.stop import EXIT_STOPPED, Stopped
 
 EXIT_UNHEARD = 141  # 128 + SIGPIPE
 
@@ -20,17 +19,13 @@ def guarded(work: Any) -> int:
     Where the reader of our output has gone (`skel ... | head`), the end is a quiet 141, as a shell's own tools give.
     """
     try:
-        work()
-        sys.stdout.flush()
+        _to_the_end(work)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
     except StageFailed as error:
         print(f"failed: {error}", file=sys.stderr, flush=True)
         return 1
-    except Stopped as error:
-        print(f"stopped: {error}", file=sys.stderr, flush=True)
-        return EXIT_STOPPED
     except BrokenPipeError as error:
         if _has_reader():
             return _report_unforeseen(error)
@@ -39,8 +34,23 @@ def guarded(work: Any) -> int:
         print("interrupted; finished stages are kept", file=sys.stderr, flush=True)
         return 130
     except Exception as error:  # noqa: BLE001 - the last line of defence; the traceback is printed
-        return _report_unforeseen(error)
+        from pipelines.runtime.stop import EXIT_STOPPED, Stopped  # pyarrow: too slow for a list of commands
+
+        if not isinstance(error, Stopped):
+            return _report_unforeseen(error)
+        print(f"stopped: {error}", file=sys.stderr, flush=True)
+        return EXIT_STOPPED
     return 0
+
+
+def _to_the_end(work: Any) -> None:
+    """Runs `work()` and writes out what it has printed, also where it ended after showing its help."""
+    try:
+        work()
+    except SystemExit as end:
+        if end.code:
+            raise
+    sys.stdout.flush()
 
 
 def _report_unforeseen(error: Exception) -> int:

@@ -2,14 +2,12 @@
 
 Shards, rationales and a multimodal LLM -> train/<stage>/ with metrics, checkpoints and export/. A finished stage is
 skipped; one that was stopped, with its workers or with this driver, goes on from its newest checkpoint.
-`python -m pipelines.training.stage --config X --out RUN --local` trains in this process, without Ray and DeepSpeed.
+`skel train --local` trains in this process, without Ray and DeepSpeed.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -173,33 +171,3 @@ def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[
 def train_local(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """`run` in this process, without Ray and DeepSpeed."""
     return run(cfg, paths, run_local)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line of the module; `skel train` is the usual way."""
-    from pipelines.cluster.connect import connected, set_offline
-    from pipelines.config.loading import load_config, override_config
-    from pipelines.runtime.exits import guarded
-    from pipelines.runtime.paths import absolute
-
-    parser = argparse.ArgumentParser(prog="python -m pipelines.training.stage", description=__doc__)
-    parser.add_argument("--config", required=True)
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--local", action="store_true", help="in this process, without Ray and DeepSpeed")
-    args, rest = parser.parse_known_args(argv)
-
-    def work() -> None:
-        set_offline()
-        cfg = override_config(load_config(args.config), rest)
-        paths = RunPaths(absolute(args.out))
-        if args.local:
-            train_local(cfg, paths)
-            return
-        with connected():
-            run(cfg, paths)
-
-    return guarded(work)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""`skel evaluate --checkpoint`: worker counts, SIGKILL and resume, reasoning, GZSL, rivals, models that saw a test."""
+"""`skel evaluate --model`: worker counts, SIGKILL and resume, reasoning, GZSL, rivals, models that saw a test."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_one_and_two_workers_and_a_killed_run_report_the_same(run_paths: RunPath
     )
 
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "pipelines.cli", "evaluate", "--checkpoint", run_paths.at("model"), "--shards",
+    command = [sys.executable, "-m", "pipelines.cli", "evaluate", "--model", run_paths.at("model"), "--shards",
                run_paths.shards, "--out", str(out)]  # fmt: skip
     env = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
     with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:

@@ -98,7 +98,7 @@ def find_run_export(run: str, stage: str) -> str:
     try:
         return find.find_export(place)
     except UserError as error:
-        raise UserError(str(error).removeprefix("--checkpoint ")) from None
+        raise UserError(str(error).removeprefix("--model ")) from None
 
 
 def prepare(out: str, identity: str, code: str, replace: bool) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import shlex
@@ -18,10 +17,12 @@ import pytest
 import yaml
 
 from benchmarks import sizing
-from pipelines.cli import _parser
+from pipelines import full
+from pipelines.cli import ENTRIES, command_class
 from pipelines.config.loading import load_config, override_config
 from pipelines.planning import cluster as plan_cluster
 from pipelines.planning.cluster import Node
+from pipelines.runtime.arguments import flags_of
 
 # API reference of KubeRay, ray.io/v1.
 RAYJOB = {"entrypoint", "backoffLimit", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "rayClusterSpec"}
@@ -48,15 +49,6 @@ def _image(repo_root: Path, path: str) -> Path:
     """A path inside the image as one of this checkout."""
     assert path.startswith("/app/"), path
     return repo_root / path.removeprefix("/app/")
-
-
-def _script_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """What follows `full.py`, read as it reads it."""
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", required=True)
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--data-root", default="")
-    return parser.parse_known_args(words)
 
 
 def test_cluster_yaml_fits_rays_own_schema(aws):
@@ -106,7 +98,7 @@ def test_rayjobs_command_loads_and_its_workers_fit(rayjob, repo_root):
     words = shlex.split(spec["entrypoint"])
     assert words[0] == "python"
     assert _image(repo_root, words[1]).is_file()
-    args, rest = _script_arguments(words[2:])
+    args, rest = full.read_arguments(words[2:])
     cfg = override_config(load_config(str(_image(repo_root, args.config))), rest)
     group = spec["rayClusterSpec"]["workerGroupSpecs"][0]
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
@@ -172,13 +164,11 @@ def test_sizing_in_the_docs_is_what_the_plan_says(repo_root):
 @pytest.mark.parametrize("name", ["deploy.md", "plan.md", "export-model.md"])
 def test_commands_in_the_docs_exist(repo_root, name):
     page = _page(repo_root, name)
-    parser = _parser()
-    known = next(a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     shown = re.findall(r"^(?:\.venv/bin/)?skel (\S+)(.*)$", page.replace("\\\n", " "), re.M)
     for command, rest in shown:
-        assert command in known, command
+        assert command in ENTRIES, command
         flags = {word.partition("=")[0] for word in rest.split() if word.startswith("--") and "." not in word}
-        assert flags <= set(known[command]._option_string_actions), (command, flags)
+        assert flags <= {*flags_of(command_class(command)), "--help"}, (command, flags)
     assert shown or name == "deploy.md"
     for path in re.findall(r"(?:tune_configs|deploy|benchmarks|pipelines)/[\w./-]+\.(?:yaml|py|md)", page):
         assert (repo_root / path).is_file(), path
@@ -187,7 +177,7 @@ def test_commands_in_the_docs_exist(repo_root, name):
         assert "--working-dir ." in own
         words = shlex.split(script)
         assert (repo_root / words[0]).is_file()
-        args, rest = _script_arguments(words[1:])
+        args, rest = full.read_arguments(words[1:])
         override_config(load_config(str(repo_root / args.config)), rest)
 
 

@@ -50,7 +50,7 @@ def lines(path: Path) -> list[dict]:
 
 
 def command(run: Path, *arguments: str) -> int:
-    return cli.main(["predict", "--checkpoint", str(run), *arguments])
+    return cli.main(["predict", "--model", str(run), *arguments])
 
 
 def test_every_format_gives_rows(run, tmp_path, capsys):
@@ -116,7 +116,7 @@ def test_a_clip_that_the_renderer_refuses_costs_no_other_its_row(run, monkeypatc
 
 def test_labels_question_and_pictures(run, tmp_path, capsys):
     clip = str(ASSETS / "bvh" / "turn.bvh")
-    arguments = ["--labels", "yes, no", "--question", "Does the person turn?", "--max-new-tokens", "3"]
+    arguments = ["--labels", "yes ", "no", "--question", "Does the person turn?", "--max-new-tokens", "3"]
     assert command(run, clip, *arguments, "--frames", str(tmp_path / "seen"), "--out", "-") == 0
     row = json.loads(capsys.readouterr().out)
     assert (row["candidates"], row["question"]) == ("given", "Does the person turn?")
@@ -127,7 +127,7 @@ def test_labels_question_and_pictures(run, tmp_path, capsys):
     assert picture.size == (3 * 34 - 2, 32)
     assert np.asarray(picture).std() > 1
     # Given labels are what the question is answered with: another question, other scores.
-    other = ["--labels", "yes,no", "--question", "Is this a person who sits?", "--max-new-tokens", "3", "--out", "-"]
+    other = ["--labels", "yes", "no", "--question", "Is this a person who sits?", "--max-new-tokens", "3", "--out", "-"]
     assert command(run, clip, *other) == 0
     assert json.loads(capsys.readouterr().out)["top"][0]["log_prob"] != row["top"][0]["log_prob"]
     (tmp_path / "labels.txt").write_text("yes\n\nno\n")
@@ -183,9 +183,9 @@ def test_parts_resume_and_refuse_another_prediction(run, tmp_path):
     [
         (["--workers", "2"], "give --out FOLDER"),
         (["--workers", "2", "--out", "x.jsonl"], "give --out FOLDER"),
-        (["--labels", "a,a"], "different labels"),
-        (["--labels", "a,,b"], "none of them empty"),
-        (["--labels", "a,b", "--label-set", "ntu"], "not both"),
+        (["--labels", "a", "a"], "different labels"),
+        (["--labels", "a", "", "b"], "none of them empty"),
+        (["--labels", "a", "b", "--label-set", "ntu"], "not both"),
         (["--label-set", "nobody"], "the model was trained on ntu, utd_mhad"),
         (["--question", "who <IMG_CONTEXT> moves?"], "control token"),
         (["--labels", "@/nowhere.txt"], "--labels @/nowhere.txt: no such file"),

@@ -6,12 +6,13 @@ import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from pipelines import cli
-from pipelines.commands.export import FORMATS
+from pipelines.commands.data import ExportFormat
 from pipelines.data.tools.export import export
 from pipelines.runtime.errors import UserError
 from skeleton_io.exporters.registry import EXPORTERS
@@ -46,7 +47,7 @@ def uri(tmp_path_factory) -> str:
 
 
 def test_the_command_offers_every_format():
-    assert set(FORMATS) == set(EXPORTERS)
+    assert set(get_args(ExportFormat)) == set(EXPORTERS)
 
 
 def test_clips_sides_and_refusals(uri: str, tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -73,7 +74,7 @@ def test_gaps_are_filled_on_demand_only(uri: str, tmp_path: Path):
 
 
 def test_the_same_shards_give_the_same_files(uri: str, tmp_path: Path):
-    for to in FORMATS:
+    for to in EXPORTERS:
         for run in ("a", "b"):
             export(uri, to, str(tmp_path / run / to), sets=["one"])
         first = {p.relative_to(tmp_path / "a"): p.read_bytes() for p in (tmp_path / "a" / to).rglob("*") if p.is_file()}

@@ -10,8 +10,9 @@ from typing import Annotated, Any, get_type_hints
 import pytest
 from annotated_types import Ge, Gt, Interval, Lt
 
-from pipelines.config.command_line import bounds_text, parse_fields
 from pipelines.config.tree import FullConfig
+from pipelines.runtime.arguments import read_fields, show_help
+from pipelines.runtime.bounds_in_help import bounds_text
 
 
 def bounded_options(section: Any, prefix: str = "--") -> Iterator[tuple[str, str]]:
@@ -42,7 +43,7 @@ def test_bounds_in_words(hint: Any, text: str) -> None:
 def test_the_help_says_every_bound(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as ended:
-        parse_fields(FullConfig, FullConfig(), ["--help"])
+        show_help(FullConfig, "skel config")
     assert ended.value.code == 0
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     helps = {part.split()[0]: part for part in re.split(r" (?=--[a-z])", text)}
@@ -55,6 +56,6 @@ def test_the_help_says_every_bound(capsys: pytest.CaptureFixture[str], monkeypat
 
 
 def test_fields_keep_their_defaults() -> None:
-    assert parse_fields(FullConfig, FullConfig(name="a"), []) == FullConfig(name="a")
-    changed = parse_fields(FullConfig, FullConfig(), ["--train.augment.crop", "0.25", "--rationales.api.attempts", "2"])
+    assert read_fields(FullConfig(name="a"), []) == FullConfig(name="a")
+    changed = read_fields(FullConfig(), ["--train.augment.crop", "0.25", "--rationales.api.attempts", "2"])
     assert (changed.train.augment.crop, changed.rationales.api.attempts) == (0.25, 2)

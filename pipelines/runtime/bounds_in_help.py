@@ -1,35 +1,22 @@
-"""Fields of a configuration as options of a command line: types and defaults by tyro, bounds shown in the help.
-
-Checks no bounds: whoever decodes the result does.
-"""
+"""Bounds beside the fields of a configuration -> the help that tyro makes of them. Checks none: who decodes does."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, get_args
 
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from models.bounds import WORDS, bounds_of
 
-T = TypeVar("T")
 
-
-def parse_fields(section: type[T], default: T, arguments: Sequence[str], prog: str | None = None) -> T:
-    """`default` with the fields that `arguments` name; `--help` and wrong ones end the process, as in argparse.
-
-    Args:
-        section: a dataclass; options bear its fields' names, `--train.zero-stage` those of a section inside it.
-        default: what holds where no option is given.
-        arguments: of the command line.
-        prog: the command in the help; None: as it was started.
-    """
+def help_registry() -> ConstructorRegistry:
+    """What tyro.cli takes as `registry`, so that its help says the bounds of fields before their defaults."""
     rules = _BoundsInHelp()
     registry = ConstructorRegistry()
     registry.struct_rule(rules.spec)
-    return tyro.cli(section, default=default, args=arguments, prog=prog, registry=registry)
+    return registry
 
 
 def bounds_text(hint: Any) -> str:
