@@ -54,10 +54,7 @@ def _loaded(args: argparse.Namespace, rest: list[str]) -> tuple[FullConfig, RunP
 
 
 def _full(args: argparse.Namespace, rest: list[str]) -> None:
-    cfg, paths = _loaded(args, rest)
-    full.check_inputs(cfg)
-    with connected():
-        full.run(cfg, paths)
+    full.run(*_loaded(args, rest))
 
 
 def run_stage(args: argparse.Namespace, rest: list[str]) -> None:

@@ -16,9 +16,10 @@ from PIL import Image
 from models.config import MLLMConfig, RendererConfig, TinyMLLMConfig
 from pipelines import cli
 from pipelines.config.loading import decode
+from pipelines.data import renderer_input
 from pipelines.exports.find import find_export
 from pipelines.exports.store import build_model, write_export
-from pipelines.inference import predict, predictor
+from pipelines.inference import predict
 from pipelines.inference.inputs import Unit
 from pipelines.inference.predict import Options
 from pipelines.inference.predictor import PredictionRequest, Predictor, ranked
@@ -98,15 +99,15 @@ def test_clips_in_are_rows_out_and_errors(run, tmp_path, capsys):
 
 
 def test_a_clip_that_the_renderer_refuses_costs_no_other_its_row(run, monkeypatch):
-    found = Predictor(find_export(str(run)), PredictionRequest(batch=8))
-    draw = predictor.clip_input
+    found = Predictor(find_export(str(run)), batch=8)
+    draw = renderer_input.clip_input
 
     def refuse(clip, *rest):
         if clip.dataset == "c3d":
             raise ValueError("joints of no\nuse")
         return draw(clip, *rest)
 
-    monkeypatch.setattr(predictor, "clip_input", refuse)
+    monkeypatch.setattr(renderer_input, "clip_input", refuse)
     units = predict.list_units([str(ASSETS / name) for name in ("bvh", "c3d", "ntu")], "")
     rows = list(found.rows(units))
     assert [row["error"] is None for row in rows] == [True, False, True]
