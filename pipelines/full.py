@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,12 +44,33 @@ def run_one(name: str, cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     return importlib.import_module(STAGES[name].module).run(cfg, paths)
 
 
-def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
-    """All planned stages in order; returns the report's summary.
+def run(cfg: FullConfig, out: str | os.PathLike[str] | RunPaths, data_root: str = "") -> dict[str, Any]:
+    """The whole pipeline; stages that are finished are skipped.
+
+    Joins the Ray that this process is connected to, else the cluster of RAY_ADDRESS, else starts one of its own and
+    ends it afterwards.
+
+    Args:
+        cfg: from `load_config`.
+        out: folder or URI of the run.
+        data_root: replaces {data_root} in `data.inputs`.
+
+    Returns:
+        The report's summary.
 
     Raises:
-        UserError: the cluster can never run the training; said before the first stage, not after hours.
+        UserError: an input is not there, or the cluster can never run the training; said before the first stage.
+        StageFailed: a stage broke off; what is finished is kept.
     """
+    paths = out if isinstance(out, RunPaths) else RunPaths(absolute(os.fspath(out)))
+    cfg = fill_inputs(cfg, data_root, paths.root)
+    check_inputs(cfg)
+    with connected():
+        return _run_stages(cfg, paths)
+
+
+def _run_stages(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
+    """All planned stages in order."""
     names = planned_stages(cfg)
     train = cfg.train
     require(train.workers * train.cpus_per_worker, train.workers * train.gpus_per_worker, f"{train.workers} workers")
@@ -141,10 +163,7 @@ def main(argv: list[str] | None = None) -> int:
             cfg = override_config(load_config(arguments.config), fields)
         except UnknownArgument as error:
             raise UnknownArgument(error.argument, error.known | flags_of(Arguments), "full.py") from None
-        cfg = fill_inputs(cfg, arguments.data_root, arguments.out)
-        check_inputs(cfg)
-        with connected():
-            run(cfg, RunPaths(arguments.out))
+        run(cfg, arguments.out, arguments.data_root)
 
     return guarded(work)
 

@@ -41,10 +41,7 @@ class Full(RunOptions):
 
     def execute(self, fields: Sequence[str]) -> None:
         """All stages that the configuration asks for."""
-        cfg, paths = load_run(self, fields, native=True)
-        full.check_inputs(cfg)
-        with connected():
-            full.run(cfg, paths)
+        full.run(*load_run(self, fields), self.data_root)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""One clip of the record -> what the renderer draws.
+"""Clips of the record -> what the renderer draws, and the frames themselves.
 
 Turns a topology into the models' spec, lifts 2D, takes velocity on the original frames, chooses frames, augments and
 places the camera. All chances come from the generator that is handed in."""
@@ -6,6 +6,7 @@ places the camera. All chances come from the generator that is handed in."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -16,7 +17,7 @@ from models.config import RendererConfig
 from models.draction.camera import Camera, clip_camera
 from models.draction.frames import select_frames, velocity
 from models.draction.lift import lift_2d, metric_scale
-from models.draction.renderer import ClipInput
+from models.draction.renderer import ClipInput, SceneRenderer
 from models.draction.template import SkeletonSpec
 from pipelines.config.train import AugmentConfig
 from skeleton_io.record.sequence import SkeletonSequence
@@ -64,6 +65,7 @@ def clip_input(
     cfg: RendererConfig,
     frame_rng: np.random.Generator | None,
     augment: AugmentConfig | None,
+    frame_indices: NDArray[np.int64] | None = None,
 ) -> ClipInput:
     """One clip, ready to draw.
 
@@ -72,6 +74,7 @@ def clip_input(
         cfg: number of frames, velocity stride, camera.
         frame_rng: draws frames and augmentation (training); None takes the middle frame of each segment.
         augment: random changes; needs `frame_rng`.
+        frame_indices: (M,) frames of the clip to draw; None: `cfg.moments` of them are selected.
 
     Returns:
         positions and velocity (M, P, J, 3), metres and metres over the stride, with M = cfg.moments: F where there
@@ -92,8 +95,9 @@ def clip_input(
     velocities = velocity(positions, seq.fps, cfg.velocity_stride_s, seq.timestamps)[kept]
     positions = positions[kept]
     camera = camera_for(torch.from_numpy(np.ascontiguousarray(positions)), spec, cfg, float(yaw))
-    indices = select_frames(len(positions), cfg.moments, frame_rng)
-    positions, velocities = positions[indices], velocities[indices]
+    if frame_indices is None:
+        frame_indices = select_frames(len(positions), cfg.moments, frame_rng)
+    positions, velocities = positions[frame_indices], velocities[frame_indices]
     if noise and frame_rng is not None:
         offsets = frame_rng.standard_normal(positions.shape, dtype=np.float32) * np.float32(noise)
         offsets[..., seq.positions.shape[-1] :] = 0  # a lifted clip stays a plane
@@ -104,3 +108,23 @@ def clip_input(
 def on_device(clip: ClipInput, device: torch.device) -> ClipInput:
     """The clip with its tensors on `device`; the renderer draws where the positions are."""
     return dataclasses.replace(clip, positions=clip.positions.to(device), velocity=clip.velocity.to(device))
+
+
+def render(clips: SkeletonSequence | Sequence[SkeletonSequence], renderer: SceneRenderer) -> torch.Tensor:
+    """Frames of clips as the model sees them, on the renderer's device; gradients reach the renderer's weights.
+
+    Args:
+        clips: one clip, or B of them, of any topologies.
+        renderer: DrAction or a fixed one; its configuration says how many frames are drawn, how large, and by which
+            camera.
+
+    Returns:
+        (F, 3, H, W) float32 in [0, 1] with a black background; (B, F, 3, H, W) for several clips.
+
+    Raises:
+        ValueError: no clip, or one that does not fit the renderer's weights.
+    """
+    if isinstance(clips, SkeletonSequence):
+        return render([clips], renderer)[0]
+    device = renderer.get_buffer("unit").device
+    return renderer([on_device(clip_input(clip, renderer.cfg, None, None), device) for clip in clips])

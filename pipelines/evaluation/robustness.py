@@ -22,7 +22,7 @@ from pipelines.evaluation.any_checkpoint import EvaluationRequest, configured
 from pipelines.evaluation.perturbations import CLEAN, Cell, Curve, PerturbedClips, cells, select_curves
 from pipelines.evaluation.stage import Evaluation, held_out, protocols_used
 from pipelines.exports.find import find_export, identity
-from pipelines.inference.scorer import BatchScorer, score
+from pipelines.inference.scorer import Scorer, score
 from pipelines.leakage.of_export import check_export
 from pipelines.runtime import manifest
 from pipelines.runtime.digest import digest
@@ -56,8 +56,8 @@ class RobustnessRequest:
     seeds: int
 
 
-class PerturbedScorer(BatchScorer):
-    """`BatchScorer` that reads keys of `robustness_curves.Cell`."""
+class PerturbedScorer(Scorer):
+    """`Scorer` that reads keys of `perturbations.Cell`."""
 
     def __init__(
         self, model_uri: str, shards_uri: str, candidates: dict[str, tuple[str, ...]], cfg: FullConfig

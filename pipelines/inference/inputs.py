@@ -16,10 +16,11 @@ from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import absolute
 from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
+from skeleton_io.reading import is_folder, is_shard_set, open_shards
 from skeleton_io.shards.shard_set import ShardSet
-from skeleton_io.sources.detection import choose, named_files, what_is_there
-from skeleton_io.sources.registry import SOURCES, Source, candidates, open_source, reference
-from skeleton_io.sources.shared.files import HEAD_BYTES, FileSource, Found, Item
+from skeleton_io.sources.detection import named_files, what_is_there
+from skeleton_io.sources.registry import Source, open_source, reference
+from skeleton_io.sources.shared.files import FileSource, Found, Item
 
 CLIPS_PER_UNIT = 32
 """Clips of a shard set that make a unit."""
@@ -98,78 +99,26 @@ def _units_of(uri: str, named: tuple[str, Source] | None) -> Iterator[Unit]:
     """
     if not storage.exists(uri):
         raise UserError("no such file, folder or shard set")
-    if storage.exists(storage.join(uri, "index.json")):
+    if is_shard_set(uri):
         yield from _of_shards(uri)
         return
-    if not _is_folder(uri):
-        source, root, item = clip_files.locate(uri) if named is None else clip_files.locate_as(uri, named[1])
-        yield _unit(uri, root, named[0] if named else source.name, source, item)
-        return
-    found = _named_items(uri, *named) if named else _detected_items(uri)
-    if not found:
-        kinds = "of that format" if named else "of a known format; name one with --format, or draft it: skel describe"
-        raise UserError(f"no file {kinds}")
-    yield from found
-
-
-def _is_folder(uri: str) -> bool:
-    fs, path = storage.filesystem(uri)
-    return bool(fs.isdir(path))
+    for place in clip_files.list_places(uri, named):
+        item = {"id": place.item.id, "path": place.item.path, "parts": place.item.parts}
+        yield Unit(input=uri, root=place.root, source=reference(place.source), dataset=place.dataset, **item)
 
 
 def _of_shards(uri: str) -> Iterator[Unit]:
-    keys = ShardSet.open(uri).keys
+    keys = open_shards(uri).keys
     for start in range(0, len(keys), CLIPS_PER_UNIT):
         stop = min(len(keys), start + CLIPS_PER_UNIT)
         yield Unit(input=uri, root=uri, start=start, stop=stop)
-
-
-def _unit(uri: str, root: str, dataset: str, source: Source, item: Item) -> Unit:
-    named = {"id": item.id, "path": item.path, "parts": item.parts}
-    return Unit(input=uri, root=root, source=reference(source), dataset=dataset, **named)
-
-
-def _named_items(uri: str, dataset: str, source: Source) -> list[Unit]:
-    """All items of one format below a folder."""
-    return [_unit(uri, root, dataset, source, item) for root, item in clip_files.items_below(uri, source)]
-
-
-def _detected_items(uri: str) -> list[Unit]:
-    """Items below a folder: all files of its likeliest format, and the others under the format that they begin as.
-
-    Where no format is clearly the likeliest, each file must begin as its format asks; files that only look right by
-    their names come last, to be refused by their reader.
-    """
-    found = [c for c in candidates(uri) if c.source.name != "texts"]  # words have no motion
-    best, rivals = choose(found)
-    if best is None:
-        # What a folder itself stands for, such as a clip with one file per frame, is found with its parent in view.
-        source = next((s for s in SOURCES.values() if s.detect(uri) and s.name != "texts"), None)
-        return _named_items(uri, source.name, source) if source else []
-    passes = [(c, True) for c in found] + [(c, False) for c in found] if rivals else [(best, False)]
-    passes += [] if rivals else [(c, True) for c in found if c is not best]
-    units, taken = [], set(best.source.list_companions(uri))
-    for candidate, sniffed in passes:
-        for root, item in clip_files.items_below(uri, candidate.source):
-            if _begins(root, candidate.source, item, taken, sniffed):
-                taken.update(item.parts or (item.path,))
-                units.append(_unit(uri, root, candidate.source.name, candidate.source, item))
-    return sorted(units, key=lambda unit: unit.path)
-
-
-def _begins(root: str, source: FileSource, item: Item, taken: set[str], sniffed: bool) -> bool:
-    """Whether no other format has taken the item's files; `sniffed`: and they begin as this one asks."""
-    files = item.parts or (item.path,)
-    if not taken.isdisjoint(files):
-        return False
-    return not sniffed or source.sniff(files[0], storage.read_head(storage.join(root, files[0]), HEAD_BYTES))
 
 
 def left_out(uri: str, units: Sequence[Unit]) -> str:
     """What a folder holds beside the units, in words; empty: nothing, or no folder."""
     mine = [unit for unit in units if unit.input == uri and unit.source]
     root = absolute(uri)
-    if not mine or not _is_folder(root):
+    if not mine or not is_folder(root):
         return ""
     taken = {path for unit in mine for path in (unit.parts or (unit.path,))}
     sources = [open_source(text) for text in sorted({unit.source for unit in mine})]

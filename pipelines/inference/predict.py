@@ -62,13 +62,13 @@ class PartWriter:
 
     Args:
         export_uri: the model.
-        asked: what is asked about every clip.
+        request: the fields of `PredictionRequest`.
         out: folder of the parts.
         kind: "jsonl" or "parquet".
     """
 
-    def __init__(self, export_uri: str, asked: dict[str, Any], out: str, kind: str) -> None:
-        self.predictor = Predictor(export_uri, PredictionRequest(**{**asked, "labels": tuple(asked["labels"])}))
+    def __init__(self, export_uri: str, request: dict[str, Any], out: str, kind: str) -> None:
+        self.predictor = Predictor(export_uri, **request)
         self.out, self.kind = out, kind
 
     def write(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -142,26 +142,21 @@ def check_options(options: Options) -> None:
     one_file = options.out in ("", "-") or row_files.kind_of(options.out)
     if options.workers and one_file:
         raise UserError("--workers writes parts: give --out FOLDER")
-    if options.asked.labels and options.asked.label_set:
-        raise UserError("give either --labels or --label-set, not both")
+    try:
+        options.asked.check()
+    except UserError as error:
+        raise UserError(f"--{error}") from None
     suffix = storage.name(options.out).rpartition(".")[2].lower() if "." in storage.name(options.out) else ""
     if suffix in _OTHER_FILES:
         raise UserError(f"--out {options.out}: expected FILE.jsonl, FILE.parquet, - or a folder, found .{suffix}")
-    names = options.asked.labels
-    if any(not name.strip() or "\n" in name for name in names) or len(set(names)) != len(names):
-        raise UserError("--labels: expected different labels, none of them empty, each on one line")
-    for name, value, least in (
-        ("--top", options.asked.top, 1),
-        ("--part", options.part, 1),
-        ("--workers", options.workers, 0),
-    ):
+    for name, value, least in (("--part", options.part, 1), ("--workers", options.workers, 0)):
         if value < least:
             raise UserError(f"{name} must be at least {least}, found {value}")
 
 
 def _to_one_place(units: Sequence[Unit], export_uri: str, options: Options) -> dict[str, Any]:
     """Terminal or one file; rows are shown or kept as they come."""
-    predictor = Predictor(export_uri, options.asked)
+    predictor = Predictor(export_uri, **dataclasses.asdict(options.asked))
     rows = predictor.rows(_counted(units))
     if options.out == "-":
         return _tally(rows, lambda row: print(row_files.line(row), flush=True))

@@ -1,8 +1,8 @@
 """Clips of any origin -> rows: the likeliest candidate labels with probabilities, the answer to a question, a picture.
 
-One object loads the exported model once; `skel predict` uses it in its own process or as a Ray actor. Reads clips
-through `predict_inputs`; every clip gives one row and so does everything that could not become a clip. Writes nothing
-but pictures, and draws no random numbers.
+One object loads the exported model once; `skel predict` uses it in its own process or as a Ray actor, anybody else on
+clips in memory. Every clip gives one row, and so does everything that could not become a clip. Writes nothing but
+pictures, and draws no random numbers.
 
 The probability of a candidate is the softmax, over the candidates of that clip, of the mean log-likelihood per token of
 its text. It ranks candidates and says how far apart they are; it is no calibrated chance of being right, and it says
@@ -12,6 +12,7 @@ nothing about actions outside of the candidates.
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,9 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models import prompts
-from pipelines.data.renderer_input import clip_input, on_device
-from pipelines.exports.store import load_model
 from pipelines.inference.inputs import Unit, read_unit
+from pipelines.inference.trained_model import TrainedModel, load_model
 from pipelines.runtime.errors import UserError
 from pipelines.scores import rules
 from skeleton_io import storage
@@ -59,6 +59,20 @@ class PredictionRequest:
     batch: int = 0
     pictures: str = ""
 
+    def check(self) -> None:
+        """Refuses what can be told without the model.
+
+        Raises:
+            UserError: says what.
+        """
+        if self.labels and self.label_set:
+            raise UserError("labels: give either these or the set whose labels are meant, not both")
+        names = self.labels
+        if any(not name.strip() or "\n" in name for name in names) or len(set(names)) != len(names):
+            raise UserError("labels: expected different labels, none of them empty, each on one line")
+        if self.top < 1:
+            raise UserError(f"top must be at least 1, found {self.top}")
+
 
 def error_row(unit: Unit, text: str) -> Row:
     """The row of what could not be predicted."""
@@ -71,36 +85,75 @@ def error_row(unit: Unit, text: str) -> Row:
 
 
 class Predictor:
-    """The exported model, ready to predict.
+    """A trained model that names the action in clips, or answers a question about them.
 
     Args:
-        export_uri: from `exports.find_export`.
-        asked: what is asked about every clip.
+        model: a run, one of its training stages or an export, folder or URI; or what `load_model` returned.
+        labels: candidates; none: the labels seen in training, of the set that a clip belongs to by its name.
+        label_set: the trained set whose labels are the candidates.
+        question: asked beside that, and answered in the model's own words; with `labels`, those are its answers.
+        top: candidates in a row, at most.
+        max_new_tokens: of a written answer.
+        batch: clips at a time; 0: as the model's configuration says.
+        pictures: folder for a PNG of what the model saw, per clip; empty: none.
+        device: of torch; empty: a GPU where there is one. Of no use for a model that is loaded already.
 
     Raises:
-        UserError: no model there, `label_set` is none of its sets, or a text holds a control token.
+        UserError: no model there, `label_set` is none of its sets, labels that are no candidates, or a text that holds
+            a control token.
     """
 
-    def __init__(self, export_uri: str, asked: PredictionRequest) -> None:
-        self.model, self.trained, self.seen = load_model(export_uri)
-        if asked.label_set and asked.label_set not in self.seen:
-            raise UserError(f"--label-set {asked.label_set}: the model was trained on {', '.join(sorted(self.seen))}")
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | TrainedModel,
+        *,
+        labels: Sequence[str] = (),
+        label_set: str = "",
+        question: str = "",
+        top: int = 5,
+        max_new_tokens: int = 48,
+        batch: int = 0,
+        pictures: str = "",
+        device: str = "",
+    ) -> None:
+        self.request = PredictionRequest(
+            labels=tuple(labels),
+            label_set=label_set,
+            question=question,
+            top=top,
+            max_new_tokens=max_new_tokens,
+            batch=batch,
+            pictures=pictures,
+        )
+        self.request.check()
+        self.model = model if isinstance(model, TrainedModel) else load_model(model, device)
+        self.labels = self.model.labels
+        if label_set and label_set not in self.labels:
+            raise UserError(
+                f"no labels of a set {label_set}: the model was trained on {', '.join(sorted(self.labels))}"
+            )
         control = self.model.mllm.encoder.tokenizer.get_added_vocab()  # would stand for images or turns
-        for text in (asked.question, *asked.labels):
-            if found := sorted(token for token in control if token in text):
-                raise UserError(f"{text[:60]!r} holds {found[0]!r}, which the model reads as a control token")
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model.to(self.device).eval()
-        self.asked = asked
-        self.batch = asked.batch or self.trained.evaluate.batch
-        self.every = tuple(sorted({label for names in self.seen.values() for label in names}))
+        for text in (question, *labels):
+            if tokens := sorted(token for token in control if token in text):
+                raise UserError(f"{text[:60]!r} holds {tokens[0]!r}, which the model reads as a control token")
+        self.batch = batch or self.model.config.evaluate.batch
+        self.every = tuple(sorted({label for names in self.labels.values() for label in names}))
+
+    def predict(self, clips: SkeletonSequence | Iterable[SkeletonSequence]) -> list[Row]:
+        """One row for each clip, in their order, with the fields that `skel predict` writes (docs/predict.md).
+
+        A clip that the model does not take has its reason in `error`, and costs no other clip its row.
+        """
+        clips = [clips] if isinstance(clips, SkeletonSequence) else list(clips)
+        units = [(Unit(input=clip.key), clip) for clip in clips]
+        return [row for at in range(0, len(units), self.batch) for row in self._predict(units[at : at + self.batch])]
 
     def candidates(self, dataset: str) -> tuple[str, tuple[str, ...]]:
         """(what they are, labels) for a clip of a set."""
-        if self.asked.labels:
-            return GIVEN, self.asked.labels
-        name = self.asked.label_set or dataset
-        return (name, self.seen[name]) if name in self.seen else (ALL, self.every)
+        if self.request.labels:
+            return GIVEN, self.request.labels
+        name = self.request.label_set or dataset
+        return (name, self.labels[name]) if name in self.labels else (ALL, self.every)
 
     def rows(self, units: Iterable[Unit]) -> Iterator[Row]:
         """One row for each clip and for each error of the units, in their order.
@@ -111,9 +164,9 @@ class Predictor:
         waiting: list[tuple[Unit, SkeletonSequence | Row]] = []
         clips = 0
         for unit in units:
-            for found in read_unit(unit):
-                is_clip = isinstance(found, SkeletonSequence)
-                waiting.append((unit, found if is_clip else error_row(unit, str(found))))
+            for entry in read_unit(unit):
+                is_clip = isinstance(entry, SkeletonSequence)
+                waiting.append((unit, entry if is_clip else error_row(unit, str(entry))))
                 clips += is_clip
                 if clips == self.batch:
                     yield from self._settle(waiting)
@@ -122,10 +175,10 @@ class Predictor:
 
     def _settle(self, waiting: Sequence[tuple[Unit, SkeletonSequence | Row]]) -> Iterator[Row]:
         """Rows of what has been read, errors at their place."""
-        read_clips = [(unit, found) for unit, found in waiting if isinstance(found, SkeletonSequence)]
-        done = iter(self._predict(read_clips))
-        for _, found in waiting:
-            yield next(done) if isinstance(found, SkeletonSequence) else found
+        clips = [(unit, entry) for unit, entry in waiting if isinstance(entry, SkeletonSequence)]
+        rows = iter(self._predict(clips))
+        for _, entry in waiting:
+            yield next(rows) if isinstance(entry, SkeletonSequence) else entry
 
     def _predict(self, clips: Sequence[tuple[Unit, SkeletonSequence]]) -> list[Row]:
         """Rows of a batch; where it fails, each clip is tried alone, so that one costs no other its row."""
@@ -146,34 +199,32 @@ class Predictor:
         Raises:
             ValueError: a clip that the renderer or the model does not take.
         """
-        cfg, question = self.trained.renderer, self.asked.question
-        inputs = [on_device(clip_input(clip, cfg, None, None), self.device) for _, clip in clips]
-        named = [self.candidates(clip.dataset) for _, clip in clips]
-        own = bool(question and self.asked.labels)
-        texts = [question if own else prompts.mqa_prompt(names) for _, names in named]
+        question, names = self.request.question, [self.candidates(clip.dataset) for _, clip in clips]
+        own = bool(question and self.request.labels)
+        texts = [question if own else prompts.mqa_prompt(labels) for _, labels in names]
         answers: list[str | None] = [None] * len(clips)
-        bf16 = self.trained.mllm.precision == "bf16"
         with torch.no_grad():
-            frames = self.model.renderer(inputs)
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
-                scores = self.model.mllm.score_candidates(frames, texts, [names for _, names in named])
+            frames = self.model.draw([clip for _, clip in clips])
+            with self.model.reading():
+                scores = self.model.mllm.score_candidates(frames, texts, [labels for _, labels in names])
                 if question:
-                    asked = [question] * len(clips)
-                    answers = list(self.model.mllm.generate(frames, asked, self.asked.max_new_tokens))
+                    questions = [question] * len(clips)
+                    answers = list(self.model.mllm.generate(frames, questions, self.request.max_new_tokens))
         rows = []
         for i, (unit, clip) in enumerate(clips):
+            kind, labels = names[i]
             log_prob = scores[i].log_prob.double().cpu().numpy()
-            top = ranked(named[i][1], log_prob, scores[i].tokens.cpu().numpy(), self.asked.top)
-            said = {"candidates": named[i][0], "question": question or None, "answer": answers[i]}
-            said["truth_is_candidate"] = clip.label in named[i][1] if clip.label is not None else None
-            picture = self._picture(unit, clip, frames[i]) if self.asked.pictures else None
-            rows.append(clip_row(unit, clip, top) | said | {"picture": picture})
+            row = clip_row(unit, clip, ranked(labels, log_prob, scores[i].tokens.cpu().numpy(), self.request.top))
+            row |= {"candidates": kind, "question": question or None, "answer": answers[i]}
+            row["truth_is_candidate"] = clip.label in labels if clip.label is not None else None
+            row["picture"] = self._picture(unit, clip, frames[i]) if self.request.pictures else None
+            rows.append(row)
         return rows
 
     def _picture(self, unit: Unit, clip: SkeletonSequence, frames: torch.Tensor) -> str:
         """Writes the frames that the model saw as one PNG; returns its URI."""
         name = re.sub(r"[^\w.+-]", "_", f"{clip.dataset}-{clip.id}").lstrip(".")
-        uri = storage.join(self.asked.pictures, f"{name}{unit.tag}.png")
+        uri = storage.join(self.request.pictures, f"{name}{unit.tag}.png")
         storage.write_atomic(uri, sheet(frames.float().cpu().numpy()))
         return uri
 

@@ -25,7 +25,7 @@ from skeleton_io import storage
 from skeleton_io.record.sequence import SkeletonSequence
 
 if TYPE_CHECKING:
-    from models.draction.renderer import ClipInput, SceneRenderer
+    from models.draction.renderer import SceneRenderer
 
 RENDERER_FILE = "renderer.safetensors"
 RELEASED_SIZE = 448
@@ -136,7 +136,7 @@ def _with_weights(uri: str) -> SceneRenderer:
         raise UserError(f"--weights {uri}: {' '.join(str(error).split())}") from None
 
 
-def chosen_frames(clip: SkeletonSequence, options: RenderOptions, frames: int) -> NDArray[np.int64]:
+def frame_indices(clip: SkeletonSequence, options: RenderOptions, frames: int) -> NDArray[np.int64]:
     """(F,) frames of the clip that are drawn.
 
     Raises:
@@ -146,25 +146,10 @@ def chosen_frames(clip: SkeletonSequence, options: RenderOptions, frames: int) -
 
     if not options.frame_indices:
         return select_frames(clip.frames, frames, None)
-    chosen = np.array(options.frame_indices, np.int64)
-    if chosen.min() < 0 or chosen.max() >= clip.frames:
-        raise UserError(f"--frame-indices: {clip.key} has frames 0 to {clip.frames - 1}, found {chosen.tolist()}")
-    return chosen
-
-
-def draw_input(clip: SkeletonSequence, chosen: NDArray[np.int64], cfg: RendererConfig) -> ClipInput:
-    """The chosen frames of a clip, ready to draw; camera and velocity come from the whole clip."""
-    import torch
-
-    from models.draction.frames import velocity
-    from models.draction.renderer import ClipInput
-    from pipelines.data.renderer_input import camera_for, metric_positions, skeleton_spec
-
-    spec, positions = skeleton_spec(clip.topology), metric_positions(clip)
-    moved = velocity(positions, clip.fps, cfg.velocity_stride_s, clip.timestamps)
-    world = torch.from_numpy(np.array(positions))
-    camera = camera_for(world, spec, cfg, 0.0)
-    return ClipInput(spec, world[chosen], torch.from_numpy(moved[chosen]), camera)
+    indices = np.array(options.frame_indices, np.int64)
+    if indices.min() < 0 or indices.max() >= clip.frames:
+        raise UserError(f"--frame-indices: {clip.key} has frames 0 to {clip.frames - 1}, found {indices.tolist()}")
+    return indices
 
 
 def draw(renderer: SceneRenderer, clip: SkeletonSequence, options: RenderOptions) -> Rendered:
@@ -175,16 +160,18 @@ def draw(renderer: SceneRenderer, clip: SkeletonSequence, options: RenderOptions
     """
     import torch
 
-    chosen = chosen_frames(clip, options, renderer.cfg.moments)
+    from pipelines.data.renderer_input import clip_input
+
+    indices = frame_indices(clip, options, renderer.cfg.moments)
     try:
         with torch.no_grad():
-            images = renderer([draw_input(clip, chosen, renderer.cfg)])[0]
+            images = renderer([clip_input(clip, renderer.cfg, None, None, indices)])[0]
     except ValueError as error:
         raise UserError(f"{clip.key}: {error}") from None
     pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-    chosen = np.tile(chosen, len(renderer.cfg.views))
+    indices = np.tile(indices, len(renderer.cfg.views))
     times = clip.timestamps if clip.timestamps is not None else np.arange(clip.frames) / clip.fps
-    return Rendered(clip, pixels.numpy(), chosen, np.asarray(times[chosen] - times[0], np.float64))
+    return Rendered(clip, pixels.numpy(), indices, np.asarray(times[indices] - times[0], np.float64))
 
 
 def provenance(item: Rendered, renderer: SceneRenderer, options: RenderOptions) -> dict[str, Any]:

@@ -96,7 +96,6 @@ def _here(
     rows = []
     size = cfg.evaluate.batch
     for part in (questions[start : start + size] for start in range(0, len(questions), size)):
-        columns = {name: np.array([getattr(q, name) for q in part]) for name in ("key", "set", "label")}
-        rows += scorer(columns).to_pylist()
+        rows += scorer.table(part).to_pylist()
     torch.set_num_threads(threads)  # the actor's constructor takes one
     return sorted((clip_score(row) for row in rows), key=lambda score: score.key)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -215,8 +215,16 @@ class ShardSet:
     def __len__(self) -> int:
         return sum(info.rows for info in self.shards)
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self._places()
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys, sorted by set and id."""
+        return iter(self.keys)
+
+    def __getitem__(self, key: str) -> SkeletonSequence:
+        """As `clip`."""
+        return self.clip(key)
 
     def meta(self) -> pa.Table:
         """All rows without the long columns: cheap, whatever the size of the set."""

@@ -5,12 +5,11 @@ Only text; what is read is decided by the table in `base`.
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 
 from skeleton_io.sources.registry import SOURCES
 
 COLUMNS = ("name", "files", "joints", "dims", "persons", "page")
-_DOCS = Path(__file__).resolve().parents[2] / "docs"
 ENTRIES: dict[str, tuple[str, str, str, str]] = {
     "msr_action3d": ("a01_s02_e03_skeleton3D.txt", "20", "3", "1"),
     "utd_mhad": ("a1_s2_t3_skeleton.mat", "20", "3", "1"),
@@ -41,6 +40,35 @@ ENTRIES: dict[str, tuple[str, str, str, str]] = {
     "texts": ("captions and labels without motions", "none", "none", "none"),
     "deepmimic": ("humanoid3d_*.txt", "16", "3", "1"),
 }
+TITLES: dict[str, str] = {
+    "ntu": "NTU RGB+D 60 and 120 .skeleton",
+    "pku_mmd": "PKU-MMD text and interval labels",
+    "nw_ucla": "Northwestern-UCLA JSON",
+    "msr_action3d": "MSR-Action3D text",
+    "utd_mhad": "UTD-MHAD MATLAB files",
+    "sbu": "SBU Kinect Interaction csv",
+    "msrc12": "MSRC-12 text and tag streams",
+    "berkeley_mhad": "Berkeley MHAD csv",
+    "kimore": "KIMORE csv and scores",
+    "sfinge3d": "SFINGE3D text and gesture segments",
+    "bandai_namco_1": "Bandai-Namco motion data set 1",
+    "bvh": "BVH of any hierarchy",
+    "asf_amc": "ASF and AMC",
+    "c3d": "C3D markers",
+    "deepmimic": "DeepMimic JSON",
+    "humanml3d": "HumanML3D joints and captions",
+    "amass": "AMASS npz",
+    "human36m": "Human3.6M npz of VideoPose3D",
+    "texts": "captions and labels of KIT-ML, HumanML3D, BABEL, CMU, Aalto",
+    "coco17": "COCO-17 keypoint JSON, AlphaPose and MMPose",
+    "openpose": "OpenPose BODY_25 per-frame JSON",
+    "kinetics_skeleton": "Kinetics-skeleton JSON",
+    "mediapipe": "MediaPipe pose",
+    "jhmdb": "JHMDB pickles, read without executing anything",
+    "pyskl": "pyskl annotation pickles",
+    "openpose18_rows": "csv rows of single frames",
+}
+"""What each format is: the second column of docs/formats.md."""
 _ARRAYS = ("npy, npz, csv, txt, json, mat, parquet by a YAML", "any", "2 or 3", "any")
 
 
@@ -51,6 +79,11 @@ def rows() -> list[tuple[str, str, str, str, str, str]]:
     return [*listed, ("my.yaml", *_ARRAYS, "docs/own-data.md")]
 
 
+def suffixes(files: str) -> tuple[str, ...]:
+    """The file suffixes in a row's text, such as ".bvh" in "*.bvh", in lower case and sorted."""
+    return tuple(sorted({suffix.lower() for suffix in re.findall(r"\.[A-Za-z]\w+", files)}))
+
+
 def page(name: str) -> str:
     """Path of a format's page within the repository."""
-    return f"docs/formats/{name}.md" if (_DOCS / "formats" / f"{name}.md").exists() else "docs/formats.md"
+    return f"docs/formats/{name}.md"

@@ -23,7 +23,7 @@ from pipelines.report import stage as report
 from pipelines.report import worst_clips
 from pipelines.runtime.manifest import run_once
 from pipelines.runtime.paths import RunPaths
-from pipelines.scores.rows import read_rows
+from pipelines.scores.rows import ClipToScore, read_rows
 from pipelines.training import tiny_mllm
 from pipelines.training.keys import stage_key
 from skeleton_io.demo.dataset import DemoConfig, write_demo
@@ -91,7 +91,7 @@ def test_one_process_gives_the_same_scores(cfg: FullConfig, paths: RunPaths) -> 
     evaluation.run(cfg, paths)
     rows = read_rows(str(parts(paths)[0].parent)).to_pylist()[:3]
     scorer = Scorer(f"{paths.train}/only/export", paths.shards, select(cfg, ClipStore(paths.shards)).labels, cfg)
-    again = scorer({name: np.array([r[name] for r in rows]) for name in ("key", "set", "label")}).to_pylist()
+    again = scorer.table([ClipToScore(row["key"], row["set"], row["label"]) for row in rows]).to_pylist()
     for row, other in zip(rows, again, strict=True):
         assert np.allclose(row["log_prob"], other["log_prob"], atol=1e-4)
         assert np.allclose(row["prior"], other["prior"], atol=1e-4)
@@ -107,7 +107,7 @@ def test_scores_are_those_of_the_loss(cfg: FullConfig, paths: RunPaths) -> None:
     labels = select(cfg, ClipStore(paths.shards)).labels
     scorer = Scorer(f"{paths.train}/only/export", paths.shards, labels, cfg)
     key = select(cfg, scorer.store).test["demo_ntu"][0]
-    row = scorer({"key": np.array([key]), "set": np.array(["demo_ntu"]), "label": np.array(["x"])}).to_pylist()[0]
+    row = scorer.table([ClipToScore(key, "demo_ntu", "x")]).to_pylist()[0]
     names = labels["demo_ntu"]
     clip = clip_input(scorer.store.clip(key), cfg.renderer, None, None)
     text = scorer.model.mllm.tokenize([prompts.mqa_prompt(names)], [names[1]], 2, 32)

@@ -16,14 +16,17 @@ from PIL import Image
 from models.config import MLLMConfig, RendererConfig, TinyMLLMConfig
 from pipelines import cli
 from pipelines.config.loading import decode
+from pipelines.data import renderer_input
 from pipelines.exports.find import find_export
 from pipelines.exports.store import build_model, write_export
-from pipelines.inference import predict, predictor
+from pipelines.inference import predict
 from pipelines.inference.inputs import Unit
 from pipelines.inference.predict import Options
 from pipelines.inference.predictor import PredictionRequest, Predictor, ranked
+from pipelines.inference.trained_model import load_model
 from pipelines.runtime.errors import UserError
 from pipelines.training import tiny_mllm
+from skeleton_io import read
 
 ASSETS = Path(__file__).resolve().parents[3] / "assets"
 LABELS = {"ntu": ("hand waving", "sitting down"), "utd_mhad": ("boxing", "draw circle clockwise", "wave")}
@@ -98,20 +101,51 @@ def test_clips_in_are_rows_out_and_errors(run, tmp_path, capsys):
 
 
 def test_a_clip_that_the_renderer_refuses_costs_no_other_its_row(run, monkeypatch):
-    found = Predictor(find_export(str(run)), PredictionRequest(batch=8))
-    draw = predictor.clip_input
+    found = Predictor(find_export(str(run)), batch=8)
+    draw = renderer_input.clip_input
 
     def refuse(clip, *rest):
         if clip.dataset == "c3d":
             raise ValueError("joints of no\nuse")
         return draw(clip, *rest)
 
-    monkeypatch.setattr(predictor, "clip_input", refuse)
+    monkeypatch.setattr(renderer_input, "clip_input", refuse)
     units = predict.list_units([str(ASSETS / name) for name in ("bvh", "c3d", "ntu")], "")
     rows = list(found.rows(units))
     assert [row["error"] is None for row in rows] == [True, False, True]
     assert rows[1]["error"] == "c3d/step: joints of no use"
     assert rows[1]["key"] == "c3d/step"
+
+
+def test_clips_in_memory_give_the_rows_of_the_batch_path(run, tmp_path):
+    paths = [ASSETS / "bvh" / "turn.bvh", ASSETS / "ntu" / "S001C002P003R001A023.skeleton"]
+    out = tmp_path / "rows.jsonl"
+    settings = {"labels": ("yes", "no"), "question": "Does the person turn?", "max_new_tokens": 3, "batch": 1}
+    request = PredictionRequest(**settings)
+    predict.run([str(path) for path in paths], Options(checkpoint=str(run), asked=request, out=str(out)))
+    model = load_model(run, device="cpu")
+    assert not model.training
+    assert model.labels == LABELS
+    assert model.config.renderer.frames == 3
+    found = Predictor(model, **settings)
+    clips = [read(path) for path in paths]
+    for row, written in zip(found.predict(clips), lines(out), strict=True):
+        assert set(row) == set(written)
+        assert row | {"input": ""} == written | {"input": ""}
+    assert found.predict(clips[1]) == found.predict(clips)[1:]
+    assert found.predict([]) == []
+
+
+def test_a_predictor_says_what_it_cannot_ask(run):
+    for settings, message in (
+        ({"labels": ["a", "a"]}, "different labels"),
+        ({"labels": ["a"], "label_set": "ntu"}, "not both"),
+        ({"label_set": "nobody"}, "trained on ntu, utd_mhad"),
+        ({"question": "who <IMG_CONTEXT> moves?"}, "control token"),
+        ({"top": 0}, "top must be at least 1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Predictor(run, **settings)
 
 
 def test_labels_question_and_pictures(run, tmp_path, capsys):

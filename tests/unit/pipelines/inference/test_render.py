@@ -87,11 +87,11 @@ def test_a_shard_set_gives_the_same_frames(clip, tmp_path: Path):
 
 
 def test_chosen_frames(clip):
-    assert render.chosen_frames(clip, RenderOptions(frame_indices=(3, 0, 3)), 12).tolist() == [3, 0, 3]
-    spread = render.chosen_frames(clip, RenderOptions(), 4)
+    assert render.frame_indices(clip, RenderOptions(frame_indices=(3, 0, 3)), 12).tolist() == [3, 0, 3]
+    spread = render.frame_indices(clip, RenderOptions(), 4)
     assert (np.diff(spread) > 0).all()
     with pytest.raises(UserError, match=f"frames 0 to {clip.frames - 1}"):
-        render.chosen_frames(clip, RenderOptions(frame_indices=(clip.frames,)), 12)
+        render.frame_indices(clip, RenderOptions(frame_indices=(clip.frames,)), 12)
     options = RenderOptions(renderer="stick", image_size=64, frame_indices=(5, 2))
     drawn = render.draw(load_renderer(options), clip, options)
     assert drawn.seconds == pytest.approx(np.array([5, 2]) / clip.fps)
