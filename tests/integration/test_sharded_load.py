@@ -65,7 +65,7 @@ def trained(mllm: HFMultimodal, precision: Precision, trains: tuple[Any, ...]) -
 def exported(engine: Any, mllm: HFMultimodal, rank: int) -> dict[str, Any]:
     """What an export would write, as sums, and whether the weights are as split afterwards as before."""
     held, sums = held_bytes(mllm), {}
-    with engine.gathered():
+    with engine.whole_weights():
         if rank == 0:
             sums = {name: float(value.double().abs().sum()) for name, value in merged_state_dict(mllm.model).items()}
     return {"sums": sums, "split again": held_bytes(mllm) <= held}
