@@ -258,7 +258,7 @@ class PieceReader:
         except FileNotFoundError as error:
             raise Damaged(f"{uri} is gone") from error
         if len(data) != file.bytes or storage.sha256(data) != file.sha256:
-            raise Damaged(f"{uri}: expected {file['bytes']} bytes with SHA-256 {file['sha256']}, found others")
+            raise Damaged(f"{uri}: expected {file.bytes} bytes with SHA-256 {file.sha256}, found others")
         if storage.is_local(uri):
             path = storage.local_path(uri)
         else:

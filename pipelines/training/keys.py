@@ -31,11 +31,11 @@ def check_sets(cfg: FullConfig, store: ClipStore, sets: tuple[str, ...]) -> tupl
     Raises:
         UserError: the shards hold no such set.
     """
-    wanted = sets or cfg.train.sets or store.sets
-    unknown = sorted(set(wanted) - set(store.sets))
+    names = sets or cfg.train.sets or store.sets
+    unknown = sorted(set(names) - set(store.sets))
     if unknown:
         raise UserError(f"train.sets names {', '.join(unknown)}; the shards hold {', '.join(store.sets)}")
-    return tuple(sorted(wanted))
+    return tuple(sorted(names))
 
 
 def shared_settings(cfg: FullConfig) -> Any:
@@ -77,35 +77,35 @@ def checkpoint_key(path: str) -> object:
         return path
     fs, folder = storage.filesystem(path)
     fs.invalidate_cache()
-    found = {storage.name(entry["name"]): entry["size"] for entry in fs.ls(folder, detail=True)}
+    sizes = {storage.name(entry["name"]): entry["size"] for entry in fs.ls(folder, detail=True)}
     config = storage.join(path, "config.json")
     described = storage.read_bytes(config) if storage.exists(config) else b""
     return storage.sha256(described), sorted(
-        (name, size) for name, size in found.items() if name.endswith((".safetensors", ".bin"))
+        (name, size) for name, size in sizes.items() if name.endswith((".safetensors", ".bin"))
     )
 
 
 def start_key(cfg: FullConfig, paths: RunPaths, start: str | None) -> object:
     """What identifies the model that a stage starts from."""
     if start is not None:
-        found = manifest.read_manifest(start.rstrip("/").rsplit("/", 1)[0])
-        return found["key"] if found else identity(start)
+        record = manifest.read_manifest(start.rstrip("/").rsplit("/", 1)[0])
+        return record["key"] if record else identity(start)
     if cfg.mllm.path:
         return checkpoint_key(cfg.mllm.path)
-    found = manifest.read_manifest(paths.mllm)
-    if found is None:
+    record = manifest.read_manifest(paths.mllm)
+    if record is None:
         raise UserError(f"no multimodal LLM in {paths.mllm}; run `skel tiny-mllm` first, or set mllm.path")
-    return found["key"]
+    return record["key"]
 
 
 def stage_key(cfg: FullConfig, paths: RunPaths, stage: StageConfig, start: str | None, sets: tuple[str, ...]) -> str:
     """Hash of everything that decides a stage's result."""
     store = ClipStore(paths.shards)
-    chosen = check_sets(cfg, store, sets)
+    names = check_sets(cfg, store, sets)
     selection = select(cfg, store)
-    clips = {name: (selection.train[name], selection.validation[name]) for name in chosen}
+    clips = {name: (selection.train[name], selection.validation[name]) for name in names}
     if any(task in stage.tasks for task in LABEL_FREE):
-        clips |= {f"{name} unlabelled": (selection.unlabelled_train[name], ()) for name in chosen}
+        clips |= {f"{name} unlabelled": (selection.unlabelled_train[name], ()) for name in names}
     row = dataclasses.replace(stage, start="")  # what it leads to is in the key, wherever it lies
     shared, inputs, before = shared_settings(cfg), task_inputs(cfg, paths, stage), start_key(cfg, paths, start)
     return digest("train", 2, cfg.seed, row, shared, cfg.renderer, cfg.mllm, clips, store.digest, inputs, before)
@@ -117,16 +117,16 @@ def task_inputs(cfg: FullConfig, paths: RunPaths, stage: StageConfig) -> dict[st
     Raises:
         UserError: there are no rationales.
     """
-    found: dict[str, object] = {}
+    inputs: dict[str, object] = {}
     if "rationale" in stage.tasks:
-        made = manifest.read_manifest(paths.rationales)
-        if made is None:
+        rationales = manifest.read_manifest(paths.rationales)
+        if rationales is None:
             raise UserError(f"stage {stage.name} needs rationales, none in {paths.rationales}; run `skel rationales`")
-        found["rationale"] = made["key"]
+        inputs["rationale"] = rationales["key"]
     for task, settings in (("yesno", cfg.train.negatives), ("qa", cfg.train.questions)):
         if task in stage.tasks:
-            found[task] = (dataclasses.replace(settings, file=""), negatives.file_sha(settings.file))
-    return found
+            inputs[task] = (dataclasses.replace(settings, file=""), negatives.hash_file(settings.file))
+    return inputs
 
 
 def finished_stages(cfg: FullConfig, paths: RunPaths) -> list[tuple[str, str]]:
@@ -136,9 +136,9 @@ def finished_stages(cfg: FullConfig, paths: RunPaths) -> list[tuple[str, str]]:
     """
     finished: list[tuple[str, str]] = []
     for number, stage in enumerate(cfg.train.stages):
-        found = manifest.read_manifest(storage.join(paths.train, stage.name))
+        record = manifest.read_manifest(storage.join(paths.train, stage.name))
         start = start_points.start_of(cfg, paths, number)
-        if found is None or found["key"] != stage_key(cfg, paths, stage, start, ()):
+        if record is None or record["key"] != stage_key(cfg, paths, stage, start, ()):
             break
-        finished.append((export_of(paths, stage), found["key"]))
+        finished.append((export_of(paths, stage), record["key"]))
     return finished

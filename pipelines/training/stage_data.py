@@ -6,7 +6,7 @@ from pipelines.batches import negatives
 from pipelines.batches.negatives import load_negatives
 from pipelines.batches.questions import QuestionSource
 from pipelines.batches.sampler import Classes, Sampler
-from pipelines.batches.tasks import TaskBook, material
+from pipelines.batches.tasks import TaskBook, find_material
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection
 from pipelines.rationales.answers import load_rationales
@@ -74,7 +74,7 @@ def stage_data(job: StageJob, store: ClipStore, selection: Selection) -> tuple[T
     book = TaskBook(candidates, texts, wrong, source)
     captioned = captioned_keys(store) if "caption" in tasks else frozenset()
     # Clips without material for a task draw another one, so the sampler must know beforehand.
-    has = material(tasks, keys, labels, captioned, book, source.keys if source else None)
+    has = find_material(tasks, keys, labels, captioned, book, source.keys if source else None)
     temperature = job.cfg.train.class_temperature
     classes = Classes(labels, temperature) if temperature != 1 else None
     try:
