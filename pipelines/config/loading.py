@@ -1,7 +1,7 @@
 """YAML -> one frozen configuration tree, checked before anything starts. Loads no torch and no Ray.
 
 The tree is the union of what the stages need; `skel <stage>` and `full.py` read the same file. Defaults stand in the
-fields of `config_tree` and nowhere else. Command-line overrides by field name (`--train.zero-stage 2`) are decoded
+fields of `tree` and nowhere else. Command-line overrides by field name (`--train.zero-stage 2`) are decoded
 by tyro on top of the file.
 """
 

@@ -1,6 +1,6 @@
 """The stage table and what its questions are made of: frozen dataclasses. Decodes and checks nothing beyond types.
 
-A part of the tree in `config_tree`; `stage_checks` says what contradicts what.
+A part of the tree in `tree`; `checks` says what contradicts what.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class RobustnessRequest:
 
 
 class PerturbedScorer(BatchScorer):
-    """`BatchScorer` that reads keys of `robustness_curves.Cell`."""
+    """`BatchScorer` that reads keys of `perturbations.Cell`."""
 
     def __init__(
         self, model_uri: str, shards_uri: str, candidates: dict[str, tuple[str, ...]], cfg: FullConfig

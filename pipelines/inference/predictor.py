@@ -1,7 +1,7 @@
 """Clips of any origin -> rows: the likeliest candidate labels with probabilities, the answer to a question, a picture.
 
 One object loads the exported model once; `skel predict` uses it in its own process or as a Ray actor. Reads clips
-through `predict_inputs`; every clip gives one row and so does everything that could not become a clip. Writes nothing
+through `inputs`; every clip gives one row and so does everything that could not become a clip. Writes nothing
 but pictures, and draws no random numbers.
 
 The probability of a candidate is the softmax, over the candidates of that clip, of the mean log-likelihood per token of
@@ -74,7 +74,7 @@ class Predictor:
     """The exported model, ready to predict.
 
     Args:
-        export_uri: from `exports.find_export`.
+        export_uri: from `exports.find`.
         asked: what is asked about every clip.
 
     Raises:

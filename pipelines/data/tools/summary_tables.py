@@ -1,4 +1,4 @@
-"""`skel inspect`: what `inspect_shards` found -> tables on the terminal, or JSON."""
+"""`skel inspect`: what `summary` found -> tables on the terminal, or JSON."""
 
 from __future__ import annotations
 
