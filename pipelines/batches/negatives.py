@@ -179,7 +179,7 @@ def _rows_to_one(scores: Scores) -> Scores:
     return np.divide(scores, sums, out=np.zeros_like(scores), where=sums > 0)
 
 
-def mine(
+def mine_table(
     cfg: NegativesConfig, miner: str, clips: Mapping[str, int], inputs: MinerInputs
 ) -> dict[str, dict[str, float]]:
     """The table of one set.
@@ -247,7 +247,7 @@ def load_negatives(uri: str) -> Negatives | None:
     return Negatives(data["sets"], data["provenance"])
 
 
-def build(
+def build_negatives(
     cfg: NegativesConfig,
     keys: Mapping[str, Sequence[str]],
     labels: Mapping[str, str],
@@ -273,7 +273,7 @@ def build(
         count = Counter(labels[key] for key in keys[name])
         clips = {label: count[label] for label in candidates[name]}
         own = confusions[name] if confusions is not None and name in confusions else {}
-        tables[name] = mine(cfg, miner, clips, MinerInputs(listed, own))
+        tables[name] = mine_table(cfg, miner, clips, MinerInputs(listed, own))
     without = {name: [label for label, own in table.items() if not own] for name, table in tables.items()}
     origin = {
         "miner": miner,

@@ -176,15 +176,15 @@ class Sampler:
     def _visits(self, seed: Seed, epoch: int, name: str) -> list[tuple[str, int]]:
         """(key, visit) of one set in one epoch."""
         if name not in self.groups:
-            return row_of(self.sets[name], seed, epoch * self.quota[name], self.quota[name], "set", name)
-        labels, exact = zip(*((label, share * self.quota[name]) for label, _, share in self.groups[name]), strict=True)
+            return take_visits(self.sets[name], seed, epoch * self.quota[name], self.quota[name], "set", name)
+        labels, exact = zip(*((label, part * self.quota[name]) for label, _, part in self.groups[name]), strict=True)
         # Systematic sampling: each label within one draw of its share, the sum exact, all of it fair over the epochs.
         edges = np.floor(np.concatenate([[0.0], np.cumsum(exact)]) + generator(seed, epoch, "class", name).random())
         edges[-1] = edges[0] + self.quota[name]
         visits: list[tuple[str, int]] = []
         for place, (_, keys, _) in enumerate(self.groups[name]):
             count, most = int(edges[place + 1] - edges[place]), int(np.ceil(exact[place] - 1e-9))
-            visits += row_of(keys, seed, epoch * most, count, "class", name, labels[place] or "")
+            visits += take_visits(keys, seed, epoch * most, count, "class", name, labels[place] or "")
         return visits
 
 
@@ -203,7 +203,7 @@ def class_groups(keys: Sequence[str], classes: Classes) -> list[tuple[str | None
     return [*groups, (None, tuple(free), 1 - rest)] if free else groups
 
 
-def row_of(keys: Sequence[str], seed: Seed, start: int, count: int, *names: str) -> list[tuple[str, int]]:
+def take_visits(keys: Sequence[str], seed: Seed, start: int, count: int, *names: str) -> list[tuple[str, int]]:
     """(key, visit) at `count` places from `start` on in an endless row of permutations of the keys."""
     visits: list[tuple[str, int]] = []
     while len(visits) < count:
@@ -213,7 +213,7 @@ def row_of(keys: Sequence[str], seed: Seed, start: int, count: int, *names: str)
     return visits
 
 
-def share(draws: Sequence[Draw], rank: int, world_size: int) -> Sequence[Draw]:
+def take_share(draws: Sequence[Draw], rank: int, world_size: int) -> Sequence[Draw]:
     """This rank's stretch of a global batch; every rank gets as many clips as the others.
 
     Raises:

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from models import prompts
-from pipelines.batches.negatives import Negatives, build
+from pipelines.batches.negatives import Negatives, build_negatives
 from pipelines.batches.sampler import Draw
 from pipelines.config.stages import NegativesConfig
 from skeleton_io.questions.motion import Question
@@ -57,7 +57,7 @@ class TaskBook:
     @cached_property
     def negatives(self) -> Negatives:
         """The wrong labels; made when they are first asked for, since many labels make many pairs."""
-        return self._negatives or build(NegativesConfig(), dict.fromkeys(self.labels, ()), {}, self.labels)
+        return self._negatives or build_negatives(NegativesConfig(), dict.fromkeys(self.labels, ()), {}, self.labels)
 
     def example(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example:
         """Question and answer of one draw.

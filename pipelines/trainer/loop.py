@@ -19,13 +19,13 @@ import torch
 
 from pipelines.runtime.errors import StageFailed
 from pipelines.runtime.progress import say
-from pipelines.trainer import schedule
 from pipelines.trainer.checkpoints import ACCURACY, Checkpoints
 from pipelines.trainer.context import TrainContext
 from pipelines.trainer.engine import Engine
 from pipelines.trainer.job import Job
 from pipelines.trainer.monitor import Monitor
 from pipelines.trainer.prefetch import Prefetcher
+from pipelines.trainer.schedule import rate_factor
 from pipelines.trainer.telemetry import metrics_log
 from pipelines.trainer.telemetry.metrics_log import TrainLog
 from skeleton_io import storage
@@ -171,7 +171,7 @@ class TrainLoop(ABC, Generic[B]):
         total = self.ctx.sum([*own, *self.monitor.own_sums()])
         if not math.isfinite(total[0]):
             self._fail("loss")
-        factor = schedule.factor(self.done, self.steps, self.settings.warmup_share)
+        factor = rate_factor(self.done, self.steps, self.settings.warmup_share)
         with self.monitor.clock.region("optimizer"):
             norm = self.engine.step(factor)
         if not math.isfinite(norm):

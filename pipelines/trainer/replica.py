@@ -30,7 +30,7 @@ def adam_state(optimiser: torch.optim.Optimizer, weight: Tensor) -> dict[str, Te
     return state
 
 
-def names_of(model: nn.Module) -> dict[int, str]:
+def parameter_names(model: nn.Module) -> dict[int, str]:
     """id of each parameter that learns -> its name in the model."""
     return {id(p): name for name, p in model.named_parameters() if p.requires_grad}
 
@@ -128,7 +128,7 @@ class ReplicaEngine:
     def __init__(
         self, model: nn.Module, groups: list[Any], clip_grad: float, world_size: int = 1, micro_batches: int = 1
     ) -> None:
-        self.replica = Replica(groups, names_of(model), clip_grad, world_size)
+        self.replica = Replica(groups, parameter_names(model), clip_grad, world_size)
         self.micro_batches = micro_batches
 
     def backward(self, loss: Tensor) -> None:

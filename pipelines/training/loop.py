@@ -20,7 +20,7 @@ from models.skeleton_llm import SkeletonLLM
 from models.trainable import set_trainable
 from pipelines.batches.collator import Batch, Collator
 from pipelines.batches.lengths import SAMPLED
-from pipelines.batches.sampler import share, stage_seed
+from pipelines.batches.sampler import stage_seed, take_share
 from pipelines.config.tree import TrainConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
@@ -33,7 +33,7 @@ from pipelines.training import validation
 from pipelines.training.bad_step import BadStep
 from pipelines.training.engines.base import StageEngine
 from pipelines.training.engines.plain import PlainEngine
-from pipelines.training.engines.sharded_load import partitioned
+from pipelines.training.engines.sharded_load import partition_on_load
 from pipelines.training.job import StageJob, is_sharded
 from pipelines.training.model_work import ModelWork, make_monitor
 from pipelines.training.stage_data import missing_material, stage_data, stage_sets
@@ -43,7 +43,7 @@ from skeleton_io import storage
 
 def start_model(job: StageJob) -> SkeletonLLM:
     """The model that the stage starts from, with adapters where it trains them, and everything else frozen."""
-    with partitioned(job.cfg.train, job.cfg.mllm.precision, is_sharded(job)):
+    with partition_on_load(job.cfg.train, job.cfg.mllm.precision, is_sharded(job)):
         model = build_model(job.cfg, job.mllm) if job.start is None else continue_model(job.cfg, job.start)
     if "lora" in job.stage.trains:
         model.mllm.add_lora(job.cfg.mllm.lora, job.cfg.seed)
@@ -117,7 +117,7 @@ class StageLoop(TrainLoop[list[Batch]]):
         """This rank's micro batches of one step, counted over the stage."""
         epoch, step = self.sampler.place(number, self.train.global_batch)
         draws = self.sampler.batch(self.seed, epoch, step, self.train.global_batch)
-        return self.collator.step(share(draws, self.ctx.rank, self.ctx.world_size), self.train.micro_batch)
+        return self.collator.step(take_share(draws, self.ctx.rank, self.ctx.world_size), self.train.micro_batch)
 
     def learn(self, batches: Sequence[Batch]) -> list[float]:
         """See TrainLoop.

@@ -15,7 +15,7 @@ from typing import Any
 
 from models.prompts import PROMPTS_VERSION
 from pipelines.batches import negatives
-from pipelines.batches.negatives import load_negatives
+from pipelines.batches.negatives import build_negatives, load_negatives
 from pipelines.config.stages import StageConfig
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
@@ -113,7 +113,7 @@ def mine_negatives(job: StageJob, key: str, local: bool) -> None:
         rows = storage.join(job.out, f"confusions-{key}")
         confused, clips = mine_confusions(job, keys, labels, rows, local)
         origin = {"model": job.start, "clips": clips, "prompts": PROMPTS_VERSION}
-    tables = negatives.build(settings, keys, labels, {name: selection.labels[name] for name in keys}, confused)
+    tables = build_negatives(settings, keys, labels, {name: selection.labels[name] for name in keys}, confused)
     origin |= {"stage_key": key, "shards": store.digest, **manifest.provenance(), **tables.provenance}
     negatives.Negatives(tables.tables, origin).save(job.negatives)
 

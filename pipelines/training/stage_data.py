@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.batches import negatives
-from pipelines.batches.negatives import load_negatives
+from pipelines.batches.negatives import build_negatives, load_negatives
 from pipelines.batches.questions import QuestionSource
 from pipelines.batches.sampler import Classes, Sampler
 from pipelines.batches.tasks import TaskBook, find_material
@@ -52,7 +52,7 @@ def stage_negatives(job: StageJob, store: ClipStore, selection: Selection) -> ne
     if job.cfg.train.negatives.miner == "confusions" and job.start is not None:
         raise UserError(f"stage {job.stage.name}: no mined negatives at {job.negatives or 'all'}; run `skel train`")
     labels = {name: selection.labels[name] for name in stage_sets(job, selection)}
-    return negatives.build(job.cfg.train.negatives, labelled_keys(job, selection), store.labels(), labels)
+    return build_negatives(job.cfg.train.negatives, labelled_keys(job, selection), store.labels(), labels)
 
 
 def stage_data(job: StageJob, store: ClipStore, selection: Selection) -> tuple[TaskBook, Sampler]:

@@ -17,7 +17,7 @@ from pipelines.config.tree import TrainConfig
 
 
 @contextmanager
-def partitioned(train: TrainConfig, precision: Precision, enabled: bool) -> Iterator[None]:
+def partition_on_load(train: TrainConfig, precision: Precision, enabled: bool) -> Iterator[None]:
     """Whatever `from_pretrained` builds within the block is partitioned over the ranks of torch.distributed.
 
     Rank 0 reads the files, memory-mapped, and hands on one module's weights at a time.
@@ -44,7 +44,7 @@ def partitioned(train: TrainConfig, precision: Precision, enabled: bool) -> Iter
         del reference
 
 
-def held_bytes(module: nn.Module) -> int:
+def count_held_bytes(module: nn.Module) -> int:
     """Bytes of parameters that this rank holds now: its partitions, and what is gathered or never was partitioned."""
     held: dict[int, int] = {}
     for parameter in module.parameters():

@@ -29,7 +29,7 @@ from models.skeleton_llm import SkeletonLLM
 from pipelines.config.stages import StageConfig
 from pipelines.config.tree import TrainConfig
 from pipelines.trainer.engine import Piece
-from pipelines.trainer.replica import Replica, adam_state, make_adamw, names_of
+from pipelines.trainer.replica import Replica, adam_state, make_adamw, parameter_names
 from pipelines.training.engines.plain import Reader, split_groups
 
 AT_A_TIME = 1 << 28
@@ -87,7 +87,7 @@ class ZeroEngine:
         own = train.global_batch // world_size
         self.done, self.micro_batches = 0, -(-own // train.micro_batch)
         mine, others = split_groups(model, stage, train)
-        names = names_of(model)
+        names = parameter_names(model)
         self.replica = Replica(mine, names, train.clip_grad, world_size)
         self.rest = torch.zeros(())
         self.learning = [(names[id(p)], p) for group in others for p in group["params"]]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models import prompts
-from pipelines.batches.negatives import build
+from pipelines.batches.negatives import build_negatives
 from pipelines.batches.questions import QuestionSource, read_questions
 from pipelines.batches.sampler import Draw, generator, stage_seed
 from pipelines.batches.tasks import TaskBook, find_material
@@ -83,7 +83,7 @@ def test_a_clip_without_a_clear_question_is_asked_something_else() -> None:
 
 
 def test_a_label_without_negatives_gets_no_yes_or_no() -> None:
-    book = {"negatives": build(NegativesConfig(), {"t": []}, {}, {"t": LABELS["t"]})}
+    book = {"negatives": build_negatives(NegativesConfig(), {"t": []}, {}, {"t": LABELS["t"]})}
     assert asked("yesno", clip(dataset="t", label="throw"), **book).task == "mqa"
 
 
