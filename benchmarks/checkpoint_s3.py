@@ -50,7 +50,7 @@ class State:
         """See Engine."""
         return self.held
 
-    def loaded(self, steps: int) -> None:
+    def resume_at(self, steps: int) -> None:
         """See Engine."""
 
 

@@ -28,8 +28,8 @@ from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.ingest.stage import ingest
 from pipelines.runtime.paths import RunPaths
-from pipelines.trainer import schedule
 from pipelines.trainer.context import LocalContext
+from pipelines.trainer.schedule import rate_factor
 from pipelines.training import stage as training
 from pipelines.training import tiny_mllm
 from pipelines.training.job import StageJob
@@ -92,7 +92,7 @@ def plain_loop(job: StageJob) -> tuple[list[float], list[float]]:
             total += float(loss.detach())
         norm = torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], cfg.clip_grad)
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-            group["lr"] = peak * schedule.factor(step, loop.steps, cfg.warmup_share)
+            group["lr"] = peak * rate_factor(step, loop.steps, cfg.warmup_share)
         optimiser.step()
         optimiser.zero_grad()
         losses.append(total)

@@ -80,7 +80,7 @@ def fill(where: str) -> None:
 
 
 def worker(config: dict[str, Any], faults: tuple[Fault, ...]) -> dict[str, Any]:
-    """`ray_stage.worker` with faults planted in its steps."""
+    """`ray_run.worker` with faults planted in its steps."""
     step = StageLoop._step
 
     def struck(loop: StageLoop, batches: Any) -> Any:

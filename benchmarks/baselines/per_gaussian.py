@@ -1,7 +1,7 @@
 """Baseline: composite one Gaussian after another over the whole image, frame by frame, in a Python loop.
 
 What the paper's public implementation does, written anew from its equations: same arguments and image as
-`rasterize.rasterize`. Nothing is made slower than it need be: the grid of pixels is made once, in float32.
+`reference.rasterize`. Nothing is made slower than it need be: the grid of pixels is made once, in float32.
 """
 
 from __future__ import annotations

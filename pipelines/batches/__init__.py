@@ -1,1 +1,4 @@
-"""Which clip is asked what in which step -> token rows."""
+"""Which clip is asked what in which step -> token rows.
+
+`questions` is held by tests/unit/pipelines/batches/test_tasks.py.
+"""

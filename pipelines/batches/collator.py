@@ -42,10 +42,10 @@ class Batch:
     clips: list[ClipInput]
     text: TextBatch
 
-    def rows(self, chosen: Sequence[int]) -> Batch:
+    def rows(self, places: Sequence[int]) -> Batch:
         """Some of the clips, in the order asked for, their token rows cut to the longest of them."""
-        keys, tasks, wanted = (tuple(row[i] for i in chosen) for row in (self.keys, self.tasks, self.wanted))
-        return Batch(keys, tasks, wanted, [self.clips[i] for i in chosen], self.text.rows(chosen))
+        keys, tasks, wanted = (tuple(row[i] for i in places) for row in (self.keys, self.tasks, self.wanted))
+        return Batch(keys, tasks, wanted, [self.clips[i] for i in places], self.text.rows(places))
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with positions, velocity and tokens on `device`."""
@@ -84,8 +84,8 @@ class Collator:
     def example(self, draw: Draw) -> tuple[ClipInput, Example]:
         """One draw as renderer input and question; each has a generator of its own."""
         seq = self.clip(draw.key)
-        drawn = clip_input(seq, self.cfg, generator(self.seed, draw.visit, draw.key, "frames"), self.augment)
-        return drawn, self.book.example(draw, seq, generator(self.seed, draw.visit, draw.key, "text"))
+        shown = clip_input(seq, self.cfg, generator(self.seed, draw.visit, draw.key, "frames"), self.augment)
+        return shown, self.book.example(draw, seq, generator(self.seed, draw.visit, draw.key, "text"))
 
     def __call__(self, draws: Sequence[Draw]) -> Batch:
         """All of the draws as one batch, in their order."""
@@ -108,8 +108,8 @@ class Collator:
         """
         if min(rows, most) < 2:
             return most
-        asked = [self.book.example(d, self.clip(d.key), generator(self.seed, d.visit, d.key, "text")) for d in draws]
-        return fitting_micro_batch(self._rows(asked).attention_mask.sum(1).tolist(), rows, most, padding)
+        examples = [self.book.example(d, self.clip(d.key), generator(self.seed, d.visit, d.key, "text")) for d in draws]
+        return fitting_micro_batch(self._rows(examples).attention_mask.sum(1).tolist(), rows, most, padding)
 
     def _rows(self, examples: Sequence[Example]) -> TextBatch:
         prompts, answers = [e.prompt for e in examples], [e.answer for e in examples]

@@ -55,19 +55,19 @@ _LONGEST = max(len(phrase) for phrase in _PHRASES)
 @lru_cache(maxsize=8192)
 def meaning(label: str) -> frozenset[str]:
     """The stems of a label's words, synonyms by their first name; words in any order mean the same."""
-    words, found = _stems(label), []
+    words, stems = _stems(label), []
     place = 0
     while place < len(words):
         for length in range(_LONGEST, 0, -1):
             phrase = words[place : place + length]
             if len(phrase) == length and phrase in _PHRASES:
-                found += _PHRASES[phrase]
+                stems += _PHRASES[phrase]
                 break
         else:
             length = 1
-            found.append(words[place])
+            stems.append(words[place])
         place += length
-    return frozenset(found) or frozenset([normalise(label)])
+    return frozenset(stems) or frozenset([normalise(label)])
 
 
 def same_meaning(one: str, other: str) -> bool:

@@ -15,7 +15,7 @@ SAMPLED = 64
 _TRIALS = 32
 
 
-def parts_of(rows: int, micro_batch: int) -> int:
+def count_parts(rows: int, micro_batch: int) -> int:
     """Fewest micro batches of at most `micro_batch` rows."""
     return -(-rows // micro_batch)
 
@@ -33,7 +33,7 @@ def cut(lengths: Sequence[int], micro_batch: int) -> list[list[int]]:
         Indices of the rows of each micro batch, `parts_of(rows, micro_batch)` of them, none empty, the longest rows
         first: a batch that does not fit into memory fails at once. Equal lengths keep their order.
     """
-    rows, parts = len(lengths), parts_of(len(lengths), micro_batch)
+    rows, parts = len(lengths), count_parts(len(lengths), micro_batch)
     order = sorted(range(rows), key=lambda i: -lengths[i])
     endless = float("inf")
     cost = [[endless] * (rows + 1) for _ in range(parts + 1)]

@@ -1,7 +1,7 @@
 """Labels seen in training + a miner -> for each label the wrong ones that yes/no questions ask about, with chances.
 
 A miner gives scores, filters take out what would be no wrong answer, and the result is one table per stage that every
-rank reads: `negatives.json` beside the stage's metrics. Runs no model: `confusions` does.
+rank reads: `negatives.json` beside the stage's metrics. Runs no model: `training.confusions` does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ROUNDS = 200
 
 
 @dataclass(frozen=True)
-class Listed:
+class UserList:
     """A user's file.
 
     Attributes:
@@ -47,7 +47,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Given:
+class MinerInputs:
     """What miners draw on, for one set.
 
     Attributes:
@@ -55,42 +55,42 @@ class Given:
         confusions: label -> other label -> mean probability that the model gives it on training clips.
     """
 
-    listed: Listed = field(default_factory=Listed)
+    listed: UserList = field(default_factory=UserList)
     confusions: Table = field(default_factory=dict)
 
 
-Miner = Callable[[Sequence[str], Given], Scores]
+Miner = Callable[[Sequence[str], MinerInputs], Scores]
 
 
-def by_chance(labels: Sequence[str], given: Given) -> Scores:
+def by_chance(labels: Sequence[str], inputs: MinerInputs) -> Scores:
     """(L, L) ones: every other label is as likely."""
     return np.ones((len(labels), len(labels)))
 
 
-def by_wording(labels: Sequence[str], given: Given) -> Scores:
+def by_wording(labels: Sequence[str], inputs: MinerInputs) -> Scores:
     """(L, L) likelier where the wording is alike: hard negatives without a model (arXiv 2603.18003, section 3.3)."""
     return np.exp(SHARPNESS * np.array([[likeness(one, other) for other in labels] for one in labels]))
 
 
-def by_confusion(labels: Sequence[str], given: Given) -> Scores:
+def by_confusion(labels: Sequence[str], inputs: MinerInputs) -> Scores:
     """(L, L) what the model takes each label's training clips for; by wording for a label that has no clip scored."""
-    scores = by_wording(labels, given)
+    scores = by_wording(labels, inputs)
     for row, label in enumerate(labels):
-        if label in given.confusions:
-            found = given.confusions[label]
-            scores[row] = [found.get(other, 0.0) for other in labels]
+        if label in inputs.confusions:
+            chances = inputs.confusions[label]
+            scores[row] = [chances.get(other, 0.0) for other in labels]
             scores[row, row] = 0.0
             total = scores[row].sum()
             scores[row] = scores[row] / total + FLOOR / len(labels) if total > 0 else 1.0
     return scores
 
 
-def by_list(labels: Sequence[str], given: Given) -> Scores:
+def by_list(labels: Sequence[str], inputs: MinerInputs) -> Scores:
     """(L, L) ones where the user's list has the pair; by wording for a label without one of this set in its list."""
-    scores = by_wording(labels, given)
+    scores = by_wording(labels, inputs)
     for row, label in enumerate(labels):
-        chosen = given.listed.negatives.get(label, ())
-        own = np.array([other in chosen and other != label for other in labels])
+        pairs = inputs.listed.negatives.get(label, ())
+        own = np.array([other in pairs and other != label for other in labels])
         if own.any():
             scores[row] = own
     return scores
@@ -104,7 +104,7 @@ MINERS: dict[str, Miner] = {
 }
 
 
-def read_list(uri: str, known: Iterable[str]) -> Listed:
+def read_list(uri: str, known: Iterable[str]) -> UserList:
     """A user's file of negatives and groups; empty where there is no URI.
 
     Args:
@@ -115,7 +115,7 @@ def read_list(uri: str, known: Iterable[str]) -> Listed:
         UserError: no such file, another layout, or a label that no set has.
     """
     if not uri:
-        return Listed()
+        return UserList()
     try:
         data = strict_yaml.parse(storage.read_text(uri)) or {}
     except FileNotFoundError:
@@ -123,8 +123,8 @@ def read_list(uri: str, known: Iterable[str]) -> Listed:
     except ValueError as error:
         raise UserError(f"{uri}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict) or set(data) - {"negatives", "same"}:
-        found = ", ".join(map(str, data)) if isinstance(data, dict) else type(data).__name__
-        raise UserError(f"{uri}: expected the keys negatives and same, found {found}")
+        keys = ", ".join(map(str, data)) if isinstance(data, dict) else type(data).__name__
+        raise UserError(f"{uri}: expected the keys negatives and same, found {keys}")
     rows = data.get("negatives", {})
     groups = data.get("same", [])
     if not isinstance(rows, dict) or not all(_texts(row) for row in rows.values()):
@@ -136,14 +136,14 @@ def read_list(uri: str, known: Iterable[str]) -> Listed:
         if label not in names:
             close = get_close_matches(str(label), names, 1)
             raise UserError(f"{uri}: no set has the label {label!r}" + (f"; is it {close[0]!r}?" if close else ""))
-    return Listed({k: tuple(v) for k, v in rows.items()}, tuple(frozenset(group) for group in groups))
+    return UserList({k: tuple(v) for k, v in rows.items()}, tuple(frozenset(group) for group in groups))
 
 
 def _texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def allowed(labels: Sequence[str], same: Iterable[frozenset[str]], synonyms: bool) -> NDArray[np.bool_]:
+def allowed_pairs(labels: Sequence[str], same: Iterable[frozenset[str]], synonyms: bool) -> NDArray[np.bool_]:
     """(L, L) whether a clip of the row's label may be asked about the column's as a wrong one."""
 
     def wrong(one: str, other: str) -> bool:
@@ -154,7 +154,7 @@ def allowed(labels: Sequence[str], same: Iterable[frozenset[str]], synonyms: boo
     return np.array([[wrong(one, other) for other in labels] for one in labels], dtype=bool)
 
 
-def even(chances: Scores, clips: Sequence[int]) -> Scores:
+def even_out(chances: Scores, clips: Sequence[int]) -> Scores:
     """Chances that ask about each label as often as it is the right one, as nearly as their zeros let them.
 
     Rows and columns are scaled in turn (Sinkhorn and Knopp 1967), so the odds between pairs keep their meaning. Without
@@ -164,12 +164,12 @@ def even(chances: Scores, clips: Sequence[int]) -> Scores:
         chances: (L, L), rows add up to 1 or 0.
         clips: (L,) training clips of each label.
     """
-    asked = np.array(clips, dtype=float) * (chances.sum(1) > 0)
-    if not asked.any():
+    weights = np.array(clips, dtype=float) * (chances.sum(1) > 0)
+    if not weights.any():
         return chances
     for _ in range(_ROUNDS):
-        columns = asked @ chances
-        chances = chances * np.divide(asked, columns, out=np.ones_like(asked), where=(columns > 0) & (asked > 0))
+        columns = weights @ chances
+        chances = chances * np.divide(weights, columns, out=np.ones_like(weights), where=(columns > 0) & (weights > 0))
         chances = _rows_to_one(chances)
     return chances
 
@@ -179,25 +179,27 @@ def _rows_to_one(scores: Scores) -> Scores:
     return np.divide(scores, sums, out=np.zeros_like(scores), where=sums > 0)
 
 
-def mine(cfg: NegativesConfig, miner: str, clips: Mapping[str, int], given: Given) -> dict[str, dict[str, float]]:
+def mine_table(
+    cfg: NegativesConfig, miner: str, clips: Mapping[str, int], inputs: MinerInputs
+) -> dict[str, dict[str, float]]:
     """The table of one set.
 
     Args:
         cfg: filters.
         miner: key of `MINERS`.
         clips: label -> number of training clips, for every seen label.
-        given: what the miner draws on.
+        inputs: what the miner draws on.
     """
     labels = sorted(clips)
     if not labels:
         return {}
-    scores = MINERS[miner](labels, given) * allowed(labels, given.listed.same, cfg.filter_synonyms)
+    scores = MINERS[miner](labels, inputs) * allowed_pairs(labels, inputs.listed.same, cfg.filter_synonyms)
     if cfg.hardest:
         ranks = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
         scores = np.where(ranks < cfg.hardest, scores, 0.0)
     chances = _rows_to_one(scores)
     if cfg.even_labels:
-        chances = even(chances, [clips[label] for label in labels])
+        chances = even_out(chances, [clips[label] for label in labels])
     return {
         label: {other: float(c) for other, c in zip(labels, chances[row], strict=True) if c > 0}
         for row, label in enumerate(labels)
@@ -245,11 +247,11 @@ def load_negatives(uri: str) -> Negatives | None:
     return Negatives(data["sets"], data["provenance"])
 
 
-def build(
+def build_negatives(
     cfg: NegativesConfig,
     keys: Mapping[str, Sequence[str]],
     labels: Mapping[str, str],
-    seen: Mapping[str, Sequence[str]],
+    candidates: Mapping[str, Sequence[str]],
     confusions: Mapping[str, Table] | None = None,
 ) -> Negatives:
     """The tables of a stage.
@@ -258,32 +260,32 @@ def build(
         cfg: miner and filters.
         keys: set -> keys of the training clips.
         labels: key -> label, of all clips of the shards.
-        seen: set -> labels seen in training.
-        confusions: set -> table from `confusions.mined`; None: there is no model yet, and `confusions` goes by wording.
+        candidates: set -> labels seen in training.
+        confusions: set -> table of `training.confusions`; None: no model yet, and that miner goes by wording.
 
     Raises:
         UserError: the user's file is missing, of another layout, or names a label that no set has.
     """
-    listed = read_list(cfg.file, {*labels.values(), *(label for found in seen.values() for label in found)})
+    listed = read_list(cfg.file, {*labels.values(), *(label for own in candidates.values() for label in own)})
     miner = "similar" if cfg.miner == "confusions" and confusions is None else cfg.miner
     tables = {}
     for name in sorted(keys):
         count = Counter(labels[key] for key in keys[name])
-        clips = {label: count[label] for label in seen[name]}
-        found = confusions[name] if confusions is not None and name in confusions else {}
-        tables[name] = mine(cfg, miner, clips, Given(listed, found))
-    none = {name: [label for label, found in table.items() if not found] for name, table in tables.items()}
-    told = {
+        clips = {label: count[label] for label in candidates[name]}
+        own = confusions[name] if confusions is not None and name in confusions else {}
+        tables[name] = mine_table(cfg, miner, clips, MinerInputs(listed, own))
+    without = {name: [label for label, own in table.items() if not own] for name, table in tables.items()}
+    origin = {
         "miner": miner,
         "wanted": cfg.miner,
         "file": cfg.file,
-        "file_sha256": file_sha(cfg.file),
-        "without_negatives": {name: found for name, found in none.items() if found},
-        "not_seen_in_list": sorted(set(listed.negatives) - {label for found in seen.values() for label in found}),
+        "file_sha256": hash_file(cfg.file),
+        "without_negatives": {name: own for name, own in without.items() if own},
+        "not_seen_in_list": sorted(set(listed.negatives) - {label for own in candidates.values() for label in own}),
     }
-    return Negatives(tables, told)
+    return Negatives(tables, origin)
 
 
-def file_sha(uri: str) -> str:
+def hash_file(uri: str) -> str:
     """Hash of a file's bytes; empty where no file is named or none is there."""
     return storage.sha256(storage.read_bytes(uri)) if uri and storage.exists(uri) else ""

@@ -16,7 +16,7 @@ from skeleton_io import storage
 from skeleton_io.questions.motion import Question, questions_of
 from skeleton_io.record.sequence import SkeletonSequence
 
-KEPT = 4096
+CACHED = 4096
 """Clips whose questions from motion a worker keeps; they cost a look at the whole motion."""
 _NEEDED = ("clip", "question", "answer")
 
@@ -34,25 +34,26 @@ class QuestionSource:
     def __init__(self, cfg: QuestionsConfig) -> None:
         self.cfg = cfg
         self.listed = read_questions(cfg.file) if cfg.source != "motion" else {}
-        self._kept: Callable[[str], list[tuple[Question, ...]]] = lru_cache(KEPT)(lambda key: [])
+        self._remembered: Callable[[str], list[tuple[Question, ...]]] = lru_cache(CACHED)(lambda key: [])
 
     @property
     def keys(self) -> frozenset[str] | None:
         """Clips that have questions of the wanted kinds; None: all, since questions come from the motion."""
         if self.cfg.source != "file":
             return None
-        return frozenset(key for key, found in self.listed.items() if self._wanted(found))
+        return frozenset(key for key, questions in self.listed.items() if self._select(questions))
 
     def __call__(self, seq: SkeletonSequence) -> tuple[Question, ...]:
         """Questions about one clip, always in the same order; empty where there are none."""
-        kept = self._kept(seq.key)
-        if not kept:
-            made = questions_of(seq) if self.cfg.source != "file" else ()
-            kept.append(self._wanted((*made, *self.listed.get(seq.key, ()))))
-        return kept[0]
+        # The cache holds a list of each clip, empty until its questions are made: the motion is no key.
+        entry = self._remembered(seq.key)
+        if not entry:
+            motion = questions_of(seq) if self.cfg.source != "file" else ()
+            entry.append(self._select((*motion, *self.listed.get(seq.key, ()))))
+        return entry[0]
 
-    def _wanted(self, found: Sequence[Question]) -> tuple[Question, ...]:
-        return tuple(q for q in found if not self.cfg.kinds or q.kind in self.cfg.kinds)
+    def _select(self, questions: Sequence[Question]) -> tuple[Question, ...]:
+        return tuple(q for q in questions if not self.cfg.kinds or q.kind in self.cfg.kinds)
 
 
 def read_questions(uri: str) -> Mapping[str, tuple[Question, ...]]:
@@ -66,12 +67,12 @@ def read_questions(uri: str) -> Mapping[str, tuple[Question, ...]]:
         lines = storage.read_text(uri).splitlines()
     except FileNotFoundError:
         raise UserError(f"train.questions.file: no file at {uri}") from None
-    found: dict[str, list[Question]] = {}
+    by_clip: dict[str, list[Question]] = {}
     for number, line in enumerate(lines, 1):
         if line.strip():
             clip, question = _question(line, f"{uri}, line {number}")
-            found.setdefault(clip, []).append(question)
-    return {key: tuple(asked) for key, asked in found.items()}
+            by_clip.setdefault(clip, []).append(question)
+    return {key: tuple(questions) for key, questions in by_clip.items()}
 
 
 def _question(line: str, place: str) -> tuple[str, Question]:

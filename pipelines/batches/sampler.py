@@ -52,10 +52,10 @@ def stage_seed(seed: int, stage: str) -> Seed:
 
 def quotas(sizes: Sequence[int], temperature: float) -> list[int]:
     """How many draws each set gets in an epoch of sum(sizes) draws: ~ size^temperature, largest remainders first."""
-    wanted = sum(sizes) * shares(sizes, temperature)
-    counts = np.floor(wanted).astype(int)
+    exact = sum(sizes) * shares(sizes, temperature)
+    counts = np.floor(exact).astype(int)
     rest = sum(sizes) - int(counts.sum())
-    for index in np.argsort(-(wanted - counts), kind="stable")[:rest]:
+    for index in np.argsort(-(exact - counts), kind="stable")[:rest]:
         counts[index] += 1
     return [int(count) for count in counts]
 
@@ -105,13 +105,13 @@ class Sampler:
     ) -> None:
         self.tasks = {name: weight for name, weight in tasks.items() if weight > 0}
         self.material = material or {}
-        fit = {name: tuple(sorted(k for k in found if self._usable(k))) for name, found in sorted(keys.items())}
-        self.left_out = sum(len(found) for found in keys.values()) - sum(len(found) for found in fit.values())
-        self.sets = {name: found for name, found in fit.items() if found}
+        fit = {name: tuple(sorted(k for k in own if self._usable(k))) for name, own in sorted(keys.items())}
+        self.left_out = sum(len(own) for own in keys.values()) - sum(len(own) for own in fit.values())
+        self.sets = {name: own for name, own in fit.items() if own}
         if not self.sets or not self.tasks:
             raise ValueError("sampler: expected at least one clip and one task with a weight above 0")
         self.quota = dict(zip(self.sets, quotas([len(k) for k in self.sets.values()], temperature), strict=True))
-        self.groups = {name: class_groups(found, classes) for name, found in self.sets.items()} if classes else {}
+        self.groups = {name: class_groups(own, classes) for name, own in self.sets.items()} if classes else {}
         self._epoch = lru_cache(maxsize=4)(self._draws)
 
     def _has(self, task: str, key: str) -> bool:
@@ -152,10 +152,10 @@ class Sampler:
         visits = [visits[i] for i in rng.permutation(len(visits))]
         names = list(self.tasks)
         weights = np.array([self.tasks[name] for name in names])
-        asked = rng.choice(len(names), size=len(visits), p=weights / weights.sum())
-        second = generator(seed, epoch, "without material").random(len(visits)) if self.material else asked
+        numbers = rng.choice(len(names), size=len(visits), p=weights / weights.sum())
+        second = generator(seed, epoch, "without material").random(len(visits)) if self.material else numbers
         draws, yes = [], epoch % 2 == 0
-        for (key, visit), number, chance in zip(visits, asked, second, strict=True):
+        for (key, visit), number, chance in zip(visits, numbers, second, strict=True):
             wanted = names[number]
             task = self._task(key, wanted, float(chance))
             # In turn: yes and no are 1:1 over the epoch and in every stretch of it.
@@ -176,16 +176,16 @@ class Sampler:
     def _visits(self, seed: Seed, epoch: int, name: str) -> list[tuple[str, int]]:
         """(key, visit) of one set in one epoch."""
         if name not in self.groups:
-            return row_of(self.sets[name], seed, epoch * self.quota[name], self.quota[name], "set", name)
-        labels, wanted = zip(*((label, share * self.quota[name]) for label, _, share in self.groups[name]), strict=True)
+            return take_visits(self.sets[name], seed, epoch * self.quota[name], self.quota[name], "set", name)
+        labels, exact = zip(*((label, part * self.quota[name]) for label, _, part in self.groups[name]), strict=True)
         # Systematic sampling: each label within one draw of its share, the sum exact, all of it fair over the epochs.
-        edges = np.floor(np.concatenate([[0.0], np.cumsum(wanted)]) + generator(seed, epoch, "class", name).random())
+        edges = np.floor(np.concatenate([[0.0], np.cumsum(exact)]) + generator(seed, epoch, "class", name).random())
         edges[-1] = edges[0] + self.quota[name]
-        found: list[tuple[str, int]] = []
+        visits: list[tuple[str, int]] = []
         for place, (_, keys, _) in enumerate(self.groups[name]):
-            count, most = int(edges[place + 1] - edges[place]), int(np.ceil(wanted[place] - 1e-9))
-            found += row_of(keys, seed, epoch * most, count, "class", name, labels[place] or "")
-        return found
+            count, most = int(edges[place + 1] - edges[place]), int(np.ceil(exact[place] - 1e-9))
+            visits += take_visits(keys, seed, epoch * most, count, "class", name, labels[place] or "")
+        return visits
 
 
 def class_groups(keys: Sequence[str], classes: Classes) -> list[tuple[str | None, tuple[str, ...], float]]:
@@ -197,23 +197,23 @@ def class_groups(keys: Sequence[str], classes: Classes) -> list[tuple[str | None
             by_label.setdefault(classes.labels[key], []).append(key)
     names, rest = sorted(by_label), 1 - len(free) / len(keys)
     part = shares([len(by_label[name]) for name in names], classes.temperature) * rest if names else []
-    found: list[tuple[str | None, tuple[str, ...], float]] = [
+    groups: list[tuple[str | None, tuple[str, ...], float]] = [
         (name, tuple(by_label[name]), float(value)) for name, value in zip(names, part, strict=True)
     ]
-    return [*found, (None, tuple(free), 1 - rest)] if free else found
+    return [*groups, (None, tuple(free), 1 - rest)] if free else groups
 
 
-def row_of(keys: Sequence[str], seed: Seed, start: int, count: int, *names: str) -> list[tuple[str, int]]:
+def take_visits(keys: Sequence[str], seed: Seed, start: int, count: int, *names: str) -> list[tuple[str, int]]:
     """(key, visit) at `count` places from `start` on in an endless row of permutations of the keys."""
-    found: list[tuple[str, int]] = []
-    while len(found) < count:
-        visit, offset = divmod(start + len(found), len(keys))
+    visits: list[tuple[str, int]] = []
+    while len(visits) < count:
+        visit, offset = divmod(start + len(visits), len(keys))
         order = generator(seed, visit, *names).permutation(len(keys))
-        found += [(keys[int(i)], visit) for i in order[offset : offset + count - len(found)]]
-    return found
+        visits += [(keys[int(i)], visit) for i in order[offset : offset + count - len(visits)]]
+    return visits
 
 
-def share(draws: Sequence[Draw], rank: int, world_size: int) -> Sequence[Draw]:
+def take_share(draws: Sequence[Draw], rank: int, world_size: int) -> Sequence[Draw]:
     """This rank's stretch of a global batch; every rank gets as many clips as the others.
 
     Raises:

@@ -9,22 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models import prompts
-from pipelines.batches.negatives import Negatives, build
+from pipelines.batches.negatives import Negatives, build_negatives
 from pipelines.batches.sampler import Draw
 from pipelines.config.stages import NegativesConfig
+from skeleton_io.questions.motion import Question
 from skeleton_io.record.sequence import SkeletonSequence
-
-if TYPE_CHECKING:
-    from skeleton_io.questions.motion import Question
 
 PEOPLE = "How many people do the frames show?"
 """The last resort: every clip has an answer to it."""
-Ask = Callable[[SkeletonSequence], "Sequence[Question]"]
+Ask = Callable[[SkeletonSequence], Sequence[Question]]
 """A clip -> the questions that the task `qa` may ask about it."""
 
 
@@ -60,7 +57,7 @@ class TaskBook:
     @cached_property
     def negatives(self) -> Negatives:
         """The wrong labels; made when they are first asked for, since many labels make many pairs."""
-        return self._negatives or build(NegativesConfig(), dict.fromkeys(self.labels, ()), {}, self.labels)
+        return self._negatives or build_negatives(NegativesConfig(), dict.fromkeys(self.labels, ()), {}, self.labels)
 
     def example(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example:
         """Question and answer of one draw.
@@ -79,24 +76,24 @@ class TaskBook:
         if draw.task not in WRITERS:
             raise ValueError(f"unknown task {draw.task!r}")
         for task in (draw.task, "mqa", "caption"):
-            found = WRITERS[task](self, draw, seq, rng)
-            if found is not None:
-                return found
+            example = WRITERS[task](self, draw, seq, rng)
+            if example is not None:
+                return example
         people = int(seq.present.any(axis=(0, 2)).sum())
         return Example(draw.task, prompts.qa_prompt(PEOPLE), str(people))
 
     def _mqa(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example | None:
         if seq.label is None:
             return None
-        seen = self.labels[seq.dataset]
-        order = [seen[int(i)] for i in rng.permutation(len(seen))]
+        labels = self.labels[seq.dataset]
+        order = [labels[int(i)] for i in rng.permutation(len(labels))]
         return Example("mqa", prompts.mqa_prompt(order), seq.label)
 
     def _yesno(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example | None:
         if seq.label is None or not self.negatives.has(seq.dataset, seq.label):
             return None
-        asked = seq.label if draw.positive else self.negatives.draw(seq.dataset, seq.label, rng)
-        return Example("yesno", prompts.yesno_prompt(asked), prompts.YES if draw.positive else prompts.NO)
+        label = seq.label if draw.positive else self.negatives.draw(seq.dataset, seq.label, rng)
+        return Example("yesno", prompts.yesno_prompt(label), prompts.YES if draw.positive else prompts.NO)
 
     def _rationale(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example | None:
         if seq.label is None or draw.key not in self.rationales:
@@ -110,12 +107,12 @@ class TaskBook:
         return Example("caption", prompts.caption_prompt(), seq.captions[int(rng.integers(len(seq.captions)))])
 
     def _qa(self, draw: Draw, seq: SkeletonSequence, rng: np.random.Generator) -> Example | None:
-        found = self.questions(seq) if self.questions is not None else ()
-        if not found:
+        questions = self.questions(seq) if self.questions is not None else ()
+        if not questions:
             return None
-        chosen = found[int(rng.integers(len(found)))]
-        choices = [chosen.choices[int(i)] for i in rng.permutation(len(chosen.choices))]
-        return Example("qa", prompts.qa_prompt(chosen.question, choices), chosen.answer)
+        question = questions[int(rng.integers(len(questions)))]
+        choices = [question.choices[int(i)] for i in rng.permutation(len(question.choices))]
+        return Example("qa", prompts.qa_prompt(question.question, choices), question.answer)
 
 
 WRITERS: dict[str, Callable[[TaskBook, Draw, SkeletonSequence, np.random.Generator], Example | None]] = {
@@ -127,7 +124,7 @@ WRITERS: dict[str, Callable[[TaskBook, Draw, SkeletonSequence, np.random.Generat
 }
 
 
-def material(
+def find_material(
     tasks: Iterable[str],
     keys: Mapping[str, Sequence[str]],
     labels: Mapping[str, str],
@@ -145,7 +142,7 @@ def material(
         book: has the rationales and negatives.
         questioned: keys of the clips with questions of their own; None: each clip has some.
     """
-    every = [(name, key) for name, found in keys.items() for key in found]
+    every = [(name, key) for name, own in keys.items() for key in own]
     labelled = frozenset(key for _, key in every if key in labels)
     known: dict[str, Callable[[], Iterable[str]]] = {
         "mqa": lambda: labelled,

@@ -50,9 +50,9 @@ def metric_positions(seq: SkeletonSequence) -> NDArray[np.float32]:
 
 def random_crop(frames: int, share: float, rng: np.random.Generator) -> slice:
     """A random stretch that leaves out at most `share` of the frames, at least one frame long."""
-    kept = max(1, round(frames * (1 - share * rng.random())))
-    start = int(rng.integers(0, frames - kept + 1))
-    return slice(start, start + kept)
+    length = max(1, round(frames * (1 - share * rng.random())))
+    start = int(rng.integers(0, frames - length + 1))
+    return slice(start, start + length)
 
 
 def camera_for(positions: torch.Tensor, spec: SkeletonSpec, cfg: RendererConfig, yaw: float) -> Camera:
@@ -84,16 +84,16 @@ def clip_input(
         ValueError: augmentation without a generator.
     """
     spec, positions = skeleton_spec(seq.topology), metric_positions(seq)
-    yaw, noise, kept = 0.0, 0.0, slice(0, seq.frames)
+    yaw, noise, stretch = 0.0, 0.0, slice(0, seq.frames)
     if augment is not None:
         if frame_rng is None:
             raise ValueError("clip_input: augmentation needs a generator")
         # Always the same draws in the same order: switching one change off leaves the others as they were.
         yaw = np.deg2rad(augment.yaw_deg) * frame_rng.uniform(-1, 1)
         positions = positions * np.float32(1 + augment.scale * frame_rng.uniform(-1, 1))
-        kept, noise = random_crop(seq.frames, augment.crop, frame_rng), augment.noise_m
-    velocities = velocity(positions, seq.fps, cfg.velocity_stride_s, seq.timestamps)[kept]
-    positions = positions[kept]
+        stretch, noise = random_crop(seq.frames, augment.crop, frame_rng), augment.noise_m
+    velocities = velocity(positions, seq.fps, cfg.velocity_stride_s, seq.timestamps)[stretch]
+    positions = positions[stretch]
     camera = camera_for(torch.from_numpy(np.ascontiguousarray(positions)), spec, cfg, float(yaw))
     if frame_indices is None:
         frame_indices = select_frames(len(positions), cfg.moments, frame_rng)

@@ -22,7 +22,7 @@ from pipelines.evaluation.any_checkpoint import EvaluationRequest, configured
 from pipelines.evaluation.perturbations import CLEAN, Cell, Curve, PerturbedClips, cells, select_curves
 from pipelines.evaluation.stage import Evaluation, held_out, protocols_used
 from pipelines.exports.find import find_export, identity
-from pipelines.inference.scorer import Scorer, score
+from pipelines.inference.scorer import score
 from pipelines.leakage.of_export import check_export
 from pipelines.runtime import manifest
 from pipelines.runtime.digest import digest

@@ -1,7 +1,7 @@
 """Stage: scores the test clips of every set's protocol with the trained model, as batch inference on Ray Data.
 
 Exported model + shards -> evaluate/rows-*/part-*.parquet (one row per clip) and evaluate/metrics.json. Trains nothing,
-chooses nothing by its score. Rows that are already written are not computed again. `evaluate_checkpoint` is the same
+chooses nothing by its score. Rows that are already written are not computed again. `any_checkpoint` is the same
 for a model and shards that lie anywhere.
 """
 

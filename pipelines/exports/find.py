@@ -1,6 +1,6 @@
 """What a user names as a checkpoint -> the export folder to load: a run, one of its training stages, or an export.
 
-Looks for files only; loading is `model.load_model`'s.
+Looks for files only; loading is `store.load_model`'s.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Charts of scores as inline SVG: reliability diagram, shares with bands, matrices, intervals in a cell of a table.
 
-Plain data -> Markup, in the manner of `figures`: colours are the page's CSS variables, 360 units wide. Reads and writes
+Plain data -> Markup, in the manner of `charts`: colours are the page's CSS variables, 360 units wide. Reads and writes
 nothing and computes no score.
 """
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from models import prompts
-from pipelines.batches.negatives import Table, build
+from pipelines.batches.negatives import Table, build_negatives
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection, select
@@ -299,7 +299,7 @@ def _negatives(
     """What yes/no questions may ask about; the model's confusions change chances, not which labels there are."""
     seen = {name: selection.labels[name] for name in sets}
     asked = dataclasses.replace(cfg.train.negatives, hardest=0)
-    return build(asked, {name: selection.train[name] for name in sets}, labels, seen).tables
+    return build_negatives(asked, {name: selection.train[name] for name in sets}, labels, seen).tables
 
 
 def _rationales(uri: str) -> dict[str, str]:

@@ -141,7 +141,7 @@ def facts_of(row: dict[str, Any]) -> dict[str, Any]:
 
 
 class RayAccount:
-    """`Limits` in a Ray actor, as `asking.Account`."""
+    """`Limits` in a Ray actor, as `dispatcher.Account`."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle

@@ -139,7 +139,7 @@ def examples(
     Args:
         cfg: the run's configuration.
         paths: the run.
-        worst: clips of confusions and what each is an example of, from `report_worst.choose`.
+        worst: clips of confusions and what each is an example of, from `worst_clips.choose`.
 
     Returns:
         [{"set", "clips"}] of some clips of every set, and set -> clips of its worst confusions.

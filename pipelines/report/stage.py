@@ -1,6 +1,6 @@
-"""Stage: writes report.json and one self-contained report.html into the run. Lays out what `report_data` gathered.
+"""Stage: writes report.json and one self-contained report.html into the run. Lays out what `gather` gathered.
 
-Runs no stage and computes no score; frames come from `report_clips`, charts from `figures`.
+Runs no stage and computes no score; frames come from `clips`, charts from `figures`.
 """
 
 from __future__ import annotations
@@ -271,8 +271,8 @@ def build_page(
     Args:
         cfg: the run's configuration.
         paths: the run.
-        data: from `report_data.gather`.
-        clips, confused: from `report_clips.examples`, empty where no model is there.
+        data: from `gather.gather`.
+        clips, confused: from `clips.examples`, empty where no model is there.
     """
     revision = data["provenance"]["git_revision"]
     rationales, evaluate = data["rationales"], data["evaluate"]

@@ -14,7 +14,7 @@ import re
 import struct
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +38,78 @@ class Damaged(Exception):
 
 
 @dataclass(frozen=True)
-class Found:
+class PartFile:
+    """One file of a rank, as its marker names it.
+
+    Attributes:
+        file: its name in the checkpoint's folder.
+        bytes: its size.
+        sha256: of its bytes.
+        pieces: (parameter, start in it, length) of each piece in it.
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    pieces: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one rank wrote: the contents of its marker.
+
+    Attributes:
+        step: optimiser steps done.
+        rank: of the writer.
+        ranks: how many wrote.
+        metrics: plain numbers that go with the checkpoint.
+        files: of this rank.
+    """
+
+    step: int
+    rank: int
+    ranks: int
+    metrics: Mapping[str, Any]
+    files: tuple[PartFile, ...]
+
+    def to_json(self) -> str:
+        """The marker's text."""
+        return json.dumps({"format": FORMAT, **asdict(self)})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Part:
+        """The marker of a text.
+
+        Raises:
+            ValueError: no whole JSON, or another format.
+        """
+        data = json.loads(text)
+        if data.pop("format") != FORMAT:
+            raise ValueError(f"expected a marker of format {FORMAT}")
+        files = tuple(PartFile(**{**file, "pieces": tuple(map(tuple, file["pieces"]))}) for file in data.pop("files"))
+        return cls(**data, files=files)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
     """One complete checkpoint.
 
     Attributes:
         uri: its folder.
         step: optimiser steps done.
         attempt: which attempt at the stage wrote it.
-        parts: the markers' contents, by rank.
+        parts: by rank.
     """
 
     uri: str
     step: int
     attempt: int
-    parts: tuple[Mapping[str, Any], ...]
+    parts: tuple[Part, ...]
 
     @property
     def metrics(self) -> Mapping[str, Any]:
         """What the loop measured there."""
-        return self.parts[0]["metrics"]
+        return self.parts[0].metrics
 
 
 def folder_name(step: int, attempt: int) -> str:
@@ -79,7 +132,7 @@ def write_part(uri: str, rank: int, ranks: int, step: int, pieces: Sequence[Piec
         OSError: the storage refused; there is no marker then.
     """
     files = []
-    for number, group in enumerate(_files(pieces)):
+    for number, group in enumerate(_group(pieces)):
         tensors = {}
         for piece in group:
             for kind in ("weight", "mean", "square"):
@@ -87,13 +140,14 @@ def write_part(uri: str, rank: int, ranks: int, step: int, pieces: Sequence[Piec
         data = save(tensors)
         name = f"state-{rank:05d}-of-{ranks:05d}-{number:03d}.safetensors"
         storage.write_atomic(storage.join(uri, name), data)
-        held = [[piece.name, piece.start, piece.weight.numel()] for piece in group]
-        files.append({"file": name, "bytes": len(data), "sha256": storage.sha256(data), "pieces": held})
-    marker = {"format": FORMAT, "step": step, "rank": rank, "ranks": ranks, "metrics": dict(metrics), "files": files}
-    storage.write_atomic(storage.join(uri, f"part-{rank:05d}-of-{ranks:05d}.json"), json.dumps(marker))
+        stretches = tuple((piece.name, piece.start, piece.weight.numel()) for piece in group)
+        files.append(PartFile(file=name, bytes=len(data), sha256=storage.sha256(data), pieces=stretches))
+    marker = Part(step=step, rank=rank, ranks=ranks, metrics=dict(metrics), files=tuple(files))
+    # Last: a checkpoint whose markers are all there is complete.
+    storage.write_atomic(storage.join(uri, f"part-{rank:05d}-of-{ranks:05d}.json"), marker.to_json())
 
 
-def _files(pieces: Iterable[Piece]) -> list[list[Piece]]:
+def _group(pieces: Iterable[Piece]) -> list[list[Piece]]:
     """Pieces grouped into files; what all ranks share lies apart, as other ranks will fetch it."""
     groups: list[list[Piece]] = []
     for shared in (True, False):
@@ -109,29 +163,29 @@ def _files(pieces: Iterable[Piece]) -> list[list[Piece]]:
     return groups
 
 
-def folders(root: str) -> dict[str, list[str]]:
+def list_folders(root: str) -> dict[str, list[str]]:
     """Folder of a checkpoint, whole or not -> names of the files in it; oldest first."""
-    found: dict[str, list[str]] = {}
+    folders: dict[str, list[str]] = {}
     for path in storage.list_files(root) if storage.exists(root) else []:
         folder, _, file = path.partition("/")
         if _FOLDER.fullmatch(folder) and file:
-            found.setdefault(folder, []).append(file)
-    return dict(sorted(found.items()))
+            folders.setdefault(folder, []).append(file)
+    return dict(sorted(folders.items()))
 
 
-def complete(root: str) -> list[Found]:
+def list_complete(root: str) -> list[Checkpoint]:
     """The complete checkpoints below a folder, fewest steps first, of equal steps the newer attempt last."""
-    found = []
-    for folder, files in folders(root).items():
+    checkpoints = []
+    for folder, files in list_folders(root).items():
         match = _FOLDER.fullmatch(folder)
         assert match
-        parts = _parts(storage.join(root, folder), files)
-        if parts is not None and all(part["step"] == int(match[1]) for part in parts):
-            found.append(Found(storage.join(root, folder), int(match[1]), int(match[2], 16), parts))
-    return sorted(found, key=lambda f: (f.step, f.attempt))
+        parts = _read_parts(storage.join(root, folder), files)
+        if parts is not None and all(part.step == int(match[1]) for part in parts):
+            checkpoints.append(Checkpoint(storage.join(root, folder), int(match[1]), int(match[2], 16), parts))
+    return sorted(checkpoints, key=lambda c: (c.step, c.attempt))
 
 
-def _parts(uri: str, files: Sequence[str]) -> tuple[Mapping[str, Any], ...] | None:
+def _read_parts(uri: str, files: Sequence[str]) -> tuple[Part, ...] | None:
     """All markers of a folder; None where one is missing, is no whole JSON, or names a file that is not there."""
     markers = {int(m[1]): (name, int(m[2])) for name in files if (m := _MARKER.fullmatch(name))}
     ranks = {number for _, number in markers.values()}
@@ -139,33 +193,31 @@ def _parts(uri: str, files: Sequence[str]) -> tuple[Mapping[str, Any], ...] | No
         return None
     try:
         texts = storage.read_many([storage.join(uri, markers[rank][0]) for rank in sorted(markers)])
-        parts = tuple(json.loads(text) for text in texts)
+        parts = tuple(Part.from_json(text) for text in texts)
     except (ValueError, FileNotFoundError):  # cut off, or removed since it was listed
         return None
     present = set(files)
-    if any(part["format"] != FORMAT or {f["file"] for f in part["files"]} - present for part in parts):
-        return None
-    return parts
+    return None if any({f.file for f in part.files} - present for part in parts) else parts
 
 
 class PieceReader:
     """Reads stretches of parameters out of a checkpoint; fetches only the files that hold them.
 
     Args:
-        found: the checkpoint.
+        checkpoint: what is read.
         folder: empty folder for files fetched from elsewhere; files of this machine are read where they lie.
     """
 
-    def __init__(self, found: Found, folder: str) -> None:
-        self.found, self.folder = found, folder
-        self.where: dict[str, list[tuple[int, int, Mapping[str, Any]]]] = {}
-        for part in found.parts:
-            for file in part["files"]:
-                for name, start, size in file["pieces"]:
+    def __init__(self, checkpoint: Checkpoint, folder: str) -> None:
+        self.checkpoint, self.folder = checkpoint, folder
+        self.where: dict[str, list[tuple[int, int, PartFile]]] = {}
+        for part in checkpoint.parts:
+            for file in part.files:
+                for name, start, size in file.pieces:
                     self.where.setdefault(name, []).append((start, size, file))
         self.paths: dict[str, Path] = {}
 
-    def into(self, piece: Piece) -> None:
+    def read(self, piece: Piece) -> None:
         """Copies a piece's weight and moments into its views.
 
         Raises:
@@ -174,13 +226,14 @@ class PieceReader:
         end = piece.start + piece.weight.numel()
         reached = piece.start
         for start, size, file in sorted(self.where.get(piece.name, []), key=lambda place: place[0]):
+            # Writers may have cut elsewhere: only the overlap is copied; a gap leaves `reached` short of the end.
             low, high = max(reached, start), min(end, start + size)
             if low > reached or low >= high:
                 continue
             self._copy(piece, f"{piece.name}@{start}", self._path(file), low, high, start)
             reached = high
         if reached < end:
-            raise Damaged(f"{self.found.uri} holds {piece.name} up to {reached}, expected {end}")
+            raise Damaged(f"{self.checkpoint.uri} holds {piece.name} up to {reached}, expected {end}")
 
     def _copy(self, piece: Piece, key: str, path: Path, low: int, high: int, start: int) -> None:
         """Numbers low..high of the flattened parameter, out of a piece that begins at `start`."""
@@ -194,18 +247,18 @@ class PieceReader:
         except (SafetensorError, struct.error) as error:
             raise Damaged(f"{path}: {error}") from error
 
-    def _path(self, file: Mapping[str, Any]) -> Path:
+    def _path(self, file: PartFile) -> Path:
         """A checked file of the checkpoint on this machine."""
-        name = file["file"]
+        name = file.file
         if name in self.paths:
             return self.paths[name]
-        uri = storage.join(self.found.uri, name)
+        uri = storage.join(self.checkpoint.uri, name)
         try:
             data = storage.read_bytes(uri)
         except FileNotFoundError as error:
             raise Damaged(f"{uri} is gone") from error
-        if len(data) != file["bytes"] or storage.sha256(data) != file["sha256"]:
-            raise Damaged(f"{uri}: expected {file['bytes']} bytes with SHA-256 {file['sha256']}, found others")
+        if len(data) != file.bytes or storage.sha256(data) != file.sha256:
+            raise Damaged(f"{uri}: expected {file.bytes} bytes with SHA-256 {file.sha256}, found others")
         if storage.is_local(uri):
             path = storage.local_path(uri)
         else:
@@ -215,13 +268,13 @@ class PieceReader:
         return path
 
 
-def read_into(found: Found, pieces: Iterable[Piece]) -> None:
+def read_into(checkpoint: Checkpoint, pieces: Iterable[Piece]) -> None:
     """Copies a checkpoint into an engine's pieces.
 
     Raises:
-        Damaged: see `PieceReader.into`; some pieces may have been overwritten by then.
+        Damaged: see `PieceReader.read`; some pieces may have been overwritten by then.
     """
     with tempfile.TemporaryDirectory() as folder:
-        reader = PieceReader(found, folder)
+        reader = PieceReader(checkpoint, folder)
         for piece in pieces:
-            reader.into(piece)
+            reader.read(piece)

@@ -1,8 +1,8 @@
 """Where a stage stands -> storage while training goes on, and back. One `Checkpoints` per rank; all ranks call alike.
 
-Saving copies this rank's state and returns; a thread writes it, one at a time. A write that fails is told, tried again
-and given up: training goes on, and the next checkpoint is the next chance. Kept are the last ones and the best by
-validation accuracy. Writes no exports: `model` does. What lies in the files says `checkpoint_files`.
+Saving copies this rank's state and returns; a thread writes it, one at a time. A write that fails is tried again, then
+said and given up: training goes on, and the next checkpoint is the next chance. Kept are the last ones and the best by
+validation accuracy. Writes no exports: a family's loop does. What lies in the files says `checkpoint_files`.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.runtime.progress import say
 from pipelines.trainer import checkpoint_files
-from pipelines.trainer.checkpoint_files import Damaged, Found
+from pipelines.trainer.checkpoint_files import Checkpoint, Damaged
 from pipelines.trainer.context import TrainContext
 from pipelines.trainer.engine import Engine
 from skeleton_io import storage
 
+T = TypeVar("T")
 ACCURACY = "validation_accuracy"
 PAUSES_S = (0.5, 2.0, 8.0)
 """Waits before the second, third and fourth attempt at writing or listing."""
 
 
-def patiently(work: Callable[[], Any], pauses: tuple[float, ...] = PAUSES_S) -> Any:
+def retry(work: Callable[[], T], pauses: tuple[float, ...] = PAUSES_S) -> T:
     """What `work` returns, tried again after errors of the storage.
 
     Raises:
@@ -35,21 +36,21 @@ def patiently(work: Callable[[], Any], pauses: tuple[float, ...] = PAUSES_S) -> 
         try:
             return work()
         except Exception as error:  # clients of object stores raise what they like
-            if isinstance(error, (Damaged, FileNotFoundError)):
+            if isinstance(error, (Damaged, FileNotFoundError)):  # will be no better next time
                 raise
             time.sleep(pause)
     return work()
 
 
-def kept(found: list[Found], last: int, best: int) -> list[Found]:
+def select_kept(complete: list[Checkpoint], last: int, best: int) -> list[Checkpoint]:
     """Those of complete checkpoints, oldest first, that stay: the newest `last`, and the `best` most accurate ones.
 
     Of equally accurate ones the earlier stays.
     """
-    scored = [f for f in found if f.metrics.get(ACCURACY) is not None]
-    ranked = sorted(scored, key=lambda f: (-f.metrics[ACCURACY], f.step, f.attempt))
-    stay = {f.uri for f in [*found[len(found) - min(last, len(found)) :], *ranked[:best]]}
-    return [f for f in found if f.uri in stay]
+    scored = [c for c in complete if c.metrics.get(ACCURACY) is not None]
+    ranked = sorted(scored, key=lambda c: (-c.metrics[ACCURACY], c.step, c.attempt))
+    stay = {c.uri for c in [*complete[len(complete) - min(last, len(complete)) :], *ranked[:best]]}
+    return [c for c in complete if c.uri in stay]
 
 
 class Checkpoints:
@@ -79,7 +80,7 @@ class Checkpoints:
 
     def _next_attempt(self) -> int:
         """Larger than any before: the clock in ms, unless it went back."""
-        used = [int(name.rsplit("-", 1)[1], 16) for name in patiently(lambda: checkpoint_files.folders(self.root))]
+        used = [int(name.rsplit("-", 1)[1], 16) for name in retry(lambda: checkpoint_files.list_folders(self.root))]
         return max([int(time.time() * 1000), *(number + 1 for number in used)])
 
     def restore(self, engine: Engine, best: bool = False) -> int:
@@ -91,31 +92,33 @@ class Checkpoints:
         if not self.root:
             return 0
         while True:
-            found = patiently(self._sound)
+            sound = retry(self._list_sound)
             if best:
-                found = kept(found, 0, 1)
-            chosen = _place(found[-1]) if found else (0, 0)
-            chosen = self._agree(chosen[0]), self._agree(chosen[1])
-            if chosen == (0, 0):
+                sound = select_kept(sound, 0, 1)
+            # Ranks may list a storage at different moments: all take what rank 0 sees.
+            newest = _identify(sound[-1]) if sound else (0, 0)
+            place = self._agree(newest[0]), self._agree(newest[1])
+            if place == (0, 0):
                 return 0
-            problem = self._read([f for f in found if _place(f) == chosen], engine)
+            problem = self._read([c for c in sound if _identify(c) == place], engine)
             if problem:
-                say(f"[checkpoint] step {chosen[0]} is damaged and passed over: {problem}")
+                say(f"[checkpoint] step {place[0]} is damaged and passed over: {problem}")
+            # Only what every rank could read is taken: otherwise they would go on from different steps.
             if self.ctx.sum([float(problem == "")])[0] == self.ctx.world_size:
-                engine.loaded(chosen[0])
-                return chosen[0]
-            self.damaged.add(chosen)
+                engine.resume_at(place[0])
+                return place[0]
+            self.damaged.add(place)
 
-    def _sound(self) -> list[Found]:
+    def _list_sound(self) -> list[Checkpoint]:
         """The complete checkpoints that are not known to be damaged."""
-        return [f for f in checkpoint_files.complete(self.root) if _place(f) not in self.damaged]
+        return [c for c in checkpoint_files.list_complete(self.root) if _identify(c) not in self.damaged]
 
-    def _read(self, found: list[Found], engine: Engine) -> str:
+    def _read(self, agreed: list[Checkpoint], engine: Engine) -> str:
         """What is wrong with the agreed checkpoint, nothing where it was read."""
         try:
-            if not found:
+            if not agreed:
                 return "its markers are gone"
-            patiently(lambda: checkpoint_files.read_into(found[0], engine.pieces()))
+            retry(lambda: checkpoint_files.read_into(agreed[0], engine.pieces()))
         except Damaged as error:
             return str(error)
         return ""
@@ -141,9 +144,9 @@ class Checkpoints:
 
         def write() -> None:
             try:
-                patiently(lambda: checkpoint_files.write_part(uri, rank, ranks, step, pieces, metrics))
+                retry(lambda: checkpoint_files.write_part(uri, rank, ranks, step, pieces, metrics))
                 if rank == 0:
-                    patiently(self.prune)
+                    retry(self.prune)
             except Exception as error:  # noqa: BLE001 - a lost checkpoint must not end the training
                 self.failed += 1
                 say(f"[checkpoint] rank {rank} could not write step {step}: {type(error).__name__}: {error}")
@@ -159,13 +162,13 @@ class Checkpoints:
 
     def prune(self) -> None:
         """Removes complete checkpoints that are not kept, and what was cut off or damaged before the newest of them."""
-        whole = self._sound()
-        if not whole:
+        sound = self._list_sound()
+        if not sound:
             return
-        stay = {f.uri for f in kept(whole, self.last, self.best)}
-        complete = {f.uri for f in whole}
-        newest = storage.name(whole[-1].uri)
-        for name in checkpoint_files.folders(self.root):
+        stay = {c.uri for c in select_kept(sound, self.last, self.best)}
+        complete = {c.uri for c in sound}
+        newest = storage.name(sound[-1].uri)
+        for name in checkpoint_files.list_folders(self.root):
             uri = storage.join(self.root, name)
             # Another rank may still be writing a later one.
             if uri not in stay and (uri in complete or name < newest):
@@ -176,9 +179,19 @@ class Checkpoints:
         self.wait()
         self.ctx.barrier()
         if self.root and self.ctx.rank == 0:
-            patiently(self.prune)
+            retry(self.prune)
 
 
-def _place(found: Found) -> tuple[int, int]:
+def _identify(checkpoint: Checkpoint) -> tuple[int, int]:
     """What identifies a checkpoint of a stage."""
-    return found.step, found.attempt
+    return checkpoint.step, checkpoint.attempt
+
+
+def remove_other_keys(folder: str, key: str) -> None:
+    """Leaves only the checkpoints of one key below a stage's folder of runs.
+
+    Other keys are other results: their checkpoints must not be taken up by a later change back.
+    """
+    if storage.exists(folder):
+        for name in {file.split("/", 1)[0] for file in storage.list_files(folder)} - {key}:
+            storage.remove(storage.join(folder, name))

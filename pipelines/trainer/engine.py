@@ -53,10 +53,10 @@ class Engine(Protocol):
         """This rank's part of weights and moments, whatever has been stepped so far."""
         ...
 
-    def loaded(self, steps: int) -> None:
+    def resume_at(self, steps: int) -> None:
         """After new values were written into the pieces: `steps` are done, working copies follow. All ranks call it."""
         ...
 
-    def gathered(self) -> Any:
+    def whole_weights(self) -> Any:
         """Context manager: on rank 0 all weights of the model are whole, be it on the CPU. Every rank must enter."""
         ...

@@ -1,7 +1,7 @@
-"""What Ray Train needs to know of a piece of training, whatever is trained: the protocol of a job and of its loop.
+"""What the trainer must know of a piece of training, whatever is trained: the protocols of its settings and its job.
 
 A model family brings a job (plain data, pickled to each rank) and a loop class; `ray_run` gets the loop by its import
-path, so that nothing here imports a family.
+path, so that nothing here imports a family. The loop itself is `loop.TrainLoop`, of which a family fills in the steps.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Protocol
 
-from pipelines.config.faults import MetricsConfig
+from pipelines.config.faults import FaultsConfig, MetricsConfig
 from pipelines.trainer.context import TrainContext
 
 
@@ -30,12 +30,35 @@ class WorkerSettings(Protocol):
     def threads_per_worker(self) -> int: ...
     @property
     def max_failures(self) -> int: ...
+
+
+class LoopSettings(WorkerSettings, Protocol):
+    """Size of a step, and when a rank saves, validates and reports; `TrainConfig` says what each field means."""
+
+    @property
+    def global_batch(self) -> int: ...
+    @property
+    def warmup_share(self) -> float: ...
+    @property
+    def checkpoint_every(self) -> int: ...
+    @property
+    def keep_checkpoints(self) -> int: ...
+    @property
+    def keep_best(self) -> int: ...
+    @property
+    def export_best(self) -> bool: ...
+    @property
+    def validate_every(self) -> int: ...
+    @property
+    def validate_clips(self) -> int: ...
+    @property
+    def faults(self) -> FaultsConfig: ...
     @property
     def metrics(self) -> MetricsConfig: ...
 
 
 class Job(Protocol):
-    """One Ray Train run."""
+    """One Ray Train run. A frozen dataclass with these fields is one."""
 
     @property
     def name(self) -> str:
@@ -48,8 +71,13 @@ class Job(Protocol):
         ...
 
     @property
-    def settings(self) -> WorkerSettings:
-        """Ranks and resources."""
+    def checkpoints(self) -> str:
+        """URI of the folder for checkpoints; empty: none are written."""
+        ...
+
+    @property
+    def settings(self) -> LoopSettings:
+        """Ranks, resources and pace."""
         ...
 
 

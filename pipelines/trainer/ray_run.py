@@ -10,10 +10,14 @@ import os
 import time
 from typing import Any
 
+import torch
+from torch import distributed
+
 from pipelines.cluster.connect import require
 from pipelines.runtime import stop
 from pipelines.runtime.errors import StageFailed, UserError
 from pipelines.runtime.stop import Stopped
+from pipelines.trainer.context import RayContext
 from pipelines.trainer.job import Job, WorkerSettings, loop_class
 from pipelines.trainer.telemetry.trackers import check_trackers
 
@@ -40,34 +44,33 @@ def apply_settings() -> None:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
 
+def set_up_worker(settings: WorkerSettings) -> None:
+    """Threads and environment of a worker process, before anything is built."""
+    torch.set_num_threads(settings.threads_per_worker)
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns about what it finds by itself
+
+
 def worker(config: dict[str, Any]) -> dict[str, Any]:
     """Runs on each rank; returns the summary on rank 0.
 
     What a retry cannot mend is returned, not raised, since Ray Train answers exceptions with retries. What one rank
     alone meets (a checkpoint that its node lacks) is raised: Ray would wait for the others, and they for this one.
     """
-    import torch
-
-    from pipelines.trainer.context import RayContext
-
     job: Job = config["job"]
-    torch.set_num_threads(job.settings.threads_per_worker)
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns about what it finds by itself
+    set_up_worker(job.settings)
     try:
         loop = loop_class(config["loop"])(job, RayContext())
         loop.run()
         return loop.finish()
     except tuple(RETURNED.values()) as error:
-        if not all_ended():
+        if not all_ranks_end():
             raise
         return {"failed": type(error).__name__, "message": str(error)}
 
 
-def all_ended(patience_s: float = PATIENCE_S) -> bool:
+def all_ranks_end(patience_s: float = PATIENCE_S) -> bool:
     """Whether all ranks get here, at most `patience_s` after this one. They need no collective for it to be seen."""
-    from torch import distributed
-
     if not distributed.is_initialized() or distributed.get_world_size() == 1:
         return True
     store, deadline = distributed.distributed_c10d._get_default_store(), time.monotonic() + patience_s
@@ -78,7 +81,7 @@ def all_ended(patience_s: float = PATIENCE_S) -> bool:
     return count >= distributed.get_world_size()
 
 
-def users_fault(error: Any) -> UserError | None:
+def find_user_error(error: Any) -> UserError | None:
     """What the user can mend among the errors of a training's workers; None without such."""
     for rank, failure in sorted(getattr(error, "worker_failures", {}).items()):
         if isinstance(failure, UserError):
@@ -86,7 +89,7 @@ def users_fault(error: Any) -> UserError | None:
     return None
 
 
-def scaling(settings: WorkerSettings) -> Any:
+def make_scaling(settings: WorkerSettings) -> Any:
     """Workers and what each reserves."""
     from ray.train import ScalingConfig
 
@@ -94,19 +97,19 @@ def scaling(settings: WorkerSettings) -> Any:
     if settings.gpus_per_worker:
         resources["GPU"] = settings.gpus_per_worker
     return ScalingConfig(
-        num_workers=(settings.min_workers, settings.workers) if elastic(settings) else settings.workers,
+        num_workers=(settings.min_workers, settings.workers) if is_elastic(settings) else settings.workers,
         use_gpu=bool(settings.gpus_per_worker),
         resources_per_worker=resources,
         elastic_resize_monitor_interval_s=settings.resize_check_s,
     )
 
 
-def elastic(settings: WorkerSettings) -> bool:
+def is_elastic(settings: WorkerSettings) -> bool:
     """Whether the number of workers may change on the way."""
     return 0 < settings.min_workers < settings.workers
 
 
-def with_signals() -> Any:
+def make_torch_config() -> Any:
     """Ray's setup of torch in each worker, and SIGTERM in a worker asks for a checkpoint first.
 
     Signals can be handled in a process's main thread only. Ray Train runs the loop in another one, but what a backend
@@ -152,14 +155,14 @@ def fit(loop: str, job: Job, storage_path: str, name: str) -> dict[str, Any]:
 
     settings = job.settings
     check_trackers(settings.metrics)
-    least = settings.min_workers if elastic(settings) else settings.workers
+    least = settings.min_workers if is_elastic(settings) else settings.workers
     what = f"training stage {job.name} ({least} workers)"
     require(least * settings.cpus_per_worker, least * settings.gpus_per_worker, what)
     trainer = TorchTrainer(
         worker,
         train_loop_config={"job": job, "loop": loop},
-        scaling_config=scaling(settings),
-        torch_config=with_signals(),
+        scaling_config=make_scaling(settings),
+        torch_config=make_torch_config(),
         run_config=RunConfig(
             name=name,
             storage_path=storage_path,
@@ -172,8 +175,8 @@ def fit(loop: str, job: Job, storage_path: str, name: str) -> dict[str, Any]:
         with stop.on_sigterm(lambda: stop.request(job.out)):
             summary: dict[str, Any] = trainer.fit().return_value or {}
     except TrainingFailedError as error:
-        if fault := users_fault(error):
-            raise fault from error
+        if mistake := find_user_error(error):
+            raise mistake from error
         lines = [line for line in str(error).strip().splitlines() if line.strip()]
         raise StageFailed(
             f"stage {job.name}: the workers failed more than {settings.max_failures} times; last: {lines[-1]}; "

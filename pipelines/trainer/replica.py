@@ -1,8 +1,9 @@
-"""AdamW over weights that every rank holds whole. Knows no model."""
+"""AdamW over weights that every rank holds whole, and the engine that is made of it. Knows no model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,13 +12,11 @@ from torch import Tensor, nn
 from pipelines.trainer.engine import Piece
 
 BETAS = (0.9, 0.999)
-
-
 BUCKET = 1 << 25
 """Most numbers that are averaged over the ranks in one message."""
 
 
-def adamw(groups: list[Any]) -> torch.optim.AdamW:
+def make_adamw(groups: list[Any]) -> torch.optim.AdamW:
     """The one optimiser of all engines, with the same arithmetic on flat and on shaped tensors."""
     return torch.optim.AdamW(groups, betas=BETAS, fused=True)
 
@@ -31,7 +30,7 @@ def adam_state(optimiser: torch.optim.Optimizer, weight: Tensor) -> dict[str, Te
     return state
 
 
-def names_of(model: nn.Module) -> dict[int, str]:
+def parameter_names(model: nn.Module) -> dict[int, str]:
     """id of each parameter that learns -> its name in the model."""
     return {id(p): name for name, p in model.named_parameters() if p.requires_grad}
 
@@ -51,13 +50,14 @@ class Replica:
         self.names = [names[id(p)] for p in self.parameters]
         self.clip_grad, self.world_size = clip_grad, world_size
         self.peaks = [group["lr"] for group in groups]
-        self.adamw = adamw(groups) if groups else None
+        self.adamw = make_adamw(groups) if groups else None
 
-    def norm(self) -> Tensor:
+    def average_gradients(self) -> Tensor:
         """Averages the gradients over the ranks; returns their norm, a scalar (0 where nothing learns)."""
         if not self.parameters:
             return torch.zeros(())
         for parameter in self.parameters:
+            # Every rank must send as much as the others, also for what none of its clips went through.
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
@@ -91,22 +91,65 @@ class Replica:
             flat = torch.cat([g.flatten() for g in bucket])
             torch.distributed.all_reduce(flat)
             flat /= self.world_size
-            for kept, mean in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
-                kept.copy_(mean.view_as(kept))
+            for target, mean in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
+                target.copy_(mean.view_as(target))
             bucket, size = [], 0
 
     def pieces(self) -> list[Piece]:
         """See Engine."""
-        found = []
+        pieces = []
         for name, parameter in zip(self.names, self.parameters, strict=True):
             assert self.adamw is not None
             state = adam_state(self.adamw, parameter)
             mean, square = state["exp_avg"].view(-1), state["exp_avg_sq"].view(-1)
-            found.append(Piece(name, 0, parameter.data.view(-1), mean, square, True))
-        return found
+            pieces.append(Piece(name, 0, parameter.data.view(-1), mean, square, True))
+        return pieces
 
-    def loaded(self, steps: int) -> None:
+    def resume_at(self, steps: int) -> None:
         """See Engine."""
         for parameter in self.parameters:
             assert self.adamw is not None
             adam_state(self.adamw, parameter)["step"].fill_(steps)
+
+
+class ReplicaEngine:
+    """An Engine by torch alone: one process, or several that each hold everything and average their gradients.
+
+    A family adds how its model goes forward.
+
+    Args:
+        model: what learns is already chosen.
+        groups: optimiser groups of it, each with `lr`.
+        clip_grad: largest norm of the averaged gradient; 0: no limit.
+        world_size: ranks.
+        micro_batches: backward passes in one step.
+    """
+
+    def __init__(
+        self, model: nn.Module, groups: list[Any], clip_grad: float, world_size: int = 1, micro_batches: int = 1
+    ) -> None:
+        self.replica = Replica(groups, parameter_names(model), clip_grad, world_size)
+        self.micro_batches = micro_batches
+
+    def backward(self, loss: Tensor) -> None:
+        """See Engine."""
+        (loss / self.micro_batches).backward()
+
+    def step(self, factor: float) -> float:
+        """See Engine."""
+        norm = float(self.replica.average_gradients())
+        self.replica.step(factor, norm)
+        return norm
+
+    def pieces(self) -> list[Piece]:
+        """See Engine."""
+        return self.replica.pieces()
+
+    def resume_at(self, steps: int) -> None:
+        """See Engine."""
+        self.replica.resume_at(steps)
+
+    @contextmanager
+    def whole_weights(self) -> Iterator[None]:
+        """See Engine: they always are."""
+        yield

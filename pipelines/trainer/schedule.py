@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-def factor(step: int, steps: int, warmup_share: float) -> float:
+def rate_factor(step: int, steps: int, warmup_share: float) -> float:
     """What the peak rate is multiplied by.
 
     Rises over the first round(warmup_share * steps) steps, reaches 1 on the last of them, then falls to 0 as half a

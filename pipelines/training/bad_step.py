@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipelines.batches.sampler import Draw
+from pipelines.trainer.context import TrainContext
 from skeleton_io import storage
-
-if TYPE_CHECKING:
-    from pipelines.trainer.context import TrainContext
 
 NAMED = 3
 """Clips that the sentence names."""
 
 
-class FailedStep:
+class BadStep:
     """Remembers which of this rank's clips had a loss that is no number.
 
     Args:
@@ -31,7 +29,7 @@ class FailedStep:
         self.own = range(ctx.rank * own, (ctx.rank + 1) * own)
         self.bad: set[str] = set()
 
-    def seen(self, keys: Sequence[str], losses: Sequence[float]) -> None:
+    def add(self, keys: Sequence[str], losses: Sequence[float]) -> None:
         """Losses of some of this rank's clips."""
         self.bad |= {key for key, loss in zip(keys, losses, strict=True) if not math.isfinite(loss)}
 
@@ -47,6 +45,7 @@ class FailedStep:
         Returns:
             A part of a sentence with the clips whose own loss is no number, or all where none is by itself.
         """
+        # A flag for each place of the global batch: a clip may come up on two ranks and be bad on one.
         flags = self.ctx.sum([float(i in self.own and d.key in self.bad) for i, d in enumerate(draws)])
         rows = [
             {"key": d.key, "visit": d.visit, "task": d.task, "positive": d.positive, "finite": not bad}

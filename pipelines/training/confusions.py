@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from pipelines.config.tree import FullConfig
+from pipelines.data.clip_store import ClipStore
+from pipelines.data.selection import select
+from pipelines.inference import scorer
 from pipelines.scores.metrics import ClipScore
-
-if TYPE_CHECKING:
-    from pipelines.config.tree import FullConfig
-    from pipelines.scores.rows import ClipToScore
-    from pipelines.training.job import StageJob
+from pipelines.scores.rows import ClipToScore, clip_score, sample
+from pipelines.training.job import StageJob
 
 Table = dict[str, dict[str, float]]
 """Label -> other label -> mean probability."""
 
 
-def probabilities(score: ClipScore) -> NDArray[np.float64]:
+def candidate_chances(score: ClipScore) -> NDArray[np.float64]:
     """(C,) chances that the model gives the candidates of a clip.
 
     Per token, as the prediction is made, times the mean length, so that they are as sharp as the model's own.
@@ -35,17 +36,17 @@ def probabilities(score: ClipScore) -> NDArray[np.float64]:
     return chances / chances.sum()
 
 
-def table(scores: Sequence[ClipScore], candidates: Mapping[str, Sequence[str]]) -> dict[str, Table]:
+def make_table(scores: Sequence[ClipScore], candidates: Mapping[str, Sequence[str]]) -> dict[str, Table]:
     """Set -> label -> other label -> mean probability over the label's clips; the label itself is left out."""
     sums: dict[str, dict[str, list[NDArray[np.float64]]]] = {name: {} for name in candidates}
     for score in scores:
-        sums[score.set].setdefault(score.label, []).append(probabilities(score))
+        sums[score.set].setdefault(score.label, []).append(candidate_chances(score))
     return {
         name: {
             label: {o: float(c) for o, c in zip(candidates[name], np.mean(rows, axis=0), strict=True) if o != label}
-            for label, rows in sorted(found.items())
+            for label, rows in sorted(by_label.items())
         }
-        for name, found in sums.items()
+        for name, by_label in sums.items()
     }
 
 
@@ -61,41 +62,32 @@ def mine_confusions(
         out: folder for the rows; it must belong to this model and these clips.
         local: in this process, without Ray.
     """
-    from pipelines.data.clip_store import ClipStore
-    from pipelines.data.selection import select
-    from pipelines.inference import scorer
-    from pipelines.scores.rows import ClipToScore, sample
-
     assert job.start is not None
     selection = select(job.cfg, ClipStore(job.shards))
     most = job.cfg.train.negatives.confusion_clips
     questions = [ClipToScore(key, name, labels[key]) for name in sorted(keys) for key in sample(keys[name], most)]
     candidates = {name: selection.labels[name] for name in keys if selection.labels[name]}
-    asked = dataclasses.replace(job.cfg.evaluate, generate=False, answer="direct")
-    cfg = dataclasses.replace(job.cfg, evaluate=asked)
+    # Likelihoods only: what a model would write is another question than what it confuses.
+    scoring = dataclasses.replace(job.cfg.evaluate, generate=False, answer="direct")
+    cfg = dataclasses.replace(job.cfg, evaluate=scoring)
     if local:
-        scores = _here(job, questions, candidates, cfg)
+        scores = _score_here(job, questions, candidates, cfg)
     else:
         name = f"confusions before {job.stage.name}"
         scores = scorer.score(job.start, job.shards, questions, candidates, out, cfg, name)
-    return table(scores, candidates), len(scores)
+    return make_table(scores, candidates), len(scores)
 
 
-def _here(
+def _score_here(
     job: StageJob, questions: Sequence[ClipToScore], candidates: Mapping[str, tuple[str, ...]], cfg: FullConfig
 ) -> list[ClipScore]:
     """Scores in this process, sorted by key."""
-    import torch
-
-    from pipelines.inference.scorer import Scorer
-    from pipelines.scores.rows import clip_score
-
     assert job.start is not None
     threads = torch.get_num_threads()
-    scorer = Scorer(job.start, job.shards, dict(candidates), cfg)
+    actor = scorer.Scorer(job.start, job.shards, dict(candidates), cfg)
     rows = []
     size = cfg.evaluate.batch
     for part in (questions[start : start + size] for start in range(0, len(questions), size)):
-        rows += scorer.table(part).to_pylist()
+        rows += actor.table(part).to_pylist()
     torch.set_num_threads(threads)  # the actor's constructor takes one
     return sorted((clip_score(row) for row in rows), key=lambda score: score.key)

@@ -52,6 +52,6 @@ class StageJob:
         return self.cfg.train
 
 
-def sharded(job: StageJob) -> bool:
+def is_sharded(job: StageJob) -> bool:
     """Whether the LLM's weights are split over the ranks (ZeRO-3)."""
     return job.deepspeed and job.cfg.train.zero_stage == 3 and bool(set(job.stage.trains) - {"renderer"})

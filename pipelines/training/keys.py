@@ -31,11 +31,11 @@ def check_sets(cfg: FullConfig, store: ClipStore, sets: tuple[str, ...]) -> tupl
     Raises:
         UserError: the shards hold no such set.
     """
-    wanted = sets or cfg.train.sets or store.sets
-    unknown = sorted(set(wanted) - set(store.sets))
+    names = sets or cfg.train.sets or store.sets
+    unknown = sorted(set(names) - set(store.sets))
     if unknown:
         raise UserError(f"train.sets names {', '.join(unknown)}; the shards hold {', '.join(store.sets)}")
-    return tuple(sorted(wanted))
+    return tuple(sorted(names))
 
 
 def shared_settings(cfg: FullConfig) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def task_inputs(cfg: FullConfig, paths: RunPaths, stage: StageConfig) -> dict[st
         inputs["rationale"] = rationales["key"]
     for task, settings in (("yesno", cfg.train.negatives), ("qa", cfg.train.questions)):
         if task in stage.tasks:
-            inputs[task] = (dataclasses.replace(settings, file=""), negatives.file_sha(settings.file))
+            inputs[task] = (dataclasses.replace(settings, file=""), negatives.hash_file(settings.file))
     return inputs
 
 

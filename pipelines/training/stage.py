@@ -13,7 +13,7 @@ from typing import Any
 
 from models.prompts import PROMPTS_VERSION
 from pipelines.batches import negatives
-from pipelines.batches.negatives import load_negatives
+from pipelines.batches.negatives import build_negatives, load_negatives
 from pipelines.config.stages import StageConfig
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
@@ -26,9 +26,11 @@ from pipelines.runtime.errors import UserError
 from pipelines.runtime.manifest import run_once
 from pipelines.runtime.paths import RunPaths
 from pipelines.runtime.progress import say
+from pipelines.trainer.checkpoints import remove_other_keys
+from pipelines.trainer.local_run import fit_here
+from pipelines.training.confusions import mine_confusions
 from pipelines.training.job import StageJob
 from pipelines.training.keys import check_sets, stage_key
-from pipelines.training.loop import StageLoop
 from pipelines.training.stage_data import labelled_keys
 from skeleton_io import storage
 
@@ -85,10 +87,7 @@ def train_stage(
     key, runs = stage_key(cfg, paths, stage, start, sets), storage.join(out, RUNS)
     job = make_job(cfg, paths, stage, start, out, sets)
     job = dataclasses.replace(job, checkpoints=storage.join(runs, key))
-    if storage.exists(runs):
-        # Other keys are other results: their checkpoints must not be taken up by a later change back.
-        for name in {file.split("/", 1)[0] for file in storage.list_files(runs)} - {key}:
-            storage.remove(storage.join(runs, name))
+    remove_other_keys(runs, key)
     if job.negatives:
         mine_negatives(job, key, local=runner is run_local)
     return (runner or run_ray)(job, key)
@@ -99,42 +98,34 @@ def mine_negatives(job: StageJob, key: str, local: bool) -> None:
 
     A resumed stage thus asks what it asked before, whatever the machine.
     """
-    found = load_negatives(job.negatives)
-    if found is not None and found.provenance["stage_key"] == key:
+    mined = load_negatives(job.negatives)
+    if mined is not None and mined.provenance["stage_key"] == key:
         return
     store, settings = ClipStore(job.shards), job.cfg.train.negatives
     selection, labels = select(job.cfg, store), store.labels()
     keys = labelled_keys(job, selection)
-    confused, told = None, {}
+    confused, origin = None, {}
     if settings.miner == "confusions" and job.start is None:
         say(f"[train {job.stage.name}] no model to ask for confusions yet; negatives go by the wording of the labels")
     elif settings.miner == "confusions":
-        from pipelines.training.confusions import mine_confusions
-
         rows = storage.join(job.out, f"confusions-{key}")
         confused, clips = mine_confusions(job, keys, labels, rows, local)
-        told = {"model": job.start, "clips": clips, "prompts": PROMPTS_VERSION}
-    made = negatives.build(settings, keys, labels, {name: selection.labels[name] for name in keys}, confused)
-    told |= {"stage_key": key, "shards": store.digest, **manifest.provenance(), **made.provenance}
-    negatives.Negatives(made.tables, told).save(job.negatives)
+        origin = {"model": job.start, "clips": clips, "prompts": PROMPTS_VERSION}
+    tables = build_negatives(settings, keys, labels, {name: selection.labels[name] for name in keys}, confused)
+    origin |= {"stage_key": key, "shards": store.digest, **manifest.provenance(), **tables.provenance}
+    negatives.Negatives(tables.tables, origin).save(job.negatives)
 
 
 def run_ray(job: StageJob, key: str) -> dict[str, Any]:
     """One `TorchTrainer.fit()`."""
-    from pipelines.trainer.ray_run import fit
+    from pipelines.trainer.ray_run import fit  # the plain loop must run without Ray
 
     return fit(LOOP, job, storage.join(job.out, RUNS), key)
 
 
 def run_local(job: StageJob, key: str) -> dict[str, Any]:
     """The same loop in this process: plain torch, all cores."""
-    from pipelines.trainer.context import LocalContext
-
-    loop = StageLoop(dataclasses.replace(job, deepspeed=False), LocalContext())
-    stop.withdraw(job.out)
-    with stop.on_sigterm(lambda: stop.request(job.out)):
-        loop.run()
-    return loop.finish()
+    return fit_here(LOOP, dataclasses.replace(job, deepspeed=False))
 
 
 def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[str, Any]:

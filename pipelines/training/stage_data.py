@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pipelines.batches import negatives
-from pipelines.batches.negatives import load_negatives
+from pipelines.batches.negatives import build_negatives, load_negatives
+from pipelines.batches.questions import QuestionSource
 from pipelines.batches.sampler import Classes, Sampler
-from pipelines.batches.tasks import TaskBook, material
+from pipelines.batches.tasks import TaskBook, find_material
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection
+from pipelines.rationales.answers import load_rationales
 from pipelines.runtime.errors import UserError
 from pipelines.training import validation
-
-if TYPE_CHECKING:
-    from pipelines.training.job import StageJob
+from pipelines.training.job import StageJob
 
 LABEL_FREE = ("caption", "qa")
 """Tasks that need no label: a stage that asks one also trains on clips without."""
 
 
-def chosen_sets(job: StageJob, selection: Selection) -> list[str]:
+def stage_sets(job: StageJob, selection: Selection) -> list[str]:
     """Names of the sets that the stage trains on, sorted."""
     return sorted(job.sets or job.cfg.train.sets or selection.train)
 
 
 def training_keys(job: StageJob, selection: Selection) -> dict[str, tuple[str, ...]]:
     """Set -> keys of the clips that the stage trains on; those without a label where it asks what needs none."""
-    keys = {name: selection.train[name] for name in chosen_sets(job, selection)}
+    keys = {name: selection.train[name] for name in stage_sets(job, selection)}
     if any(task in job.stage.tasks for task in LABEL_FREE):
-        keys = {name: tuple(sorted((*found, *selection.unlabelled_train[name]))) for name, found in keys.items()}
+        keys = {name: tuple(sorted((*own, *selection.unlabelled_train[name]))) for name, own in keys.items()}
     if job.max_clips:
-        kept = set(validation.sample(keys, job.max_clips))
-        keys = {name: tuple(k for k in found if k in kept) for name, found in keys.items()}
+        sample = set(validation.sample_keys(keys, job.max_clips))
+        keys = {name: tuple(k for k in own if k in sample) for name, own in keys.items()}
     return keys
 
 
 def labelled_keys(job: StageJob, selection: Selection) -> dict[str, tuple[str, ...]]:
     """Set -> keys of the clips with a label among `training_keys`: those that yes/no questions can be asked about."""
-    found = training_keys(job, selection)
-    return {name: tuple(sorted(set(keys) & set(selection.train[name]))) for name, keys in found.items()}
+    keys = training_keys(job, selection)
+    return {name: tuple(sorted(set(own) & set(selection.train[name]))) for name, own in keys.items()}
 
 
 def stage_negatives(job: StageJob, store: ClipStore, selection: Selection) -> negatives.Negatives:
@@ -48,13 +46,13 @@ def stage_negatives(job: StageJob, store: ClipStore, selection: Selection) -> ne
     Raises:
         UserError: the stage's model was to be asked and was not, or the user's list cannot be read.
     """
-    found = load_negatives(job.negatives) if job.negatives else None
-    if found is not None:
-        return found
+    mined = load_negatives(job.negatives) if job.negatives else None
+    if mined is not None:
+        return mined
     if job.cfg.train.negatives.miner == "confusions" and job.start is not None:
         raise UserError(f"stage {job.stage.name}: no mined negatives at {job.negatives or 'all'}; run `skel train`")
-    seen = {name: selection.labels[name] for name in chosen_sets(job, selection)}
-    return negatives.build(job.cfg.train.negatives, labelled_keys(job, selection), store.labels(), seen)
+    labels = {name: selection.labels[name] for name in stage_sets(job, selection)}
+    return build_negatives(job.cfg.train.negatives, labelled_keys(job, selection), store.labels(), labels)
 
 
 def stage_data(job: StageJob, store: ClipStore, selection: Selection) -> tuple[TaskBook, Sampler]:
@@ -67,19 +65,16 @@ def stage_data(job: StageJob, store: ClipStore, selection: Selection) -> tuple[T
     keys, labels = training_keys(job, selection), store.labels()
     texts: dict[str, str] = {}
     if "rationale" in tasks:
-        from pipelines.rationales.answers import load_rationales
-
         texts = load_rationales(job.rationales)
     wrong = stage_negatives(job, store, selection) if "yesno" in tasks else None
     source = None
     if "qa" in tasks:
-        from pipelines.batches.questions import QuestionSource
-
         source = QuestionSource(job.cfg.train.questions)
-    seen = {name: selection.labels[name] for name in keys}
-    book = TaskBook(seen, texts, wrong, source)
-    captioned = captions(store) if "caption" in tasks else frozenset()
-    has = material(tasks, keys, labels, captioned, book, source.keys if source else None)
+    candidates = {name: selection.labels[name] for name in keys}
+    book = TaskBook(candidates, texts, wrong, source)
+    captioned = captioned_keys(store) if "caption" in tasks else frozenset()
+    # Clips without material for a task draw another one, so the sampler must know beforehand.
+    has = find_material(tasks, keys, labels, captioned, book, source.keys if source else None)
     temperature = job.cfg.train.class_temperature
     classes = Classes(labels, temperature) if temperature != 1 else None
     try:
@@ -90,7 +85,7 @@ def stage_data(job: StageJob, store: ClipStore, selection: Selection) -> tuple[T
         ) from None
 
 
-def captions(store: ClipStore) -> frozenset[str]:
+def captioned_keys(store: ClipStore) -> frozenset[str]:
     """Keys of the clips that have a caption."""
     rows = store.meta().select(["dataset", "id", "captions"]).to_pylist()
     return frozenset(f"{row['dataset']}/{row['id']}" for row in rows if row["captions"])
@@ -98,7 +93,7 @@ def captions(store: ClipStore) -> frozenset[str]:
 
 def missing_material(job: StageJob, sampler: Sampler) -> str:
     """One line about the clips that lack material for what the stage asks; empty where none does."""
-    keys = [key for found in sampler.sets.values() for key in found]
+    keys = [key for own in sampler.sets.values() for key in own]
     parts = []
     for task in sampler.tasks:
         missing = sum(key not in sampler.material[task] for key in keys)

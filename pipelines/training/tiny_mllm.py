@@ -13,6 +13,7 @@ from typing import Any
 
 from models import prompts
 from models.config import MLLMConfig
+from pipelines.batches.questions import QuestionSource
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection, select
@@ -20,7 +21,7 @@ from pipelines.rationales.answers import load_rationales
 from pipelines.runtime.digest import digest
 from pipelines.runtime.manifest import run_once
 from pipelines.runtime.paths import RunPaths
-from pipelines.training.validation import sample
+from pipelines.training.validation import sample_keys
 from skeleton_io import storage
 
 MOST_QUESTIONS = 128
@@ -36,18 +37,16 @@ def corpus(selection: Selection, rationales: dict[str, str], more: Sequence[str]
 
 def free_texts(cfg: FullConfig, store: ClipStore, selection: Selection) -> list[str]:
     """Captions and questions of the training clips, where a stage asks them."""
-    asked = {task for stage in cfg.train.stages for task in stage.tasks}
+    tasks = {task for stage in cfg.train.stages for task in stage.tasks}
     parts = (selection.train, selection.unlabelled_train)
-    keys = {key for part in parts for found in part.values() for key in found}
+    keys = {key for part in parts for own in part.values() for key in own}
     texts: list[str] = []
-    if "caption" in asked:
+    if "caption" in tasks:
         rows = store.meta().select(["dataset", "id", "captions"]).to_pylist()
         texts += [text for row in rows if f"{row['dataset']}/{row['id']}" in keys for text in row["captions"]]
-    if "qa" in asked:
-        from pipelines.batches.questions import QuestionSource
-
+    if "qa" in tasks:
         source = QuestionSource(cfg.train.questions)
-        for key in sample({"": sorted(keys)}, MOST_QUESTIONS):
+        for key in sample_keys({"": sorted(keys)}, MOST_QUESTIONS):
             for question in source(store.clip(key)):
                 texts += [prompts.qa_prompt(question.question, question.choices), question.answer]
     return texts

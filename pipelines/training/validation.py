@@ -18,13 +18,13 @@ from pipelines.trainer.context import TrainContext
 from skeleton_io.record.sequence import SkeletonSequence
 
 
-def sample(keys: Mapping[str, Sequence[str]], most: int) -> list[str]:
+def sample_keys(keys: Mapping[str, Sequence[str]], most: int) -> list[str]:
     """At most `most` keys over all sets, chosen by hash."""
-    ranked = sorted((k for found in keys.values() for k in found), key=lambda k: hashlib.sha256(k.encode()).hexdigest())
+    ranked = sorted((key for own in keys.values() for key in own), key=lambda k: hashlib.sha256(k.encode()).hexdigest())
     return ranked[:most]
 
 
-def accuracy(
+def measure_accuracy(
     model: SkeletonLLM,
     keys: Sequence[str],
     clip: Callable[[str], SkeletonSequence],
@@ -57,12 +57,12 @@ def accuracy(
         first = (number * ctx.world_size + ctx.rank) * batch
         places = range(first, first + batch)
         clips = [clip(keys[min(place, len(keys) - 1)]) for place in places]
-        found = predictions(model, clips, labels, cfg, ctx.device, bf16)
-        right += sum(p < len(keys) and guess == c.label for p, guess, c in zip(places, found, clips, strict=True))
+        guesses = predict_labels(model, clips, labels, cfg, ctx.device, bf16)
+        right += sum(p < len(keys) and guess == c.label for p, guess, c in zip(places, guesses, clips, strict=True))
     return ctx.sum([float(right)])[0] / len(keys)
 
 
-def predictions(
+def predict_labels(
     model: SkeletonLLM,
     clips: Sequence[SkeletonSequence],
     labels: Mapping[str, Sequence[str]],

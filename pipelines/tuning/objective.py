@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Any
 
 from pipelines.config.loading import with_values
 from pipelines.config.stages import StageConfig
 from pipelines.config.tree import FullConfig
 from pipelines.runtime.paths import RunPaths
-from pipelines.trainer.ray_run import apply_settings, scaling
+from pipelines.trainer.context import RayContext
+from pipelines.trainer.ray_run import apply_settings, make_scaling, set_up_worker
 from pipelines.training.job import StageJob
 from pipelines.training.keys import finished_stages
+from pipelines.training.loop import StageLoop
 from skeleton_io import storage
 
 
-def trial_stage(cfg: FullConfig) -> StageConfig:
+def make_trial_stage(cfg: FullConfig) -> StageConfig:
     """What a trial trains: multiple choice, `tune.epochs` rounds."""
     rates = cfg.tune.learning_rate
     smoothing = cfg.train.stages[0].label_smoothing if cfg.train.stages else 0.0
@@ -30,38 +31,32 @@ def trial_stage(cfg: FullConfig) -> StageConfig:
     )
 
 
-def one_worker(cfg: FullConfig) -> FullConfig:
+def with_one_worker(cfg: FullConfig) -> FullConfig:
     """The configuration with a single worker: trials are many, not wide."""
     return dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, workers=1))
 
 
-def start_of(cfg: FullConfig, paths: RunPaths) -> str | None:
+def find_start(cfg: FullConfig, paths: RunPaths) -> str | None:
     """Export of the last training stage that is finished with this configuration; None where there is none."""
     finished = finished_stages(cfg, paths)
     return finished[-1][0] if finished else None
 
 
-def trial_worker(config: dict[str, Any]) -> None:
+def train_trial(config: dict[str, Any]) -> None:
     """Runs on the trial's worker: trains round by round and reports each round's accuracy."""
-    import torch
-
-    from pipelines.trainer.context import RayContext
-    from pipelines.training.loop import StageLoop
-
     job: StageJob = config["job"]
-    torch.set_num_threads(job.cfg.train.threads_per_worker)
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    set_up_worker(job.settings)
     ctx = RayContext()
+    # Nothing is written: a trial has no metrics, checkpoints or export of its own.
     loop = StageLoop(job, ctx, logged=False)
     rounds = job.cfg.tune.epochs
     for number in range(1, rounds + 1):
         loop.run(round(loop.steps * number / rounds))
-        accuracy, clips = loop.validate(job.cfg.tune.validation_clips)
-        ctx.report({"accuracy": accuracy, "round": number, "validation_clips": clips})
+        validation = loop.validate(job.cfg.tune.validation_clips)
+        ctx.report({"accuracy": validation.accuracy, "round": number, "validation_clips": validation.clips})
 
 
-def trial(values: dict[str, Any], job: StageJob) -> None:
+def run_trial(values: dict[str, Any], job: StageJob) -> None:
     """One trial: decodes the configuration with its values again, then one Ray Train run."""
     apply_settings()
     from ray.train import LoggingConfig, RunConfig
@@ -69,12 +64,13 @@ def trial(values: dict[str, Any], job: StageJob) -> None:
     from ray.tune import get_context
     from ray.tune.integration.ray_train import TuneReportCallback
 
-    cfg = one_worker(with_values(job.cfg, values, "tune.space"))
-    asked = dataclasses.replace(job, cfg=cfg, stage=trial_stage(cfg))
+    # Values come as plain numbers: they are checked like those of a file.
+    cfg = with_one_worker(with_values(job.cfg, values, "tune.space"))
+    own = dataclasses.replace(job, cfg=cfg, stage=make_trial_stage(cfg))
     TorchTrainer(
-        trial_worker,
-        train_loop_config={"job": asked},
-        scaling_config=scaling(asked.settings),
+        train_trial,
+        train_loop_config={"job": own},
+        scaling_config=make_scaling(own.settings),
         run_config=RunConfig(
             name=f"train-{get_context().get_trial_id()}",
             storage_path=storage.join(job.out, "runs"),

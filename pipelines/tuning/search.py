@@ -8,10 +8,12 @@ from typing import Any
 from pipelines.config.tree import FullConfig
 from pipelines.runtime.progress import say
 from pipelines.training.job import StageJob
-from pipelines.tuning.objective import trial
-from pipelines.tuning.space import current_values, distribution
+from pipelines.tuning.objective import run_trial
+from pipelines.tuning.space import current_values, make_distribution
 from skeleton_io import storage
 
+TRIAL_CPUS = 0.01
+"""Of a trial's own process, which only waits for its worker; the worker reserves what it needs."""
 HALVING = 2
 """ASHA keeps one of this many trials at each rung."""
 
@@ -24,21 +26,20 @@ def make_tuner(cfg: FullConfig, job: StageJob, storage_path: str, name: str) -> 
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    from pipelines.tuning.trial_lines import TrialLines
+    from pipelines.tuning.trial_lines import TrialLines  # derives from a class of Ray Tune
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # The trial's own process only waits for its worker, which reserves what it needs.
-    trainable = tune.with_resources(tune.with_parameters(trial, job=job), {"CPU": 0.01})
-    found = storage.join(storage_path, name)
-    if storage.exists(found) and tune.Tuner.can_restore(found):
+    trainable = tune.with_resources(tune.with_parameters(run_trial, job=job), {"CPU": TRIAL_CPUS})
+    earlier = storage.join(storage_path, name)
+    if storage.exists(earlier) and tune.Tuner.can_restore(earlier):
         say("[tune] goes on with the search that was broken off")
-        return tune.Tuner.restore(found, trainable=trainable, resume_errored=True)
+        return tune.Tuner.restore(earlier, trainable=trainable, resume_errored=True)
     # The first trial is the configuration as it is, so that the best can be compared with it.
     own = current_values(cfg)
     settings = cfg.tune
     return tune.Tuner(
         trainable,
-        param_space={key: distribution(span) for key, span in settings.space.items()},
+        param_space={key: make_distribution(span) for key, span in settings.space.items()},
         tune_config=tune.TuneConfig(
             metric="accuracy",
             mode="max",

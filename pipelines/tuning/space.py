@@ -9,8 +9,8 @@ from pipelines.config.tree import FullConfig
 from pipelines.config.tune import Range
 
 
-def distribution(span: Range) -> Any:
-    """A range as Ray Tune takes it; `config.check` made sure that just one form is given."""
+def make_distribution(span: Range) -> Any:
+    """A range as Ray Tune takes it; `config.checks` sees to it that there is just one form."""
     from ray import tune
 
     if span.choice:
@@ -23,10 +23,11 @@ def distribution(span: Range) -> Any:
     return tune.randint(*span.randint)
 
 
-def inside(span: Range, value: Any) -> bool:
+def is_inside(span: Range, value: Any) -> bool:
     """Whether a value lies in a range."""
     if span.choice:
         return value in span.choice
+    # Integers are drawn below their upper end, real numbers up to it.
     low, high = span.uniform or span.log_uniform or (span.randint or (0, 0))
     return low <= value < high if span.randint is not None else low <= value <= high
 
@@ -34,4 +35,4 @@ def inside(span: Range, value: Any) -> bool:
 def current_values(cfg: FullConfig) -> dict[str, Any] | None:
     """The configuration's own values of the searched fields, None where one lies outside its range."""
     values = {key: resolve_field(cfg, key, "tune.space") for key in cfg.tune.space}
-    return values if all(inside(cfg.tune.space[key], value) for key, value in values.items()) else None
+    return values if all(is_inside(cfg.tune.space[key], value) for key, value in values.items()) else None

@@ -1,7 +1,7 @@
 """Time axis + random detail -> posture channels of each action of the synthetic motion set.
 
 One function per action fills the `Posture` of one person or of two. Everything is written for the right hand, foot or
-turn; mirroring, bodies and captions are the business of `demo_motion`. Times are shares of the clip, distances are in
+turn; mirroring, bodies and captions are the business of `motion`. Times are shares of the clip, distances are in
 arm or leg lengths (see `Posture`).
 """
 

@@ -1,4 +1,4 @@
-"""The facts that `kinematics` finds about a motion, as plain dataclasses. Computes nothing.
+"""The facts that `motion` finds about a motion, as plain dataclasses. Computes nothing.
 
 Distances are in torso lengths (about half a metre of an adult), times in seconds from the first frame, directions as
 the moving PERSON has them. Of a person of whom only hands are seen (`MotionFacts.hands`), a length is a palm's instead

@@ -1,7 +1,7 @@
 """SkeletonSequence -> smooth tracks of body parts in the person's own axes, in torso lengths.
 
 Everything goes through anatomical names, so any topology works as far as it has the joints. Finds no events: that is
-`kinematics_strokes` and `kinematics`. Missing stretches are bridged linearly; a joint that is missing in more than 70 %
+`strokes` and `motion`. Missing stretches are bridged linearly; a joint that is missing in more than 70 %
 of the frames counts as absent.
 """
 

@@ -2,7 +2,7 @@
 
 `sets/SET.yaml` holds `protocols` (the set's own rules, the default first; they go into its shards) and `zero_shot`
 (rules that name unseen classes, for any shard set of that source). Every entry carries the hash of its rule, which is
-checked when it is read. Splits no clips: `splits` does.
+checked when it is read. Splits no clips: `protocol` does.
 """
 
 from __future__ import annotations

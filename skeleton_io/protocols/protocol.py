@@ -1,6 +1,6 @@
 """Metadata rows -> who trains and who tests. Protocols are data: a field of the clip and the values on each side.
 
-Cuts validation clips from training clips only. Holds no published rules and reads no files: `protocol_files` does.
+Cuts validation clips from training clips only. Holds no published rules and reads no files: `files` does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SkeletonSequence -> questions about its motion with answers that can be checked: which, how often, where, when, why.
 
 All answers come from `kinematics`; a question is asked only where the facts are clear by the margins of
-`questions_scene`, so many clips give few. Deterministic. Names no action, reads no labels, draws nothing: who trains
+`scene`, so many clips give few. Deterministic. Names no action, reads no labels, draws nothing: who trains
 picks from what is here. Works on any topology, in 3D and in 2D, on bodies and on bare hands, as far as the facts do.
 """
 

@@ -45,7 +45,7 @@ def writer(root: str, environment: dict[str, str], steps: int, step_ms: float) -
 
 def newest(root: str) -> int:
     """Step of the checkpoint that would be taken, which is whole; 0 where there is none."""
-    found = checkpoint_files.complete(root)
+    found = checkpoint_files.list_complete(root)
     if not found:
         return 0
     state, expected = State(NUMBERS, 0), State(NUMBERS, found[-1].step)
@@ -62,7 +62,7 @@ def test_faults_of_the_store_cost_nothing(faulty: dict[str, str]) -> None:
     told = json.loads(process.communicate(timeout=240)[0].splitlines()[-1])
     assert len(told["written"]) >= 8
     assert newest(root) == told["written"][-1]
-    assert len(checkpoint_files.complete(root)) == 3
+    assert len(checkpoint_files.list_complete(root)) == 3
 
 
 def test_a_writer_that_is_killed_leaves_its_last_whole_checkpoint(faulty: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ from models.skeleton_llm import SkeletonLLM
 from models.trainable import set_trainable
 from pipelines.config.stages import StageConfig
 from pipelines.config.train import TrainConfig
-from pipelines.training.engines.sharded_load import held_bytes, partitioned
+from pipelines.training.engines.sharded_load import count_held_bytes, partition_on_load
 
 SMALL = TinyMLLMConfig(vision_width=32, vision_layers=2, llm_width=32, llm_layers=2, heads=2, patch=8, vocab=384)
 TRAIN = TrainConfig(zero_stage=3, global_batch=4, micro_batch=2, workers=2)
@@ -64,11 +64,11 @@ def trained(mllm: HFMultimodal, precision: Precision, trains: tuple[Any, ...]) -
 
 def exported(engine: Any, mllm: HFMultimodal, rank: int) -> dict[str, Any]:
     """What an export would write, as sums, and whether the weights are as split afterwards as before."""
-    held, sums = held_bytes(mllm), {}
-    with engine.gathered():
+    held, sums = count_held_bytes(mllm), {}
+    with engine.whole_weights():
         if rank == 0:
             sums = {name: float(value.double().abs().sum()) for name, value in merged_state_dict(mllm.model).items()}
-    return {"sums": sums, "split again": held_bytes(mllm) <= held}
+    return {"sums": sums, "split again": count_held_bytes(mllm) <= held}
 
 
 def on_rank(rank: int, port: int, folder: str) -> None:
@@ -95,9 +95,9 @@ def on_rank(rank: int, port: int, folder: str) -> None:
         row: dict[str, Any] = {}
         for name, split in (("whole", False), ("split", True)):
             seen.clear()
-            with partitioned(TRAIN, precision, split):
+            with partition_on_load(TRAIN, precision, split):
                 mllm = HFMultimodal.from_checkpoint(f"{folder}/{family}", MLLMConfig(precision=precision))
-            row[name] = {"held": held_bytes(mllm), "gathered": max(seen, default=0)}
+            row[name] = {"held": count_held_bytes(mllm), "gathered": max(seen, default=0)}
             engine, row[name]["losses"], row[name]["learns"] = trained(mllm, precision, trains)
             seen.clear()
             row[name] |= exported(engine, mllm, rank) | {"gathered for export": max(seen, default=0)}

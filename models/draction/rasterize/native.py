@@ -1,7 +1,7 @@
-"""CPU core of `rasterize_tiled` in C++ (`composite.cpp`): built on first use, about a second, and kept for the user.
+"""CPU core of `tiled` in C++ (`composite.cpp`): built on first use, about a second, and kept for the user.
 
-Lists the tiles' rows (`tiles.Lister`), composites (same functions as `rasterize_triton`), and does the arithmetic
-before and after (`polynomial`, `gather`: those of `rasterize_tiled`). Where no C++ compiler is found, or it fails,
+Lists the tiles' rows (`tiles.Lister`), composites (same functions as `triton`), and does the arithmetic
+before and after (`polynomial`, `gather`: those of `tiled`). Where no C++ compiler is found, or it fails,
 `available()` is False and the PyTorch core takes over. float32 only.
 """
 
@@ -38,7 +38,7 @@ def available() -> bool:
 
 
 def composite(rows: Tensor, colours: Tensor, tiles: Tiles, image: Tensor) -> None:
-    """Fill the touched tiles of `image`; arguments as in `rasterize_triton.composite`, on the CPU."""
+    """Fill the touched tiles of `image`; arguments as in `triton.composite`, on the CPU."""
     library = _library()
     assert library is not None
     held = _lists(rows, colours, tiles)
@@ -46,7 +46,7 @@ def composite(rows: Tensor, colours: Tensor, tiles: Tiles, image: Tensor) -> Non
 
 
 def composite_backward(rows: Tensor, colours: Tensor, tiles: Tiles, image: Tensor, grad: Tensor) -> Tensor:
-    """(E, 9) gradients; arguments and result as in `rasterize_triton.composite_backward`, on the CPU."""
+    """(E, 9) gradients; arguments and result as in `triton.composite_backward`, on the CPU."""
     library = _library()
     assert library is not None
     held = _lists(rows, colours, tiles)
@@ -72,7 +72,7 @@ def list_rows(boxes: Boxes, images: int, down: int, across: int) -> tuple[Tensor
 
 
 def polynomial(shape: Tensor, tiles: Tiles) -> Tensor:
-    """(G, 6) -> (E, 6): what `rasterize_tiled` asks for."""
+    """(G, 6) -> (E, 6): what `tiled` asks for."""
     library = _library()
     assert library is not None
     held = [x.contiguous() for x in (shape, tiles.gaussian, tiles.tiles, tiles.start, tiles.count)]

@@ -1,4 +1,4 @@
-"""Reference rasteriser: every Gaussian at every pixel of its image, exact. The oracle of `rasterize_tiled`.
+"""Reference rasteriser: every Gaussian at every pixel of its image, exact. The oracle of `tiled`.
 
 Gaussians of all persons of an image are composited together, front to back. Black background. No thresholds.
 """

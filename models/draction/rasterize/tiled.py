@@ -1,9 +1,9 @@
-"""Fast rasteriser: the image of `rasterize`, with work proportional to the pixels that the Gaussians touch.
+"""Fast rasteriser: the image of `reference`, with work proportional to the pixels that the Gaussians touch.
 
 `tiles.bin_gaussians` lists which Gaussians touch each 8 x 8 tile; here each list is composited from a running sum of
 optical depth, and the backward pass computes all of it anew, so that nothing of the size of pixels x Gaussians is ever
 kept. Three cores do the compositing: plain PyTorch on padded lists (this file, any device and type), C++
-(`rasterize_native`, CPU) and a Triton kernel (`rasterize_triton`, CUDA). No Python loop runs over Gaussians, frames or
+(`native`, CPU) and a Triton kernel (`triton`, CUDA). No Python loop runs over Gaussians, frames or
 persons.
 
 With C_k the optical depth up to and including the k-th Gaussian, the sum sum_k (e^-C_(k-1) - e^-C_k) c_k over a tile's
@@ -48,7 +48,7 @@ def rasterize_tiled(
     raster: Raster,
     core: Core | None = None,
 ) -> Tensor:
-    """Draw flat lists of Gaussians; arguments and result as in `rasterize.rasterize`.
+    """Draw flat lists of Gaussians; arguments and result as in `reference.rasterize`.
 
     Exact but for the cut: a Gaussian contributes nothing where its optical depth is below `tiles.cut_of`, which changes
     no pixel by more than `tiles.ERROR`. Differentiable once, in everything but the depth order and the cut; a Gaussian

@@ -1,4 +1,4 @@
-"""Triton core of `rasterize_tiled`: one program for each touched tile, forward and backward, one pass over its list.
+"""Triton core of `tiled`: one program for each touched tile, forward and backward, one pass over its list.
 
 Keeps nothing but the image: with out = sum_k w_k c_k known, the light that the Gaussians behind k bring is out less
 what k and those before it brought, so that the backward pass, too, runs from front to back. Writes one row of gradients

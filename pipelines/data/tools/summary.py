@@ -1,6 +1,6 @@
 """A shard set's metadata -> what it holds, as plain data; one clip -> its record and a picture. Starts no Ray.
 
-The tables of `skel inspect` are in `inspect_tables`.
+The tables of `skel inspect` are in `summary_tables`.
 """
 
 from __future__ import annotations

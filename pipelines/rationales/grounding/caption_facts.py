@@ -1,7 +1,7 @@
 """A caption + the clip -> does it state what the joints show? Motion-fact precision and recall. Reads no references.
 
 Precision: of the statements that can be checked, the share that the motion bears out. Recall: of the clearest facts of
-the motion, the share that some statement names. The words are read by `claims`, the motion is judged by `grounding`.
+the motion, the share that some statement names. The words are read by `claims`, the motion is judged by `verify`.
 """
 
 from __future__ import annotations

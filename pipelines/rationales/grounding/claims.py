@@ -63,7 +63,7 @@ class Claim:
 
     Attributes:
         kind: what is said to happen.
-        parts: names as `kinematics_tracks.PART_JOINTS` has them, or "body"; several mean any of them, `every` all.
+        parts: names as `kinematics.tracks.PART_JOINTS` has them, or "body"; several mean any of them, `every` all.
         every: each of the parts is meant (both hands), not just one of them.
         persons: 0-based persons meant; empty: whoever fits.
         start, end: seconds; None where the whole clip is meant.

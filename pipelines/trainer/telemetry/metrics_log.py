@@ -1,10 +1,10 @@
 """Numbers of each step -> metrics.jsonl, TensorBoard, trackers, progress lines. Used by rank 0 only; chooses nothing.
 
-A line of metrics.jsonl: step (from 1), epoch, loss (mean over clips of the mean over answer tokens, without
-smoothing), loss/<task>, objective (with smoothing), lr/<group>, grad_norm, seconds, clips, tokens (images included),
-clips_per_second, tokens_per_second, data_wait_share, clips_checksum (which clips the step saw), workers, cpu_seconds
-(of all ranks since the step before), memory_gb (the rank with most), tflops and mfu (per worker), in measured steps
-time/<region> (shares of rank 0's time), and validation_accuracy where it was taken.
+A line of metrics.jsonl: step (from 1), epoch, loss, the family's own numbers (SkeletonLLM's: `training.step_metrics`),
+grad_norm, lr/<group>, seconds, clips, clips_per_second, data_wait_share, clips_checksum (which clips the step saw),
+workers, cpu_seconds (of all ranks since the step before), memory_gb (the rank with most), in measured steps
+time/<region> (shares of rank 0's time), and validation_accuracy where it was taken. Where the family counts them:
+tokens and tokens_per_second; tflops and mfu (per worker).
 
 A storage that refuses (full, or not there for a while) ends no training: it is said once, and everything is tried again
 with the next flush. TensorBoard's files need no TensorBoard; the viewer is the extra `tensorboard`.
@@ -81,7 +81,7 @@ class TrainLog:
         numbers = {key: float(value) for key, value in row.items() if key not in _NOT_PLOTTED}
         self.unplotted.append((row["step"], numbers))
         self.trackers.add(row["step"], numbers)
-        self.progress.add(row["clips"], self._note(row))
+        self.progress.add(row["clips"], self._describe(row))
         if time.monotonic() - self.flushed > max(_FLUSH_S, self.flush_s / _FLUSH_SHARE):
             self.flush()
 
@@ -93,10 +93,11 @@ class TrainLog:
         self.unplotted.append((self.rows[-1]["step"], {key: value}))
         self.trackers.add(self.rows[-1]["step"], {key: value})
 
-    def _note(self, row: dict[str, Any]) -> str:
+    def _describe(self, row: dict[str, Any]) -> str:
         """What a progress line says beside clips, rate and time left."""
         parts = [f"step {row['step']}/{self.steps}", f"loss {row['loss']:.3f}"]
-        parts += [f"{row['tokens_per_second']:,.0f} tokens/s", f"data wait {100 * row['data_wait_share']:.0f} %"]
+        parts += [f"{row['tokens_per_second']:,.0f} tokens/s"] if "tokens_per_second" in row else []
+        parts += [f"data wait {100 * row['data_wait_share']:.0f} %"]
         parts += [f"MFU {100 * row['mfu']:.1f} %"] if "mfu" in row else []
         parts += [f"{row['memory_gb']:.1f} GB"] if "memory_gb" in row else []
         return ", ".join(parts)
@@ -176,6 +177,6 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "loss_last": sum(r["loss"] for r in last) / len(last),
         "train_seconds": seconds,
         "clips_per_second": clips / seconds,
-        "tokens_per_second": sum(r["tokens"] for r in rows) / seconds,
+        **({"tokens_per_second": sum(r["tokens"] for r in rows) / seconds} if "tokens" in rows[-1] else {}),
         "data_wait_share": sum(r["data_wait_share"] * r["seconds"] for r in rows) / seconds,
     }

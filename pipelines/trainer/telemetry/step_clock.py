@@ -1,16 +1,16 @@
-"""Where a step's time goes: rendering, vision, LLM, communication, optimiser, waiting for data.
+"""Where a step's time goes: the model's parts, communication, optimiser, waiting for data.
 
 Regions are entered and left by hooks on the modules and, in the backward pass, by the gradients that arrive: the
-gradient of the vision encoder's output ends the LLM's part, the gradient of the frames ends the vision encoder's.
+gradient of a part's output ends what stands above it (the vision encoder's output ends the LLM's part).
 Collectives are timed where they block, in whatever region they stand, and taken out of it; waiting for a slower rank
-is therefore communication. Where visual tokens are thinned out, vision counts as LLM. Measures one rank, not all.
+is therefore communication. Measures one rank, not all; which parts a model has says its family.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 _measuring: list[StepClock] = []
 """The clock whose step is under way: torch.distributed is wrapped once in a process, whatever clocks follow."""
-REGIONS = ("data", "rendering", "vision", "llm", "communication", "optimizer", "other")
 _COLLECTIVES = (
     "all_reduce",
     "all_gather",
@@ -40,18 +39,20 @@ class StepClock:
 
     Args:
         device: a GPU is waited for at each border.
+        parts: names of the model's parts.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, parts: Sequence[str] = ()) -> None:
+        self.regions = ("data", *parts, "communication", "optimizer", "other")
         self.cuda = device.type == "cuda"
         self.on = False
-        self.seconds: dict[str, float] = dict.fromkeys(map(str, REGIONS), 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(self.regions, 0.0)
         self.stack: list[str] = []
         self.last = 0.0
 
     def begin(self) -> None:
         """A measured step starts, in the region `other`."""
-        self.seconds, self.stack = dict.fromkeys(map(str, REGIONS), 0.0), ["other"]
+        self.seconds, self.stack = dict.fromkeys(self.regions, 0.0), ["other"]
         self.on, self.last = True, self._now()
         _measuring.append(self)
 
@@ -99,15 +100,12 @@ class StepClock:
         finally:
             self.leave()
 
-    def watch_model(self, renderer: nn.Module, vision: nn.Module | None) -> None:
-        """Hooks on the renderer and the vision encoder."""
-        renderer.register_forward_pre_hook(lambda *_: self.enter("rendering"))
-        renderer.register_forward_hook(lambda _module, _args, frames: self._made(frames, "rendering"))
-        if vision is not None:
-            vision.register_forward_pre_hook(lambda *_: self.enter("vision"))
-            vision.register_forward_hook(lambda _module, _args, seen: self._made(seen, "vision"))
+    def watch_module(self, module: nn.Module, name: str) -> None:
+        """Hooks on a part of the model: its forward and backward passes are the region `name`."""
+        module.register_forward_pre_hook(lambda *_: self.enter(name))
+        module.register_forward_hook(lambda _module, _args, output: self._end_forward(output, name))
 
-    def _made(self, output: Any, name: str) -> None:
+    def _end_forward(self, output: Any, name: str) -> None:
         """A part's forward pass is over; when the gradient of its output arrives, its backward pass begins."""
         if self.on:
             for tensor in tensors(output):

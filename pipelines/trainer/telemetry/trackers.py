@@ -75,8 +75,8 @@ class MlflowTracker:
     def __init__(self, uri: str, name: str, run: str) -> None:
         self.client = load_tracker("mlflow", "mlflow").MlflowClient(tracking_uri=uri)
         if not run:
-            found = self.client.get_experiment_by_name("skeleton-ray")
-            experiment = found.experiment_id if found else self.client.create_experiment("skeleton-ray")
+            known = self.client.get_experiment_by_name("skeleton-ray")
+            experiment = known.experiment_id if known else self.client.create_experiment("skeleton-ray")
             run = self.client.create_run(experiment, run_name=name).info.run_id
         self.run = run
 
@@ -133,36 +133,36 @@ class Trackers:
     def __init__(self, cfg: MetricsConfig, out: str, name: str, goes_on: bool) -> None:
         uri = storage.join(out, IDS_FILE)
         ids = json.loads(storage.read_text(uri)) if goes_on and storage.exists(uri) else {}
-        self.found: dict[str, Tracker] = {}
+        self.trackers: dict[str, Tracker] = {}
         kinds: dict[str, Callable[[str, str, str], Tracker]] = {"mlflow": MlflowTracker, "wandb": WandbTracker}
         for key, kind in kinds.items():
             if not getattr(cfg, key):
                 continue
             try:
-                self.found[key] = kind(getattr(cfg, key), name, str(ids[key]) if key in ids else "")
+                self.trackers[key] = kind(getattr(cfg, key), name, str(ids[key]) if key in ids else "")
             except UserError:
                 raise
             except Exception as error:  # they raise what they like
                 if not goes_on:
                     raise UserError(f"train.metrics.{key} {getattr(cfg, key)!r}: {error}") from error
                 say(f"[train] {key} cannot be reached ({type(error).__name__}: {error}); training goes on without")
-        if self.found:
-            storage.write_atomic(uri, json.dumps({key: tracker.run for key, tracker in self.found.items()}))
+        if self.trackers:
+            storage.write_atomic(uri, json.dumps({key: tracker.run for key, tracker in self.trackers.items()}))
 
     def add(self, step: int, numbers: Mapping[str, float]) -> None:
         """Numbers of one step."""
-        for key in list(self.found):
+        for key in list(self.trackers):
             try:
-                self.found[key].add(step, numbers)
+                self.trackers[key].add(step, numbers)
             except Exception as error:  # noqa: BLE001 - a service far away must not end hours of training
                 say(f"[train] {key} takes no more numbers ({type(error).__name__}: {error}); training goes on without")
-                del self.found[key]
+                del self.trackers[key]
 
     def close(self) -> None:
         """Ends all runs."""
-        for key, tracker in self.found.items():
+        for key, tracker in self.trackers.items():
             try:
                 tracker.close()
             except Exception as error:  # noqa: BLE001 - likewise
                 say(f"[train] {key} could not be closed ({type(error).__name__}: {error})")
-        self.found = {}
+        self.trackers = {}

@@ -38,21 +38,21 @@ def collect(out: str) -> list[str]:
     Empty files, of ranks that ended in another way, are removed: before any rank of this start watches.
     """
     folder = dump_folder(out)
-    found = []
+    stacks = []
     for file in sorted(folder.glob("hang-*.txt")) if folder.is_dir() else []:
         try:
             if file.stat().st_size:
-                found.append(file)
+                stacks.append(file)
             else:
                 file.unlink()
         except FileNotFoundError:
             continue  # another rank of this machine was faster
     if not storage.is_local(out):
-        for file in found:
+        for file in stacks:
             with suppress(FileNotFoundError):
                 storage.write_atomic(storage.join(out, FOLDER, file.name), file.read_bytes())
                 file.unlink()
-    return [file.name for file in found]
+    return [file.name for file in stacks]
 
 
 class Watchdog:

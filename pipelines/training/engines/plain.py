@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,8 +16,7 @@ from models.skeleton_llm import SkeletonLLM
 from models.trainable import param_groups
 from pipelines.config.stages import StageConfig
 from pipelines.config.train import TrainConfig
-from pipelines.trainer.engine import Piece
-from pipelines.trainer.replica import Replica, names_of
+from pipelines.trainer.replica import ReplicaEngine
 
 
 class Reader(nn.Module):
@@ -48,7 +46,7 @@ def split_groups(model: SkeletonLLM, stage: StageConfig, train: TrainConfig) -> 
     return own, [group for group in groups if not group["name"].startswith("renderer/")]
 
 
-class PlainEngine:
+class PlainEngine(ReplicaEngine):
     """torch alone: one process, or several that each hold everything and average their gradients (ZeRO stage 0)."""
 
     def __init__(
@@ -56,32 +54,9 @@ class PlainEngine:
     ) -> None:
         self.model, self.reader = model, Reader(model.mllm, precision)
         own, others = split_groups(model, stage, train)
-        self.replica = Replica([*own, *others], names_of(model), train.clip_grad, world_size)
-        self.micro_batches = -(-(train.global_batch // world_size) // train.micro_batch)
+        micro_batches = -(-(train.global_batch // world_size) // train.micro_batch)
+        super().__init__(model, [*own, *others], train.clip_grad, world_size, micro_batches)
 
     def forward(self, clips: Sequence[ClipInput], text: TextBatch) -> LMOutput:
         """See StageEngine."""
         return self.reader(self.model.renderer(clips), text)
-
-    def backward(self, loss: Tensor) -> None:
-        """See Engine."""
-        (loss / self.micro_batches).backward()
-
-    def step(self, factor: float) -> float:
-        """See Engine."""
-        norm = float(self.replica.norm())
-        self.replica.step(factor, norm)
-        return norm
-
-    def pieces(self) -> list[Piece]:
-        """See Engine."""
-        return self.replica.pieces()
-
-    def loaded(self, steps: int) -> None:
-        """See Engine."""
-        self.replica.loaded(steps)
-
-    @contextmanager
-    def gathered(self) -> Iterator[None]:
-        """See Engine."""
-        yield

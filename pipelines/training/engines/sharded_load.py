@@ -1,7 +1,7 @@
 """Under ZeRO-3, a checkpoint -> weights that are split over the ranks as they are loaded, never whole on one of them.
 
 transformers asks a module-wide setting whether to do so. It is set for the block only: an evaluation in the same
-process must get whole weights. Loads nothing itself and builds no optimiser: see `model` and `zero`.
+process must get whole weights. Loads nothing itself and builds no optimiser: see `exports.store` and `zero`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipelines.config.train import TrainConfig
 
 
 @contextmanager
-def partitioned(train: TrainConfig, precision: Precision, enabled: bool) -> Iterator[None]:
+def partition_on_load(train: TrainConfig, precision: Precision, enabled: bool) -> Iterator[None]:
     """Whatever `from_pretrained` builds within the block is partitioned over the ranks of torch.distributed.
 
     Rank 0 reads the files, memory-mapped, and hands on one module's weights at a time.
@@ -32,19 +32,19 @@ def partitioned(train: TrainConfig, precision: Precision, enabled: bool) -> Iter
         return
     from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
 
-    from pipelines.training.engines.zero import load_deepspeed, zero_config
+    from pipelines.training.engines.zero import load_deepspeed, make_zero_config
 
     load_deepspeed()
     # transformers holds a weak reference only. DeepSpeed makes partitions of float32 unless bf16 is named here.
-    kept = HfDeepSpeedConfig(zero_config(train, 1, 1) | {"bf16": {"enabled": precision == "bf16"}})
+    reference = HfDeepSpeedConfig(make_zero_config(train, 1, 1) | {"bf16": {"enabled": precision == "bf16"}})
     try:
         yield
     finally:
         unset_hf_deepspeed_config()
-        del kept
+        del reference
 
 
-def held_bytes(module: nn.Module) -> int:
+def count_held_bytes(module: nn.Module) -> int:
     """Bytes of parameters that this rank holds now: its partitions, and what is gathered or never was partitioned."""
     held: dict[int, int] = {}
     for parameter in module.parameters():

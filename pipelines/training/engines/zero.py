@@ -29,14 +29,14 @@ from models.skeleton_llm import SkeletonLLM
 from pipelines.config.stages import StageConfig
 from pipelines.config.train import TrainConfig
 from pipelines.trainer.engine import Piece
-from pipelines.trainer.replica import Replica, adam_state, adamw, names_of
+from pipelines.trainer.replica import Replica, adam_state, make_adamw, parameter_names
 from pipelines.training.engines.plain import Reader, split_groups
 
 AT_A_TIME = 1 << 28
 """Numbers that are gathered at a time for an export."""
 
 
-def zero_config(train: TrainConfig, micro_batch: int, micro_batches: int) -> dict[str, Any]:
+def make_zero_config(train: TrainConfig, micro_batch: int, micro_batches: int) -> dict[str, Any]:
     """DeepSpeed's configuration; `micro_batch` clips per pass on one rank, `micro_batches` of them per step."""
     zero: dict[str, Any] = {"stage": train.zero_stage}
     if train.offload:
@@ -87,7 +87,7 @@ class ZeroEngine:
         own = train.global_batch // world_size
         self.done, self.micro_batches = 0, -(-own // train.micro_batch)
         mine, others = split_groups(model, stage, train)
-        names = names_of(model)
+        names = parameter_names(model)
         self.replica = Replica(mine, names, train.clip_grad, world_size)
         self.rest = torch.zeros(())
         self.learning = [(names[id(p)], p) for group in others for p in group["params"]]
@@ -95,8 +95,8 @@ class ZeroEngine:
         self.deepspeed = load_deepspeed()
         self.engine, *_ = self.deepspeed.initialize(
             model=Reader(model.mllm, precision),
-            optimizer=adamw(others),
-            config=zero_config(train, -(-own // self.micro_batches), self.micro_batches),
+            optimizer=make_adamw(others),
+            config=make_zero_config(train, -(-own // self.micro_batches), self.micro_batches),
         )
         self.zero: Any = self.engine.optimizer
         self._clip_together()
@@ -130,7 +130,7 @@ class ZeroEngine:
         """See Engine."""
         for group, peak in zip(self.zero.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
-        self.rest = self.replica.norm().to(self.engine.device)
+        self.rest = self.replica.average_gradients().to(self.engine.device)
         self.engine.step()
         self.done = 0
         norm = float(self.engine.get_global_grad_norm())
@@ -153,16 +153,16 @@ class ZeroEngine:
 
     def pieces(self) -> list[Piece]:
         """See Engine."""
-        found = self.replica.pieces()
+        pieces = self.replica.pieces()
         for name, start, flat, place, size in self._places():
             state = adam_state(self.zero.optimizer, flat)
             parts = [t.detach().narrow(0, place, size) for t in (flat, state["exp_avg"], state["exp_avg_sq"])]
-            found.append(Piece(name, start, *parts, shared=False))
-        return found
+            pieces.append(Piece(name, start, *parts, shared=False))
+        return pieces
 
-    def loaded(self, steps: int) -> None:
+    def resume_at(self, steps: int) -> None:
         """See Engine. The model's weights are copied from the partitions, as DeepSpeed does after a step."""
-        self.replica.loaded(steps)
+        self.replica.resume_at(steps)
         for _, _, flat, _, _ in self._places():
             adam_state(self.zero.optimizer, flat)["step"].fill_(steps)
         if not self.sharded:
@@ -174,7 +174,7 @@ class ZeroEngine:
         self.zero.checkpoint_event_epilogue()
 
     @contextmanager
-    def gathered(self) -> Iterator[None]:
+    def whole_weights(self) -> Iterator[None]:
         """See Engine. Sharded weights are whole in rank 0's host memory: a GPU may not hold all of them."""
         whole = self._whole() if self.sharded else {}
         parts = {parameter: parameter.data for parameter in whole}
@@ -188,7 +188,7 @@ class ZeroEngine:
 
     def _whole(self) -> dict[nn.Parameter, Tensor]:
         """On rank 0 the LLM's parameters and their whole values on the CPU, elsewhere nothing; all ranks call it."""
-        found: dict[nn.Parameter, Tensor] = {}
+        values: dict[nn.Parameter, Tensor] = {}
         chunk: list[nn.Parameter] = []
         parameters = list(self.model.mllm.parameters())
         for number, parameter in enumerate(parameters, 1):
@@ -197,6 +197,6 @@ class ZeroEngine:
                 continue
             with self.deepspeed.zero.GatheredParameters(chunk, modifier_rank=None):
                 if torch.distributed.get_rank() == 0:
-                    found |= {p: p.data.to("cpu", copy=True) for p in chunk}
+                    values |= {p: p.data.to("cpu", copy=True) for p in chunk}
             chunk = []
-        return found
+        return values

@@ -1,6 +1,6 @@
 """Files of any layout, described by an `ArraysDefinition` instead of code -> clips.
 
-npy, npz, csv, txt, json, mat and parquet. The definition comes from a YAML (`arrays_definition.load`) and travels to
+npy, npz, csv, txt, json, mat and parquet. The definition comes from a YAML (`loading.load_definition`) and travels to
 other processes as its JSON text. Guesses nothing: `skeleton_io.describe.draft` drafts definitions.
 """
 

@@ -3,7 +3,7 @@
 {"pose": [(T, 15, 2), ...], "label": [text, ...]}: the set's `pos_world`, centred on the body and divided by its size, y
 down; no names of the videos. The six files are the same clips cut three ways. They are read together: a clip that
 several files hold becomes one record, whose `setup` tells its side in split 1, 2 and 3 ("train train test"), which the
-protocols of `splits` read. Its id is its label and a hash of its numbers. Jhuang et al., ICCV 2013.
+protocols of `protocols` read. Its id is its label and a hash of its numbers. Jhuang et al., ICCV 2013.
 """
 
 from __future__ import annotations

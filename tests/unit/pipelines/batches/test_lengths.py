@@ -15,8 +15,8 @@ from models.config import MLLMConfig, TinyMLLMConfig
 from models.mllm.hf import load_encoder
 from models.mllm.tiny import write_tiny_checkpoint
 from models.prompts import prompt_corpus
-from pipelines.batches.lengths import SAMPLED, cut, fitting_micro_batch, padding_share, parts_of
-from pipelines.batches.sampler import Draw, Sampler, generator, share
+from pipelines.batches.lengths import SAMPLED, count_parts, cut, fitting_micro_batch, padding_share
+from pipelines.batches.sampler import Draw, Sampler, generator, take_share
 from pipelines.batches.tasks import TaskBook
 from pipelines.rationales.teachers.base import TeacherRequest
 from pipelines.rationales.teachers.kinematic import KinematicTeacher
@@ -31,7 +31,7 @@ ROWS = st.lists(st.integers(1, 400), min_size=1, max_size=12)
 def test_every_row_is_in_one_micro_batch(lengths: list[int], micro: int):
     groups = cut(lengths, micro)
     assert sorted(itertools.chain(*groups)) == list(range(len(lengths)))
-    assert len(groups) == parts_of(len(lengths), micro)
+    assert len(groups) == count_parts(len(lengths), micro)
     assert all(0 < len(group) <= micro for group in groups)
 
 
@@ -39,7 +39,7 @@ def test_every_row_is_in_one_micro_batch(lengths: list[int], micro: int):
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=6), st.integers(1, 4))
 def test_no_split_of_the_rows_has_less_padding(lengths: list[int], micro: int):
     """Against every assignment of rows to as many micro batches."""
-    parts = parts_of(len(lengths), micro)
+    parts = count_parts(len(lengths), micro)
     splits = []
     for owner in itertools.product(range(parts), repeat=len(lengths)):
         groups = [[i for i, o in enumerate(owner) if o == part] for part in range(parts)]
@@ -88,7 +88,7 @@ def test_padding_stays_below_fifteen_percent(
         epoch, step = sampler.place(number, batch)
         draws = sampler.batch(0, epoch, step, batch)
         for rank in range(world):
-            lengths = [length(draw) for draw in share(draws, rank, world)]
+            lengths = [length(draw) for draw in take_share(draws, rank, world)]
             groups = cut(lengths, size)
             read += sum(lengths)
             padded += sum(len(g) * max(lengths[i] for i in g) for g in groups)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.batches.sampler import Sampler, generator, quotas, share, stage_seed
+from pipelines.batches.sampler import Sampler, generator, quotas, stage_seed, take_share
 
 SETS = {"a": [f"a/{i}" for i in range(23)], "b": [f"b/{i}" for i in range(7)]}
 
@@ -47,11 +47,11 @@ def test_place_and_first_step_are_inverse(clips: int, number: int, batch: int) -
 @pytest.mark.parametrize("world", [1, 2, 4, 8])
 def test_ranks_cut_one_and_the_same_batch(world: int) -> None:
     draws = Sampler(SETS, {"mqa": 1.0}, 1.0).batch(1, 0, 0, 16)
-    parts = [share(draws, rank, world) for rank in range(world)]
+    parts = [take_share(draws, rank, world) for rank in range(world)]
     assert tuple(d for rank in parts for d in rank) == draws
     assert len({len(rank) for rank in parts}) == 1
     with pytest.raises(ValueError, match="no multiple of 3"):
-        share(draws, 0, 3)
+        take_share(draws, 0, 3)
 
 
 def test_yes_and_no_are_even_over_an_epoch() -> None:

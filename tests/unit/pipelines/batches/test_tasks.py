@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from models import prompts
-from pipelines.batches.negatives import build
+from pipelines.batches.negatives import build_negatives
 from pipelines.batches.questions import QuestionSource, read_questions
 from pipelines.batches.sampler import Draw, generator, stage_seed
-from pipelines.batches.tasks import TaskBook, material
+from pipelines.batches.tasks import TaskBook, find_material
 from pipelines.config.stages import NegativesConfig, QuestionsConfig
 from pipelines.runtime.errors import UserError
 from skeleton_io.questions.motion import Question
@@ -83,7 +83,7 @@ def test_a_clip_without_a_clear_question_is_asked_something_else() -> None:
 
 
 def test_a_label_without_negatives_gets_no_yes_or_no() -> None:
-    book = {"negatives": build(NegativesConfig(), {"t": []}, {}, {"t": LABELS["t"]})}
+    book = {"negatives": build_negatives(NegativesConfig(), {"t": []}, {}, {"t": LABELS["t"]})}
     assert asked("yesno", clip(dataset="t", label="throw"), **book).task == "mqa"
 
 
@@ -91,7 +91,7 @@ def test_who_has_material_for_what() -> None:
     keys = {"s": ("s/1", "s/2", "s/3"), "t": ("t/1", "t/2")}
     labels = {"s/1": "action a", "s/2": "action b", "t/1": "throw"}
     book = TaskBook(LABELS, {"s/2": "text", "t/9": "text"})
-    found = material(("yesno", "rationale", "caption", "qa"), keys, labels, {"s/3", "t/1"}, book, {"t/2"})
+    found = find_material(("yesno", "rationale", "caption", "qa"), keys, labels, {"s/3", "t/1"}, book, {"t/2"})
     assert {task: sorted(has) for task, has in found.items()} == {
         "mqa": ["s/1", "s/2", "t/1"],
         "yesno": ["s/1", "s/2"],  # throw and toss are one action
@@ -99,7 +99,7 @@ def test_who_has_material_for_what() -> None:
         "caption": ["s/3", "t/1"],
         "qa": ["t/2"],
     }
-    assert len(material(("qa",), keys, labels, (), book, None)["qa"]) == 5
+    assert len(find_material(("qa",), keys, labels, (), book, None)["qa"]) == 5
 
 
 def write(folder: Path, *rows: object) -> str:

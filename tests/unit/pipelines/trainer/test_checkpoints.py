@@ -57,13 +57,13 @@ class Sharded:
     def pieces(self) -> list[Piece]:
         return self.held
 
-    def loaded(self, steps: int) -> None:
+    def resume_at(self, steps: int) -> None:
         self.steps = steps
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints.patiently, "__defaults__", ((0.0, 0.0),))
+    monkeypatch.setattr(checkpoints.retry, "__defaults__", ((0.0, 0.0),))
     Rank.agreed.clear()
 
 
@@ -93,8 +93,8 @@ def test_any_number_of_ranks_reads_what_any_number_wrote(tmp_path: Path, writers
     write(tmp_path, 4, 1, writers)
     for rank in range(readers):
         engine = Sharded(rank, readers, None)
-        checkpoint_files.read_into(checkpoint_files.complete(str(tmp_path))[-1], engine.pieces())
-        engine.loaded(4)
+        checkpoint_files.read_into(checkpoint_files.list_complete(str(tmp_path))[-1], engine.pieces())
+        engine.resume_at(4)
         assert holds(engine, rank, readers, 4)
 
 
@@ -201,17 +201,17 @@ def test_writing_goes_on_beside_the_training_one_at_a_time(tmp_path: Path, monke
     kept.save(engine, 1, {})
     for piece in engine.pieces():  # the next step, while nothing is on storage yet
         piece.weight.zero_()
-    assert not checkpoint_files.complete(str(tmp_path))
+    assert not checkpoint_files.list_complete(str(tmp_path))
     threading.Timer(0.2, go.set).start()
     before = time.monotonic()
     kept.save(engine, 2, {})
     assert time.monotonic() - before > 0.1
     kept.close()
-    assert [f.step for f in checkpoint_files.complete(str(tmp_path))] == [1, 2]
+    assert [f.step for f in checkpoint_files.list_complete(str(tmp_path))] == [1, 2]
     assert max(busy) == 1
     again = Sharded(0, 1, None)
-    checkpoint_files.read_into(checkpoint_files.complete(str(tmp_path))[0], again.pieces())
-    again.loaded(1)
+    checkpoint_files.read_into(checkpoint_files.list_complete(str(tmp_path))[0], again.pieces())
+    again.resume_at(1)
     assert holds(again, 0, 1, 1)
 
 
@@ -220,7 +220,7 @@ def test_the_best_and_the_last_are_kept(tmp_path: Path) -> None:
     for step, accuracy in enumerate([0.1, 0.9, 0.4, 0.9, 0.5, None, 0.2, 0.3], 1):
         kept.save(Sharded(0, 1, step), step, {} if accuracy is None else {ACCURACY: accuracy})
     kept.close()
-    assert [f.step for f in checkpoint_files.complete(str(tmp_path))] == [2, 4, 7, 8]
+    assert [f.step for f in checkpoint_files.list_complete(str(tmp_path))] == [2, 4, 7, 8]
     assert len(list(tmp_path.iterdir())) == 4
     engine = Sharded(0, 1, None)
     assert kept.restore(engine, best=True) == 2
@@ -234,7 +234,7 @@ def test_leftovers_of_a_broken_attempt_go_and_are_not_mixed_with_the_next(tmp_pa
     assert later.attempt > 1
     later.save(Sharded(0, 1, 6), 6, {})
     later.close()
-    assert [f.attempt for f in checkpoint_files.complete(str(tmp_path))] == [later.attempt]
+    assert [f.attempt for f in checkpoint_files.list_complete(str(tmp_path))] == [later.attempt]
     assert not broken.exists()
 
 
@@ -250,7 +250,7 @@ def test_ranks_agree_on_one_checkpoint(tmp_path: Path) -> None:
     assert first.attempt == second.attempt
     first.save(Sharded(0, 2, 3), 3, {})
     first.wait()
-    assert not checkpoint_files.complete(str(tmp_path))
+    assert not checkpoint_files.list_complete(str(tmp_path))
     second.save(Sharded(1, 2, 3), 3, {})
     second.wait()
-    assert [f.step for f in checkpoint_files.complete(str(tmp_path))] == [3]
+    assert [f.step for f in checkpoint_files.list_complete(str(tmp_path))] == [3]

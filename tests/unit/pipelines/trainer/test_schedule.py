@@ -5,11 +5,11 @@ import math
 
 import pytest
 
-from pipelines.trainer.schedule import factor
+from pipelines.trainer.schedule import rate_factor
 
 
 def test_rises_to_the_peak_and_falls() -> None:
-    rates = [factor(step, 100, 0.1) for step in range(100)]
+    rates = [rate_factor(step, 100, 0.1) for step in range(100)]
     assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
     assert rates[10] == 1.0
     assert all(a > b for a, b in itertools.pairwise(rates[10:]))
@@ -18,11 +18,11 @@ def test_rises_to_the_peak_and_falls() -> None:
 
 
 def test_single_step_and_no_warmup() -> None:
-    assert factor(0, 1, 0.03) == 1.0
-    assert factor(1, 4, 0.0) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
+    assert rate_factor(0, 1, 0.03) == 1.0
+    assert rate_factor(1, 4, 0.0) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
 
 
 @pytest.mark.parametrize("step", [-1, 10])
 def test_refuses_steps_outside(step: int) -> None:
     with pytest.raises(ValueError, match=r"\[0, 10\)"):
-        factor(step, 10, 0.1)
+        rate_factor(step, 10, 0.1)

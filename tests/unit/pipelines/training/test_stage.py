@@ -16,7 +16,7 @@ from pipelines.runtime.paths import RunPaths
 from pipelines.training import keys
 from pipelines.training import stage as training
 from pipelines.training.keys import checkpoint_key, shared_settings
-from pipelines.tuning.objective import start_of
+from pipelines.tuning.objective import find_start
 from skeleton_io import storage
 
 RATES = {"tasks": {"mqa": 1}, "trains": ["renderer"], "learning_rate": {"renderer": 1e-3}}
@@ -40,7 +40,7 @@ def test_a_model_of_this_configuration_is_taken(finished):
     cfg, paths = finished
     export = f"{paths.train}/2/export"
     assert evaluation.trained_model(cfg, paths) == (export, f"0 2 {paths.train}/1/export")
-    assert start_of(cfg, paths) == export
+    assert find_start(cfg, paths) == export
 
 
 def test_a_model_of_another_configuration_is_refused(finished):
@@ -48,13 +48,13 @@ def test_a_model_of_another_configuration_is_refused(finished):
     other = replace(cfg, seed=cfg.seed + 1)
     with pytest.raises(UserError, match="another configuration"):
         evaluation.trained_model(other, paths)
-    assert start_of(other, paths) is None
+    assert find_start(other, paths) is None
 
 
 def test_tuning_starts_from_the_last_stage_that_matches(finished):
     cfg, paths = finished
     run_once("train 2", f"{paths.train}/2", "other", dict)
-    assert start_of(cfg, paths) == f"{paths.train}/1/export"
+    assert find_start(cfg, paths) == f"{paths.train}/1/export"
     with pytest.raises(UserError, match="another configuration"):
         evaluation.trained_model(cfg, paths)
 

@@ -9,14 +9,14 @@ from pipelines.training.step_metrics import StepMetrics, count_fallbacks
 
 
 def test_ranks_add_up() -> None:
-    tasks = ("rationale", "yesno")
-    wanted, asked = ["rationale", "rationale", "yesno", "rationale"], ["rationale", "mqa", "yesno", "yesno"]
-    whole, one, two = (StepMetrics(tasks) for _ in range(3))
-    whole.add(wanted, asked, [1.0, 2.0, 3.0, 5.0], 22.0, 40)
-    one.add(wanted[:1], asked[:1], [1.0], 2.0, 10)
-    two.add(wanted[1:], asked[1:], [2.0, 3.0, 5.0], 20.0, 30)
-    total = [a + b for a, b in zip(one.vector(), two.vector(), strict=True)]
-    assert total == pytest.approx(whole.vector())
+    mix = ("rationale", "yesno")
+    wanted, tasks = ["rationale", "rationale", "yesno", "rationale"], ["rationale", "mqa", "yesno", "yesno"]
+    whole, one, two = (StepMetrics(mix) for _ in range(3))
+    whole.add(wanted, tasks, [1.0, 2.0, 3.0, 5.0], 22.0, 40)
+    one.add(wanted[:1], tasks[:1], [1.0], 2.0, 10)
+    two.add(wanted[1:], tasks[1:], [2.0, 3.0, 5.0], 20.0, 30)
+    total = [a + b for a, b in zip(one.sums(), two.sums(), strict=True)]
+    assert total == pytest.approx(whole.sums())
     assert whole.row(total, 4) == {
         "loss": 2.75,
         "loss/rationale": 1.0,
@@ -29,9 +29,9 @@ def test_ranks_add_up() -> None:
 
 
 def test_nothing_moved_is_not_written() -> None:
-    tally = StepMetrics(["mqa"])
-    tally.add(["mqa"], ["mqa"], [0.5], 0.5, 3)
-    assert set(tally.row(tally.vector(), 1)) == {"loss", "loss/mqa", "objective", "tokens"}
+    numbers = StepMetrics(["mqa"])
+    numbers.add(["mqa"], ["mqa"], [0.5], 0.5, 3)
+    assert set(numbers.row(numbers.sums(), 1)) == {"loss", "loss/mqa", "objective", "tokens"}
 
 
 def test_a_stage_is_summed() -> None:
