@@ -107,7 +107,8 @@ def _run(name: str, words: list[str]) -> None:
     """One command from its words to its end."""
     cls = command_class(name)
     from pipelines.cluster.connect import set_offline
-    from pipelines.runtime.arguments import UnknownArgument, flags_of, read_options
+    from pipelines.runtime.argument_errors import UnknownArgument
+    from pipelines.runtime.arguments import flags_of, read_options
 
     program, tree = f"skel {name}", None
     if cls.takes_fields:

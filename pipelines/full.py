@@ -22,7 +22,7 @@ if __package__ in (None, ""):
 from pipelines.cluster.connect import connected, require, set_offline
 from pipelines.config.loading import load_config, override_config, with_values
 from pipelines.config.tree import FullConfig
-from pipelines.runtime.arguments import UnknownArgument, flags_of, read_options, shown
+from pipelines.runtime.arguments import UnknownArgument, flags_of, name_value, read_options
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.exits import guarded
 from pipelines.runtime.paths import RunPaths, absolute
@@ -119,11 +119,11 @@ class Arguments:
       ray job submit --working-dir . -- python pipelines/full.py --config X.yaml --out s3://bucket/run
     """
 
-    config: Annotated[str, shown("FILE")] = ""
+    config: Annotated[str, name_value("FILE")] = ""
     """YAML preset; default: tune_configs/full_demo.yaml."""
-    out: Annotated[str, shown("RUN")] = ""
+    out: Annotated[str, name_value("RUN")] = ""
     """Folder or URI of the run; default: ~/skeleton-ray/ and the preset's name."""
-    data_root: Annotated[str, shown("FOLDER")] = ""
+    data_root: Annotated[str, name_value("FOLDER")] = ""
     """Replaces {data_root} in data.inputs."""
 
 
@@ -133,10 +133,10 @@ def read_arguments(words: Sequence[str]) -> tuple[Arguments, list[str]]:
     Raises:
         UserError: an unknown flag, or no home folder for a run without --out.
     """
-    given, fields = read_options(Arguments, "full.py", words, FullConfig)
-    config = given.config or str(DEMO)
-    out = given.out or str(home() / RUNS / Path(config).stem.removeprefix("full_"))
-    return dataclasses.replace(given, config=config, out=absolute(out)), fields
+    options, fields = read_options(Arguments, "full.py", words, FullConfig)
+    config = options.config or str(DEMO)
+    out = options.out or str(home() / RUNS / Path(config).stem.removeprefix("full_"))
+    return dataclasses.replace(options, config=config, out=absolute(out)), fields
 
 
 def home() -> Path:

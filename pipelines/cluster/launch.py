@@ -28,7 +28,7 @@ from pipelines.cluster.connect import OFFLINE, private_head
 from pipelines.config.loading import load_config
 from pipelines.config.tree import FullConfig
 from pipelines.runtime import manifest
-from pipelines.runtime.arguments import read_options, shown
+from pipelines.runtime.arguments import name_value, read_options
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.progress import say
 from pipelines.runtime.stop import EXIT_STOPPED
@@ -190,17 +190,17 @@ class Arguments:
     What `make full` runs. The head has free ports, its own temp folder, a random token and listens on loopback only.
     """
 
-    config: Annotated[str, shown("FILE")]
+    config: Annotated[str, name_value("FILE")]
     """YAML preset, for example tune_configs/full_demo.yaml."""
-    out: Annotated[str, shown("RUN")]
+    out: Annotated[str, name_value("RUN")]
     """Folder or URI of the run."""
-    data_root: Annotated[str, shown("FOLDER")] = ""
+    data_root: Annotated[str, name_value("FOLDER")] = ""
     """Replaces {data_root} in data.inputs."""
-    port: Annotated[int, shown("PORT")] = 0
+    port: Annotated[int, name_value("PORT")] = 0
     """Port of the Ray head; 0: any free one."""
-    dashboard_port: Annotated[int, shown("PORT")] = 0
+    dashboard_port: Annotated[int, name_value("PORT")] = 0
     """Port of the dashboard and job API; 0: any free one."""
-    num_cpus: Annotated[int | None, tyro.conf.DisallowNone, shown("N")] = None
+    num_cpus: Annotated[int | None, tyro.conf.DisallowNone, name_value("N")] = None
     """CPUs that the head offers; default: all of the machine's."""
 
 

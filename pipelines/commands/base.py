@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
-from pipelines.runtime.arguments import EarlierName, NoCommas, shown
+from pipelines.runtime.arguments import EarlierName, NoCommas, name_value
 from pipelines.runtime.paths import absolute
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 Switch = tyro.conf.FlagCreatePairsOff[bool]
 """Off unless named; no `--no-` form."""
-Model = Annotated[str, EarlierName("--checkpoint"), shown("RUN")]
-Sets = Annotated[tuple[str, ...], NoCommas("A B"), shown("SET ...")]
-Inputs = Annotated[tuple[str, ...], tyro.conf.Positional, shown("INPUT...")]
+Model = Annotated[str, EarlierName("--checkpoint"), name_value("RUN")]
+Sets = Annotated[tuple[str, ...], NoCommas("A B"), name_value("SET ...")]
+Inputs = Annotated[tuple[str, ...], tyro.conf.Positional, name_value("INPUT...")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +48,11 @@ class RunOptions(Command):
 
     takes_fields: ClassVar[bool] = True
 
-    config: Annotated[str, shown("FILE")]
+    config: Annotated[str, name_value("FILE")]
     """YAML preset, for example tune_configs/full_demo.yaml."""
-    out: Annotated[str, shown("RUN")]
+    out: Annotated[str, name_value("RUN")]
     """Folder or URI of the run; stages find each other's output there."""
-    data_root: Annotated[str, shown("FOLDER")] = ""
+    data_root: Annotated[str, name_value("FOLDER")] = ""
     """Replaces {data_root} in data.inputs."""
 
 
@@ -64,15 +64,15 @@ class ModelOptions(Command):
 
     model: Model
     """A run, one of its training stages, or an export. Also --checkpoint."""
-    shards: Annotated[str, shown("URI")]
+    shards: Annotated[str, name_value("URI")]
     """Shard set with the test clips."""
-    out: Annotated[str, shown("DIR")]
+    out: Annotated[str, name_value("DIR")]
     """Folder or URI to write to."""
-    protocol: Annotated[tuple[str, ...], shown("[SET=]RULE ...")] = ()
+    protocol: Annotated[tuple[str, ...], name_value("[SET=]RULE ...")] = ()
     """Name or file of a protocol, for each set that shall not use its own."""
     sets: Sets = ()
     """Only these sets of the shards."""
-    clips: Annotated[int, shown("N")] = 0
+    clips: Annotated[int, name_value("N")] = 0
     """Most test clips per set, chosen by hash; 0: all."""
 
     def request(self, fields: Sequence[str]) -> EvaluationRequest:

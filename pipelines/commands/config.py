@@ -11,7 +11,7 @@ import tyro
 from pipelines.commands.base import Command
 from pipelines.config.loading import load_config, override_config, to_yaml
 from pipelines.config.tree import FullConfig
-from pipelines.runtime.arguments import shown
+from pipelines.runtime.arguments import name_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class ShowConfig(Command):
 
     takes_fields: ClassVar[bool] = True
 
-    config: Annotated[str, shown("FILE")] = ""
+    config: Annotated[str, name_value("FILE")] = ""
     """YAML preset; without it the defaults."""
 
     def execute(self, fields: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import tyro
 from pipelines.cluster.connect import connected
 from pipelines.commands.base import Command, RunOptions, Sets, Switch
 from pipelines.commands.run import run_stage
-from pipelines.runtime.arguments import shown
+from pipelines.runtime.arguments import name_value
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import absolute
 from skeleton_io.demo.dataset import DemoConfig
@@ -30,7 +30,7 @@ class DemoData(DemoConfig, Command):
       skel demo-data demo --subjects 16 --seed 3 --actions walk jump
     """
 
-    out: Annotated[str, tyro.conf.Positional, shown("OUT")]
+    out: Annotated[str, tyro.conf.Positional, name_value("OUT")]
     """Folder to write."""
 
     def execute(self, fields: Sequence[str]) -> None:
@@ -59,17 +59,17 @@ class Ingest(Command):
 
     takes_fields: ClassVar[bool] = True
 
-    out: Annotated[str, shown("DIR")]
+    out: Annotated[str, name_value("DIR")]
     """Folder or URI of the shard set (with --config: of the run)."""
-    input: Annotated[tuple[str, ...], shown("[NAME=]PATH ...")] = ()
+    input: Annotated[tuple[str, ...], name_value("[NAME=]PATH ...")] = ()
     """Folders whose format is detected, or NAME=PATH, NAME:FORMAT=PATH, my.yaml=PATH where it is known."""
-    format: Annotated[Literal["", "ipc", "parquet"], shown("{ipc,parquet}")] = ""
+    format: Annotated[Literal["", "ipc", "parquet"], name_value("{ipc,parquet}")] = ""
     """Arrow IPC files (default) or Parquet."""
-    clips_per_shard: Annotated[int, shown("N")] = 0
+    clips_per_shard: Annotated[int, name_value("N")] = 0
     """Consecutive clips per file; 0: 256."""
-    config: Annotated[str, shown("FILE")] = ""
+    config: Annotated[str, name_value("FILE")] = ""
     """Take the inputs from a preset instead of --input."""
-    data_root: Annotated[str, shown("FOLDER")] = ""
+    data_root: Annotated[str, name_value("FOLDER")] = ""
     """Replaces {data_root} in data.inputs."""
 
     def execute(self, fields: Sequence[str]) -> None:
@@ -103,13 +103,13 @@ class Inspect(Command):
       skel inspect runs/demo/shards --clip demo_ntu/S001C001P001R001A903 --out clip.gif
     """
 
-    uri: Annotated[str, tyro.conf.Positional, shown("URI")]
+    uri: Annotated[str, tyro.conf.Positional, name_value("URI")]
     """Folder or URI of a shard set."""
     json: Switch = False
     """Machine-readable."""
-    clip: Annotated[str, shown("ID")] = ""
+    clip: Annotated[str, name_value("ID")] = ""
     """Show one clip: SET/ID, or ID where it is the only one."""
-    out: Annotated[str, shown("FILE")] = ""
+    out: Annotated[str, name_value("FILE")] = ""
     """With --clip: draw it as a stick figure, x.gif or x.png."""
 
     def execute(self, fields: Sequence[str]) -> None:
@@ -135,17 +135,17 @@ class Export(Command):
       skel export runs/demo/shards --to pyskl --out set.pkl --fill-gaps 0.2
     """
 
-    uri: Annotated[str, tyro.conf.Positional, shown("URI")]
+    uri: Annotated[str, tyro.conf.Positional, name_value("URI")]
     """Folder or URI of a shard set."""
     to: ExportFormat
     """Format to write."""
-    out: Annotated[str, shown("DIR")]
+    out: Annotated[str, name_value("DIR")]
     """Folder or URI to write to."""
     sets: Sets = ()
     """Only these sets."""
-    clips: Annotated[tuple[str, ...], shown("SET/ID ...")] = ()
+    clips: Annotated[tuple[str, ...], name_value("SET/ID ...")] = ()
     """Only these clips; * and ? match."""
-    fill_gaps: Annotated[float, shown("SECONDS")] = 0.0
+    fill_gaps: Annotated[float, name_value("SECONDS")] = 0.0
     """Put joints that are missing for no longer on a straight line; 0: nothing is filled."""
 
     def execute(self, fields: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import tyro
 from pipelines.cluster.connect import connected, require
 from pipelines.commands.base import Command, Model, ModelOptions, RunOptions, Sets
 from pipelines.commands.run import run_stage
-from pipelines.runtime.arguments import NoCommas, shown
+from pipelines.runtime.arguments import NoCommas, name_value
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import absolute
 from pipelines.runtime.progress import say
@@ -36,23 +36,23 @@ class Evaluate(Command):
 
     takes_fields: ClassVar[bool] = True
 
-    config: Annotated[str, shown("FILE")] = ""
+    config: Annotated[str, name_value("FILE")] = ""
     """YAML preset, for example tune_configs/full_demo.yaml."""
-    out: Annotated[str, shown("DIR")]
+    out: Annotated[str, name_value("DIR")]
     """Folder or URI of the run, or with --model one to write to."""
-    data_root: Annotated[str, shown("FOLDER")] = ""
+    data_root: Annotated[str, name_value("FOLDER")] = ""
     """Replaces {data_root} in data.inputs."""
     model: Model = ""
     """A run, one of its training stages, or an export, instead of --config. Also --checkpoint."""
-    shards: Annotated[str, shown("URI")] = ""
+    shards: Annotated[str, name_value("URI")] = ""
     """Shard set to score (with --model)."""
-    protocol: Annotated[tuple[str, ...], shown("[SET=]RULE ...")] = ()
+    protocol: Annotated[tuple[str, ...], name_value("[SET=]RULE ...")] = ()
     """Name or file of a protocol, for each set that shall not use its own."""
     sets: Sets = ()
     """Only these sets of the shards."""
-    answer: Annotated[Literal["", "direct", "reason"], shown("{direct,reason}")] = ""
+    answer: Annotated[Literal["", "direct", "reason"], name_value("{direct,reason}")] = ""
     """Ask for the label at once, or let the model explain the motion first."""
-    beside: Annotated[tuple[str, ...], shown("NAME=RUN ...")] = ()
+    beside: Annotated[tuple[str, ...], name_value("NAME=RUN ...")] = ()
     """Other models on the same clips, in the same table."""
 
     def execute(self, fields: Sequence[str]) -> None:
@@ -108,9 +108,9 @@ class Robustness(ModelOptions):
     it. Stopped, it goes on where it was. docs/robustness.md says what the numbers are.
     """
 
-    curves: Annotated[tuple[str, ...], NoCommas("joint-dropout noise"), shown("CURVE ...")] = ()
+    curves: Annotated[tuple[str, ...], NoCommas("joint-dropout noise"), name_value("CURVE ...")] = ()
     """Only these perturbations."""
-    seeds: Annotated[int, shown("N")] = 3
+    seeds: Annotated[int, name_value("N")] = 3
     """Draws of each random perturbation."""
 
     def execute(self, fields: Sequence[str]) -> None:
@@ -140,17 +140,17 @@ class Compare(Command):
     says nothing of the chance of training: for that, train with several seeds.
     """
 
-    a: Annotated[str, tyro.conf.Positional, shown("A")]
+    a: Annotated[str, tyro.conf.Positional, name_value("A")]
     """Run or evaluation folder."""
-    b: Annotated[str, tyro.conf.Positional, shown("B")]
+    b: Annotated[str, tyro.conf.Positional, name_value("B")]
     """Run or evaluation folder."""
     rule: Literal["normalised", "summed", "prior_corrected", "exact", "nearest", "substring"] = "normalised"
     """What counts as right."""
     seed: int = 0
     """Of the bootstrap."""
-    resamples: Annotated[int, shown("N")] = 10_000
+    resamples: Annotated[int, name_value("N")] = 10_000
     """Of the bootstrap."""
-    out: Annotated[str, shown("FILE")] = ""
+    out: Annotated[str, name_value("FILE")] = ""
     """Also write the numbers as JSON."""
 
     def execute(self, fields: Sequence[str]) -> None:
@@ -183,13 +183,13 @@ class Report(Command):
 
     takes_fields: ClassVar[bool] = True
 
-    config: Annotated[str, shown("FILE")] = ""
+    config: Annotated[str, name_value("FILE")] = ""
     """YAML preset, for example tune_configs/full_demo.yaml."""
-    out: Annotated[str, shown("RUN")] = ""
+    out: Annotated[str, name_value("RUN")] = ""
     """Folder or URI of the run."""
-    data_root: Annotated[str, shown("FOLDER")] = ""
+    data_root: Annotated[str, name_value("FOLDER")] = ""
     """Replaces {data_root} in data.inputs."""
-    scores: Annotated[str, shown("DIR")] = ""
+    scores: Annotated[str, name_value("DIR")] = ""
     """A folder of skel evaluate --model instead of --config and --out; starts no Ray."""
 
     def execute(self, fields: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from pipelines.commands.base import Command, Switch
-from pipelines.runtime.arguments import shown
+from pipelines.runtime.arguments import name_value
 from pipelines.runtime.paths import absolute
 
 
@@ -23,11 +23,11 @@ class ExportModel(Command):
       skel export-model runs/demo model --stage 3-cr-distill --replace
     """
 
-    run: Annotated[str, tyro.conf.Positional, shown("RUN")]
+    run: Annotated[str, tyro.conf.Positional, name_value("RUN")]
     """Folder or URI of a run, a training stage or an export."""
-    out: Annotated[str, tyro.conf.Positional, shown("OUT")]
+    out: Annotated[str, tyro.conf.Positional, name_value("OUT")]
     """Folder or URI to write to."""
-    stage: Annotated[str, shown("NAME")] = ""
+    stage: Annotated[str, name_value("NAME")] = ""
     """Of the run; the last finished one without it."""
     replace: Switch = False
     """An earlier export at OUT may be removed."""

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from pipelines.commands.base import Command, Switch
-from pipelines.runtime.arguments import shown
+from pipelines.runtime.arguments import name_value
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import absolute
 
@@ -50,11 +50,11 @@ class Describe(Command):
       skel ingest --input my.yaml=my_clips --out shards
     """
 
-    path: Annotated[str, tyro.conf.Positional, shown("PATH")]
+    path: Annotated[str, tyro.conf.Positional, name_value("PATH")]
     """Folder or URI of the files, or one of them."""
-    out: Annotated[str, shown("FILE.yaml")] = ""
+    out: Annotated[str, name_value("FILE.yaml")] = ""
     """Write the draft there instead of printing it."""
-    picture: Annotated[str, shown("FILE.png")] = ""
+    picture: Annotated[str, name_value("FILE.png")] = ""
     """Draw the joints with their indices."""
 
     def execute(self, fields: Sequence[str]) -> None:

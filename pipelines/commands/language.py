@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pipelines.cluster.connect import connected, require
 from pipelines.commands.base import ModelOptions
-from pipelines.runtime.arguments import shown
+from pipelines.runtime.arguments import name_value
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import absolute
 
@@ -27,9 +27,9 @@ class Captions(ModelOptions):
     docs/captions.md.
     """
 
-    bert_model: Annotated[str, shown("DIR")] = ""
+    bert_model: Annotated[str, name_value("DIR")] = ""
     """Local weights of an English encoder, for BERTScore."""
-    bert_layer: Annotated[int, shown("N")] = 17
+    bert_layer: Annotated[int, name_value("N")] = 17
     """Its layer to compare (17, of roberta-large)."""
 
     def execute(self, fields: Sequence[str]) -> None:
@@ -59,9 +59,9 @@ class Questions(ModelOptions):
     docs/questions.md.
     """
 
-    file: Annotated[str, shown("JSON")] = ""
+    file: Annotated[str, name_value("JSON")] = ""
     """Questions of your own instead of those of the motion."""
-    most: Annotated[int, shown("N")] = 200
+    most: Annotated[int, name_value("N")] = 200
     """Most questions of a kind; 0: all."""
 
     def execute(self, fields: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from pipelines.commands.base import Command
 from pipelines.config.loading import load_config, override_config
-from pipelines.runtime.arguments import shown
+from pipelines.runtime.arguments import name_value
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import RunPaths, absolute
 
@@ -26,25 +26,25 @@ class Plan(Command):
 
     takes_fields: ClassVar[bool] = True
 
-    config: Annotated[str, shown("FILE")]
+    config: Annotated[str, name_value("FILE")]
     """YAML preset, for example tune_configs/full_pretrained.yaml."""
-    run: Annotated[str, shown("RUN")] = ""
+    run: Annotated[str, name_value("RUN")] = ""
     """A run, whose shards are counted and looked at."""
-    clips: Annotated[int, shown("N")] = 0
+    clips: Annotated[int, name_value("N")] = 0
     """Training clips, where there are no shards."""
-    labels: Annotated[int, shown("N")] = 60
+    labels: Annotated[int, name_value("N")] = 60
     """Labels in a question, where there are no shards."""
-    gpu: Annotated[str, shown("NAME")] = ""
+    gpu: Annotated[str, name_value("NAME")] = ""
     """Device of each worker, for example H100."""
-    gpu_memory: Annotated[float, shown("GB")] = 0.0
+    gpu_memory: Annotated[float, name_value("GB")] = 0.0
     """Of one device; 0: that of --gpu."""
-    mfu: Annotated[float, shown("SHARE")] = 0.3
+    mfu: Annotated[float, name_value("SHARE")] = 0.3
     """Share of its peak that is reached."""
-    clips_per_second: Annotated[float, shown("X")] = 0.0
+    clips_per_second: Annotated[float, name_value("X")] = 0.0
     """Measured, over all workers; instead of --gpu."""
-    address: Annotated[str, shown("HOST:PORT")] = ""
+    address: Annotated[str, name_value("HOST:PORT")] = ""
     """Ray cluster to compare with; asked, not used."""
-    json: Annotated[str, shown("FILE")] = ""
+    json: Annotated[str, name_value("FILE")] = ""
     """Write the plan there, too."""
 
     def execute(self, fields: Sequence[str]) -> None:
@@ -56,7 +56,7 @@ class Plan(Command):
         from pipelines.planning.result import PlanOptions
         from skeleton_io import storage
 
-        assumed = PlanOptions(
+        assumptions = PlanOptions(
             clips=self.clips,
             labels=self.labels,
             clips_per_second=self.clips_per_second,
@@ -67,7 +67,7 @@ class Plan(Command):
         )
         if self.run and not storage.exists(absolute(self.run)):
             raise UserError(f"--run {self.run}: no such folder")
-        result = make_plan(cfg, RunPaths(absolute(self.run)) if self.run else None, assumed)
+        result = make_plan(cfg, RunPaths(absolute(self.run)) if self.run else None, assumptions)
         plan_show.show(result)
         if self.json:
             storage.write_atomic(absolute(self.json), json.dumps(result.plain(), indent=1))

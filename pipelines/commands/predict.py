@@ -10,9 +10,11 @@ import tyro
 
 from models.config import RendererKind
 from pipelines.commands.base import Command, Inputs, Model
-from pipelines.runtime.arguments import NoCommas, shown
+from pipelines.runtime.arguments import NoCommas, name_value
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import absolute
+
+Rasterizer = Annotated[Literal["tiled", "reference"] | None, tyro.conf.DisallowNone, name_value("{tiled,reference}")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,34 +38,34 @@ class Predict(Command):
     """Native file, folder of such files, or shard set."""
     model: Model
     """A run, one of its training stages, or an export; folder or URI. Also --checkpoint."""
-    format: Annotated[str, shown("NAME")] = ""
+    format: Annotated[str, name_value("NAME")] = ""
     """Format of the files, or a definition.yaml; default: found by itself."""
     labels: Annotated[
-        tuple[str, ...], NoCommas('walk "wave hello" fall, or @FILE with one a line'), shown("LABEL ...")
+        tuple[str, ...], NoCommas('walk "wave hello" fall, or @FILE with one a line'), name_value("LABEL ...")
     ] = ()
     """Candidates; @FILE: one a line. Default: the labels of the trained set that the clip belongs to, else of all
     trained sets."""
-    label_set: Annotated[str, shown("SET")] = ""
+    label_set: Annotated[str, name_value("SET")] = ""
     """Candidates: the labels of this trained set."""
-    question: Annotated[str | None, tyro.conf.DisallowNone, shown("TEXT")] = None
+    question: Annotated[str | None, tyro.conf.DisallowNone, name_value("TEXT")] = None
     """Also ask this and write the answer; with --labels, those are the answers to choose from."""
-    top: Annotated[int, shown("K")] = 5
+    top: Annotated[int, name_value("K")] = 5
     """Candidates in a row."""
-    max_new_tokens: Annotated[int, shown("N")] = 48
+    max_new_tokens: Annotated[int, name_value("N")] = 48
     """Of an answer."""
-    frames: Annotated[str, shown("FOLDER")] = ""
+    frames: Annotated[str, name_value("FOLDER")] = ""
     """Write what the model saw, a PNG per clip."""
-    out: Annotated[str, shown("OUT")] = ""
+    out: Annotated[str, name_value("OUT")] = ""
     """FILE.jsonl, FILE.parquet, - (JSON lines on stdout), or a folder of parts, which a second start completes."""
     parts: Literal["jsonl", "parquet"] = "jsonl"
     """Form of a folder's parts."""
-    part: Annotated[int, shown("N")] = 8
+    part: Annotated[int, name_value("N")] = 8
     """Files, or stretches of 32 clips of a shard set, in a part."""
-    batch: Annotated[int, shown("N")] = 0
+    batch: Annotated[int, name_value("N")] = 0
     """Clips at a time; 0: as trained."""
-    workers: Annotated[int, shown("N")] = 0
+    workers: Annotated[int, name_value("N")] = 0
     """Processes on Ray; 0: this one alone."""
-    gpus: Annotated[float, shown("G")] = 0.0
+    gpus: Annotated[float, name_value("G")] = 0.0
     """GPUs of each worker."""
 
     def execute(self, fields: Sequence[str]) -> None:
@@ -139,29 +141,27 @@ class Render(Command):
 
     inputs: Inputs
     """Native file, folder of such files, or shard set."""
-    format: Annotated[str, shown("NAME")] = ""
+    format: Annotated[str, name_value("NAME")] = ""
     """Format of the files, or a definition.yaml; default: found by itself."""
-    clip: Annotated[tuple[str, ...], shown("ID ...")] = ()
+    clip: Annotated[tuple[str, ...], name_value("ID ...")] = ()
     """Only these clips; SET/ID in shards."""
-    weights: Annotated[str, shown("FILE")] = ""
+    weights: Annotated[str, name_value("FILE")] = ""
     """Export folder, renderer.safetensors, or the authors' released file; default: untrained."""
     renderer: RendererKind = "draction"
     """The learned one, or a fixed baseline: stick figure, joint heatmaps, depth and velocity colours."""
-    frame_indices: Annotated[tuple[int, ...], NoCommas("0 9 18"), shown("N ...")] = ()
+    frame_indices: Annotated[tuple[int, ...], NoCommas("0 9 18"), name_value("N ...")] = ()
     """Frames of the clip."""
-    frames: Annotated[int | None, tyro.conf.DisallowNone, shown("F")] = None
+    frames: Annotated[int | None, tyro.conf.DisallowNone, name_value("F")] = None
     """Else this many, evenly spaced; default: as trained, or 12."""
-    image_size: Annotated[int | None, tyro.conf.DisallowNone, shown("PIXELS")] = None
+    image_size: Annotated[int | None, tyro.conf.DisallowNone, name_value("PIXELS")] = None
     """Default: as trained, or 448."""
-    camera: Annotated[Literal["identity", "fit"] | None, tyro.conf.DisallowNone, shown("{identity,fit}")] = None
+    camera: Annotated[Literal["identity", "fit"] | None, tyro.conf.DisallowNone, name_value("{identity,fit}")] = None
     """The authors' mirrored one, or one that frames the clip; default: as trained."""
-    views: Annotated[tuple[float, ...], NoCommas("0 90"), shown("DEGREES ...")] = ()
+    views: Annotated[tuple[float, ...], NoCommas("0 90"), name_value("DEGREES ...")] = ()
     """Turns of the framing camera; the views share the F images; default: as trained, or 0."""
-    rasterizer: Annotated[Literal["tiled", "reference"] | None, tyro.conf.DisallowNone, shown("{tiled,reference}")] = (
-        None
-    )
+    rasterizer: Rasterizer = None
     """Fast, or exact over all pixels."""
-    out: Annotated[str, shown("OUT")] = "{clip}.gif"
+    out: Annotated[str, name_value("OUT")] = "{clip}.gif"
     """FILE.npz, FILE.gif or a folder of png files; {clip} is replaced by the clip's id."""
 
     def execute(self, fields: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pipelines.commands.base import Command, Switch
-from pipelines.runtime.arguments import shown
+from pipelines.runtime.arguments import name_value
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import absolute
 from pipelines.runtime.progress import say
@@ -41,9 +41,9 @@ class Protocols(Command):
       skel protocols --shards runs/demo/shards
     """
 
-    shards: Annotated[str, shown("URI")] = ""
+    shards: Annotated[str, name_value("URI")] = ""
     """Count the clips of these shards."""
-    set: Annotated[str, shown("NAME")] = ""
+    set: Annotated[str, name_value("NAME")] = ""
     """Only this set."""
     json: Switch = False
     """Machine-readable."""
@@ -72,17 +72,17 @@ class DrawProtocol(Command):
       skel protocol --shards shards --set sbu --unseen 2 --within fold2 --seed 1 --out sbu2.yaml
     """
 
-    shards: Annotated[str, shown("URI")]
+    shards: Annotated[str, name_value("URI")]
     """Shard set."""
-    set: Annotated[str, shown("NAME")] = ""
+    set: Annotated[str, name_value("NAME")] = ""
     """Set of it; may be left out where there is one."""
-    unseen: Annotated[int, shown("N")]
+    unseen: Annotated[int, name_value("N")]
     """Classes that only test."""
     seed: int = 0
     """Another seed draws other classes."""
-    within: Annotated[str, shown("RULE")] = ""
+    within: Annotated[str, name_value("RULE")] = ""
     """Rule of the set that says who trains and tests."""
-    out: Annotated[str, shown("FILE")]
+    out: Annotated[str, name_value("FILE")]
     """YAML to write, for data.protocols."""
 
     def execute(self, fields: Sequence[str]) -> None:

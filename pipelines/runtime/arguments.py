@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import inspect
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
+from pipelines.runtime.argument_errors import UnknownArgument, one_line
 from pipelines.runtime.bounds_in_help import help_registry
 from pipelines.runtime.errors import UserError
 
@@ -26,33 +26,6 @@ FIELDS_NOTE = (
     "Any field of the configuration can be overridden by its name, for example --train.zero-stage 2 or\n"
     "--renderer.frames 16; `skel config --help` lists all fields with their meaning and default."
 )
-_PLAIN_WORDS = (
-    (r"Error parsing (\S+): invalid literal for int\(\) with base 10: (.*)", r"\1: expected a whole number, found \2"),
-    (r"Error parsing (\S+): could not convert string to float: (.*)", r"\1: expected a number, found \2"),
-    (r"Error parsing (\S+): Could not find valid parse for arguments: \[(.*)\]", r"\1: cannot read \2"),
-    (r"Error parsing (\S+): no type matching \S+ could be instantiated from \[(.*?)\]\..*", r"\1: cannot read \2"),
-    (r"Error parsing (--\S+): (.*)", r"\1: \2"),
-    (r"Error parsing \w+: (.*)", r"\1"),
-    (r"Missing value for argument '([^']*)'.*", r"\1 needs a value"),
-)
-"""What tyro says -> what we say."""
-_CHOICE = re.compile(r"invalid choice '(.*)' for argument '([^']*)'\. Expected one of \((.*)\)\.")
-
-
-class UnknownArgument(UserError):
-    """A flag or word that nothing takes; names the nearest flag.
-
-    Args:
-        argument: the word.
-        known: what could have been meant -> how it is called today.
-        program: who does not know it.
-    """
-
-    def __init__(self, argument: str, known: Mapping[str, str], program: str = "the configuration") -> None:
-        near = difflib.get_close_matches(argument, known, 1)
-        hint = f"did you mean {known[near[0]]}?" if near else f"see {program} --help"
-        super().__init__(f"{program} does not know {argument}; {hint}")
-        self.argument, self.known = argument, dict(known)
 
 
 @dataclass(frozen=True)
@@ -72,7 +45,7 @@ class NoCommas:
     example: str
 
 
-def shown(metavar: str) -> Any:
+def name_value(metavar: str) -> Any:
     """How an option's value is called in the help; an empty default is not shown, the docstring says what it means."""
     return tyro.conf.arg(
         metavar=metavar,
@@ -110,10 +83,10 @@ def _options(cls: type) -> dict[str, _Option]:
 def flags_of(cls: type) -> dict[str, str]:
     """The flags that a dataclass of options takes, earlier names too -> what they are called today."""
     options = _options(cls)
-    return {flag: flag for flag, option in options.items() if not option.is_positional} | _earlier(options)
+    return {flag: flag for flag, option in options.items() if not option.is_positional} | _earlier_names(options)
 
 
-def _earlier(options: dict[str, _Option]) -> dict[str, str]:
+def _earlier_names(options: dict[str, _Option]) -> dict[str, str]:
     """Earlier name -> name of today."""
     return {m.flag: flag for flag, option in options.items() for m in option.marks if isinstance(m, EarlierName)}
 
@@ -133,7 +106,7 @@ def read_options(
     """The options that the words give.
 
     Args:
-        cls: flat frozen dataclass, a docstring per field; `shown`, `EarlierName` and `NoCommas` mark its fields.
+        cls: flat frozen dataclass, a docstring per field; `name_value`, `EarlierName` and `NoCommas` mark its fields.
         program: as the user typed it, for example "skel predict".
         words: what follows it.
         tree: configuration whose fields are taken beside the options, by dotted name; None: no others are.
@@ -147,7 +120,7 @@ def read_options(
         SystemExit: 0, after the help was shown.
     """
     options = _options(cls)
-    words = _renamed(words, options)
+    words = _rename(words, options)
     if _asks_help(words):
         show_help(help_cls or cls, program, FIELDS_NOTE if tree and not help_cls else "")
     _check_flags(program, options, words, tree)
@@ -190,32 +163,15 @@ def show_help(cls: type, program: str, note: str = "") -> None:
 
 def _parse(cls: type[T], words: Sequence[str], program: str, incomplete: str, **settings: Any) -> tuple[T, list[str]]:
     """tyro, with its box of an error as one line; `incomplete` is said where positional words are missing."""
-    said = io.StringIO()
+    box = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(box):
             value, rest = tyro.cli(
                 cls, prog=program, args=list(words), return_unknown_args=True, add_help=False, **settings
             )
     except SystemExit:
-        raise UserError(_one_line(said.getvalue(), incomplete)) from None
+        raise UserError(one_line(box.getvalue(), incomplete)) from None
     return value, list(rest)
-
-
-def _one_line(box: str, incomplete: str) -> str:
-    """The first paragraph of tyro's box, whose rules are of hyphens where the terminal knows no better ones."""
-    plain = re.sub(r"\x1b\[[\d;]*m", "", box).splitlines()[1:]  # the first line is the title
-    lines = "\n".join(line.strip(" │") for line in plain).strip("-─\n").splitlines()
-    end = next((at for at, line in enumerate(lines) if re.match("[-─]{8}|╰", line)), len(lines))
-    text = re.sub(r" ([.,)])", r"\1", " ".join(line for line in lines[:end] if line))  # it wraps before a full stop
-    if text.startswith("Missing from"):
-        return incomplete
-    if choice := _CHOICE.fullmatch(text):
-        names = sorted(set(re.findall(r"'([^']*)'", choice[3])) - {"", "None"})  # tyro's order changes
-        return f"{choice[2]}: expected {', '.join(names)}; found {choice[1]}"
-    for pattern, plain in _PLAIN_WORDS:
-        if re.fullmatch(pattern, text):
-            return re.sub(pattern, plain, text)
-    return text
 
 
 def _flags(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
@@ -240,9 +196,9 @@ def _asks_help(words: Sequence[str]) -> bool:
     return any(word in ("-h", "--help") for word in words[:end])
 
 
-def _renamed(words: Sequence[str], options: dict[str, _Option]) -> list[str]:
+def _rename(words: Sequence[str], options: dict[str, _Option]) -> list[str]:
     """The words with earlier names replaced by those of today."""
-    today, renamed = _earlier(options), []
+    today, renamed = _earlier_names(options), []
     for word in words:
         flag, mark, value = word.partition("=")
         renamed.append(today[flag] + mark + value if flag in today else word)
@@ -260,7 +216,7 @@ def _check_flags(program: str, options: dict[str, _Option], words: Sequence[str]
     for flag, _ in _flags(words):
         if flag not in own and flag[2:].partition(".")[0].replace("-", "_") not in sections:
             fields = flags_of_fields(tree()) if tree else {}
-            raise UnknownArgument(flag, {**fields, **own, **_earlier(options)}, program)
+            raise UnknownArgument(flag, {**fields, **own, **_earlier_names(options)}, program)
 
 
 def _check_lists(program: str, options: dict[str, _Option], words: Sequence[str]) -> None:
@@ -269,17 +225,17 @@ def _check_lists(program: str, options: dict[str, _Option], words: Sequence[str]
     Raises:
         UserError: shows the way to give it.
     """
-    seen = set[str]()
+    flags = set[str]()
     for flag, values in _flags(words):
         option = options.get(flag)
         if option is None or not option.is_list:
             continue
         way = next((mark.example for mark in option.marks if isinstance(mark, NoCommas)), "")
         example = f"{flag} {way or option.metavar}"
-        if flag in seen:
+        if flag in flags:
             raise UserError(f"{flag} is given twice; all its values follow one flag: {example}")
         if not values:
             raise UserError(f"{flag} needs at least one value: {example}")
         if way and (item := next((value for value in values if "," in value and value[0] != "@"), "")):
             raise UserError(f"{flag} {item!r}: values are given with spaces between them: {example}")
-        seen.add(flag)
+        flags.add(flag)

@@ -10,15 +10,15 @@ from typing import Annotated, Literal
 import pytest
 import tyro
 
+from pipelines.runtime.argument_errors import UnknownArgument
 from pipelines.runtime.arguments import (
     EarlierName,
     NoCommas,
-    UnknownArgument,
     flags_of,
     flags_of_fields,
+    name_value,
     read_fields,
     read_options,
-    shown,
 )
 from pipelines.runtime.errors import UserError
 
@@ -30,13 +30,13 @@ TWICE = "--turns is given twice; all its values follow one flag: --turns DEGREES
 class Options:
     """Does a thing."""
 
-    inputs: Annotated[tuple[str, ...], tyro.conf.Positional, shown("INPUT...")]
+    inputs: Annotated[tuple[str, ...], tyro.conf.Positional, name_value("INPUT...")]
     """What."""
-    model: Annotated[str, EarlierName("--checkpoint"), shown("RUN")]
+    model: Annotated[str, EarlierName("--checkpoint"), name_value("RUN")]
     """With."""
-    labels: Annotated[tuple[str, ...], NoCommas("a b"), shown("LABEL ...")] = ()
+    labels: Annotated[tuple[str, ...], NoCommas("a b"), name_value("LABEL ...")] = ()
     """Among."""
-    turns: Annotated[tuple[float, ...], shown("DEGREES ...")] = ()
+    turns: Annotated[tuple[float, ...], name_value("DEGREES ...")] = ()
     """From."""
     most_clips: int = 3
     """Of."""
