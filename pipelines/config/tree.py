@@ -119,9 +119,10 @@ class RationalesConfig:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    teacher: Literal["kinematic", "openai_api", "openai_batch", "vllm"] = "kinematic"
-    """kinematic: computed from the motion itself, no network. openai_api: any OpenAI-compatible server. openai_batch:
-    the same by batch files. vllm: a model on the cluster's own GPUs (extra `vllm`)."""
+    teacher: str = "kinematic"
+    """A name of the table of teachers (`pipelines.rationales.teachers.registry`). kinematic: computed from the motion
+    itself, no network. openai_api: any OpenAI-compatible server. openai_batch: the same by batch files. vllm: a model
+    on the cluster's own GPUs (extra `vllm`)."""
     api: ApiTeacherConfig = field(default_factory=ApiTeacherConfig)
     renderer: str = "stick"
     """What draws the teacher's frames: stick, or the export of a training run. With the fixed one no retraining voids

@@ -279,11 +279,9 @@ def teacher_of(cfg: FullConfig, paths: RunPaths | None, data: Data | None) -> di
     needed = any("rationale" in stage.tasks for stage in cfg.train.stages)
     if not needed or paths is None or data is None or not data.counted:
         return None
-    found = costs.estimate(cfg, paths)
-    sums = {name: sum(row[name] for row in found["rows"]) for name in ("requests", "input", "output", "usd")}
-    api = cfg.rationales.api
-    priced = cfg.rationales.teacher == "kinematic" or bool(api.usd_per_million_input or api.usd_per_million_output)
-    return {"teacher": cfg.rationales.teacher, "settled": found["settled"], "priced": priced, **sums}
+    cost = costs.estimate(cfg, paths)
+    sums = {name: getattr(cost.total, name) for name in ("requests", "input", "output", "usd")}
+    return {"teacher": cfg.rationales.teacher, "settled": cost.settled, "priced": cost.priced, **sums}
 
 
 def checks(cfg: FullConfig, paths: RunPaths | None, given: Given, plan: Plan) -> list[Check]:

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.config.tree import AcceptConfig
 from pipelines.rationales.duplicates import most_alike
-from pipelines.rationales.review_page import grouped
+from pipelines.rationales.review_page import group_examples
 from pipelines.rationales.verdicts import blind_labels, rejections, same_label, says_given
 
 GOOD = {
@@ -107,8 +107,8 @@ def test_examples_show_every_rule_and_every_set():
         for name in ("one", "two")
         for k, bad in enumerate(([], [], [], ["max_words"], ["label_equal", "max_words"]))
     ]
-    groups = grouped(rows)
-    assert [g["title"].split(":")[0] for g in groups] == ["Rejected", "Rejected", "Accepted", "Accepted"]
-    assert [len(g["rows"]) for g in groups] == [2, 2, 2, 2]
-    assert groups[0]["rows"][0]["rejected_for"][0] == "label_equal"
-    assert groups == grouped(rows[::-1])
+    groups = group_examples(rows)
+    assert [group.title.split(":")[0] for group in groups] == ["Rejected", "Rejected", "Accepted", "Accepted"]
+    assert [len(group.rows) for group in groups] == [2, 2, 2, 2]
+    assert groups[0].rows[0]["rejected_for"][0] == "label_equal"
+    assert groups == group_examples(rows[::-1])
