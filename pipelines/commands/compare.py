@@ -40,12 +40,12 @@ def _compare(args: argparse.Namespace, rest: list[str]) -> None:
     if args.resamples < 1:
         raise UserError(f"--resamples must be at least 1, found {args.resamples}")
     from pipelines.evaluation import compare
-    from pipelines.evaluation.compare import comparison_lines, read_evaluation
+    from pipelines.evaluation.compare import format_comparison, read_evaluation
     from skeleton_io import storage
 
     a, b = (read_evaluation(absolute(uri)) for uri in (args.a, args.b))
     result = compare.compare(a, b, args.rule, args.seed, args.resamples)
-    for line in comparison_lines(result):
+    for line in format_comparison(result):
         say(line)
     if args.out:
         storage.write_atomic(absolute(args.out), json.dumps(result, indent=1))

@@ -67,7 +67,7 @@ def _captions(args: argparse.Namespace, rest: list[str]) -> None:
 def _questions(args: argparse.Namespace, rest: list[str]) -> None:
     from pipelines.data.clip_store import ClipStore
     from pipelines.evaluation.any_checkpoint import check_request
-    from pipelines.evaluation.question_scores import from_file
+    from pipelines.evaluation.question_scores import read_questions
     from pipelines.evaluation.questions import run_questions
 
     if args.most < 0:
@@ -75,7 +75,7 @@ def _questions(args: argparse.Namespace, rest: list[str]) -> None:
     asked, file = _asked(args, rest), absolute(args.file) if args.file else ""
     check_request(asked)
     if file:
-        from_file(file, set(ClipStore(asked.shards).keys))
+        read_questions(file, set(ClipStore(asked.shards).keys))
     with connected():
         require(1, 0, "questions (one worker)")
         run_questions(asked, file, args.most)

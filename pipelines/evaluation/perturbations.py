@@ -168,13 +168,13 @@ class Cell:
         return Cell(curve, float(level), int(seed)), clip
 
 
-def cells(curve: Curve, seeds: int) -> list[Cell]:
+def list_cells(curve: Curve, seeds: int) -> list[Cell]:
     """All cells of a curve but the clean one."""
     runs = range(seeds) if curve.random else range(1)
     return [Cell(curve.name, level, seed) for level in curve.levels[1:] for seed in runs]
 
 
-def perturbed(seq: SkeletonSequence, cell: Cell) -> SkeletonSequence:
+def perturb_clip(seq: SkeletonSequence, cell: Cell) -> SkeletonSequence:
     """The clip in a cell. All levels of a seed draw the same numbers: what 10 % lose, 20 % lose as well."""
     if cell.curve == CLEAN:
         return seq
@@ -192,4 +192,4 @@ class PerturbedClips:
     def clip(self, key: str) -> SkeletonSequence:
         """See `Cell.key`."""
         cell, name = Cell.of(key)
-        return perturbed(self.store.clip(name), cell)
+        return perturb_clip(self.store.clip(name), cell)

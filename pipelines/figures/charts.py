@@ -111,13 +111,13 @@ def line_chart(lines: Sequence[Line], x_label: str, title: str) -> Markup:
 
     Returns an empty Markup where no series holds a finite point.
     """
-    drawn = [(line, *thin(line.x, line.y)) for line in lines]
-    drawn = [item for item in drawn if item[1]]
-    if not drawn:
+    series = [(line, *thin(line.x, line.y)) for line in lines]
+    series = [item for item in series if item[1]]
+    if not series:
         return Markup("")
     left, right, top, bottom = 38.0, WIDTH - 8.0, 8.0, 168.0
-    x_low, x_high = min(min(x) for _, x, _ in drawn), max(max(x) for _, x, _ in drawn)
-    y_high = max(max(y) for _, _, y in drawn) or 1.0
+    x_low, x_high = min(min(x) for _, x, _ in series), max(max(x) for _, x, _ in series)
+    y_high = max(max(y) for _, _, y in series) or 1.0
     x_span = (x_high - x_low) or 1.0
     scale = (bottom - top) / (y_high * 1.04)
 
@@ -129,7 +129,7 @@ def line_chart(lines: Sequence[Line], x_label: str, title: str) -> Markup:
         at = left + (mark - x_low) / x_span * (right - left)
         body.append(f'<text class="tick" text-anchor="middle" x="{at:.1f}" y="{bottom + 15}">{number(mark, 5)}</text>')
     body.append(f'<text class="tick" text-anchor="end" x="{right}" y="{bottom + 29}">{escape(x_label)}</text>')
-    for line, x, y in drawn:
+    for line, x, y in series:
         if len(x) > 20:
             body.append(f'<path class="line faint s{line.colour}" d="{place(x, y)}"/>')
             y = smooth(y, max(5, len(y) // 12))
@@ -182,10 +182,10 @@ def confusion_chart(labels: Sequence[str], counts: Sequence[Sequence[int]], titl
     body = [f'<rect class="plot" x="{gutter:g}" y="16" width="{n * cell:g}" height="{n * cell:g}"/>']
     for i, (label, row) in enumerate(zip(labels, counts, strict=True)):
         y = 16 + i * cell
-        shown = label if len(label) <= 32 else label[:31] + "…"
+        short = label if len(label) <= 32 else label[:31] + "…"
         body.append(
             f'<text class="tick" text-anchor="end" style="font-size:{size:.1f}px" x="{gutter - 5:g}" '
-            f'y="{y + cell / 2 + size * 0.35:.1f}">{escape(shown)} <tspan class="num">{i + 1}</tspan></text>'
+            f'y="{y + cell / 2 + size * 0.35:.1f}">{escape(short)} <tspan class="num">{i + 1}</tspan></text>'
         )
         if n <= 20 or i == 0 or (i + 1) % 5 == 0:
             body.append(

@@ -92,7 +92,7 @@ def _free(spot: NDArray[np.float64], taken: list[NDArray[np.float64]]) -> NDArra
     """The nearest of some places around where no other number stands."""
     around = [(0, 0), (-18, 0), (0, 18), (-18, 18), (10, 4), (-28, 4), (0, -14), (-18, -14), (14, 18), (-32, 18)]
     for shift in around:
-        found = spot + shift
-        if all((np.abs(found - other) >= _APART).any() for other in taken):
-            return found
+        place = spot + shift
+        if all((np.abs(place - other) >= _APART).any() for other in taken):
+            return place
     return spot

@@ -49,13 +49,13 @@ def reliability_chart(bins: Sequence[Mapping[str, Any]], title: str) -> Markup:
     body.append(f'<path class="even" d="{path_of((at(0), at(1)), (bottom, top))}"/>')
     for b in filled:
         x, width = at(b["low"]) + 1, at(b["high"]) - at(b["low"]) - 2
-        y, told = bottom - b["accuracy"] * scale, bottom - b["confidence"] * scale
+        y, stated = bottom - b["accuracy"] * scale, bottom - b["confidence"] * scale
         note = f"{b['n']} clips: says {100 * b['confidence']:.0f} %, right {100 * b['accuracy']:.0f} %"
         body.append(
             f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{max(bottom - y, 0.5):.1f}">'
             f"<title>{note}</title></rect>"
         )
-        body.append(f'<line class="told" x1="{x:.1f}" x2="{x + width:.1f}" y1="{told:.1f}" y2="{told:.1f}"/>')
+        body.append(f'<line class="told" x1="{x:.1f}" x2="{x + width:.1f}" y1="{stated:.1f}" y2="{stated:.1f}"/>')
         tall = 30 * b["n"] / most
         body.append(
             f'<rect class="count" x="{x:.1f}" y="{foot - tall:.1f}" width="{width:.1f}" height="{max(tall, 0.6):.1f}">'
@@ -74,11 +74,11 @@ def share_chart(curves: Sequence[Curve], x_label: str, title: str, chance: float
 
     x is drawn without its sign: what falls from the left to the right is given as negative numbers.
     """
-    drawn = [curve for curve in curves if len(curve.x)]
-    if not drawn:
+    filled = [curve for curve in curves if len(curve.x)]
+    if not filled:
         return Markup("")
     top, bottom = 8.0, 168.0
-    low, high = min(min(c.x) for c in drawn), max(max(c.x) for c in drawn)
+    low, high = min(min(c.x) for c in filled), max(max(c.x) for c in filled)
     span, scale = (high - low) or 1.0, bottom - top
 
     def across(values: Sequence[float]) -> list[float]:
@@ -96,7 +96,7 @@ def share_chart(curves: Sequence[Curve], x_label: str, title: str, chance: float
             f"{number(abs(mark), 4)}</text>"
         )
     body.append(f'<text class="tick" text-anchor="end" x="{_RIGHT}" y="{bottom + 29}">{escape(x_label)}</text>')
-    for curve in drawn:
+    for curve in filled:
         xs = across(curve.x)
         if len(curve.low) == len(curve.high) == len(xs):
             outline = path_of([*xs, *reversed(xs)], [*up(curve.high), *reversed(up(curve.low))])

@@ -50,10 +50,10 @@ def gif(clip: SkeletonSequence, side: int = 360) -> bytes:
 def sheet(clip: SkeletonSequence, side: int = 240, columns: int = 4, rows: int = 3) -> bytes:
     """PNG of frames at equal distances, the first and the last among them, in reading order."""
     count = min(clip.frames, columns * rows)
-    chosen = np.unique(np.rint(np.linspace(0, clip.frames - 1, count)).astype(int))
+    moments = np.unique(np.rint(np.linspace(0, clip.frames - 1, count)).astype(int))
     points = _on_paper(clip, side)
     paper = Image.new("RGB", (side * min(columns, count), side * math.ceil(count / columns)), PAPER)
-    for place, frame in enumerate(chosen):
+    for place, frame in enumerate(moments):
         corner = (place % columns * side, place // columns * side)
         paper.paste(_frame(clip, points, int(frame), side), corner)
     stream = io.BytesIO()
@@ -84,15 +84,15 @@ def _forward(clip: SkeletonSequence) -> NDArray[np.float64]:
             length = float(np.linalg.norm(across))
             if length > _APART:
                 return across / length * (1 if across[2] >= 0 else -1)
-    index, found = clip.topology.index, []
+    index, directions = clip.topology.index, []
     for part in ("hip", "shoulder", "clavicle"):
         if f"left_{part}" in index and f"right_{part}" in index:
             across = positions[:, 0, index[f"right_{part}"]] - positions[:, 0, index[f"left_{part}"]]
             across[:, 1] = 0
             length = np.linalg.norm(across, axis=-1)
             fine = length > 1e-4  # NaN is not
-            found.append(across[fine] / length[fine, None])
-    units = np.concatenate(found) if found else np.zeros((0, 3))
+            directions.append(across[fine] / length[fine, None])
+    units = np.concatenate(directions) if directions else np.zeros((0, 3))
     mean = units.mean(0) if len(units) else np.zeros(3)
     size = float(np.linalg.norm(mean))
     return sensor if size < 0.2 else np.array([-mean[2], 0.0, mean[0]]) / size

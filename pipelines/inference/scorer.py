@@ -21,7 +21,7 @@ from pipelines.data.clip_store import ClipStore
 from pipelines.runtime.errors import StageFailed
 from pipelines.runtime.progress import Progress
 from pipelines.scores.metrics import ClipScore
-from pipelines.scores.rows import ROWS, ClipToScore, batches_of, check_finite, clip_score, read_rows, write_part
+from pipelines.scores.rows import ROWS, ClipToScore, batches_of, check_finite, read_rows, to_clip_score, write_part
 
 BATCHES_PER_PART = 4
 """Batches between two writes: what a broken-off run loses at most, per actor."""
@@ -179,7 +179,7 @@ def score(
     found = {r["key"]: r for r in read_rows(out).to_pylist() if r["key"] in wanted}
     if len(found) != len(wanted):
         raise StageFailed(f"{name}: {len(wanted) - len(found)} clips have no row in {out}; run the stage again")
-    return [clip_score(found[key]) for key in sorted(found)]
+    return [to_clip_score(found[key]) for key in sorted(found)]
 
 
 def scored_batches(

@@ -163,6 +163,7 @@ class TeacherActor:
         import ray
 
         context, cfg, account = ray.get_runtime_context(), job.cfg, job.account
+        # An actor that Ray starts again keeps its id, so `enter` frees what its dead process held.
         holder = str(context.get_actor_id())
         # A process that died may have left lines of batches that are now run again.
         with warnings.catch_warnings():
@@ -192,6 +193,7 @@ class TeacherActor:
         todo = [row for row in rows if row["key"] not in self._settled]
         ends = await asyncio.gather(*(self._dispatcher.ask(question_of(row, self._store)) for row in todo))
         count = {end: np.array([ends.count(end)]) for end in ("answered", "failed", "stopped")}
+        # What the dead process had settled counts for the progress all the same.
         count["answered"] += len(rows) - len(todo)
         yield count
 

@@ -87,6 +87,7 @@ def estimate(cfg: FullConfig, paths: RunPaths) -> CostEstimate:
 
 def _cost_row(cfg: FullConfig, store: ClipStore, dataset: str, purpose: str, tasks: list[TeacherTask]) -> CostRow:
     expected = registry.entry_of(cfg.rationales).cost_model(cfg.rationales)
+    # Pictures cost by their number; nothing is drawn.
     images = (("image/png", b""),) * cfg.rationales.frames
     # Prompts differ by the label alone; one clip stands for the duration of all.
     sample = TeacherRequest(sequence=store.clip(tasks[0].clip), label=None, images=images)

@@ -42,6 +42,7 @@ class FrameActor:
     def __init__(self, shards_uri: str, cfg: RationalesConfig, frames: RendererConfig, account: Any = None) -> None:
         import torch
 
+        # Many actors on one machine: threads of one would only wait for those of another.
         torch.set_num_threads(1)
         self._store, self._account = ClipStore(shards_uri), account
         self._renderer, self._renderer_cfg = load_teacher_renderer(cfg.renderer, frames)
@@ -76,6 +77,7 @@ class FrameActor:
         from pipelines.data.renderer_input import clip_input
 
         with torch.no_grad():
+            # One clip at a time: in a batch the last bits of the frames could differ, and their hash with them.
             frames = self._renderer([clip_input(self._store.clip(clip), self._renderer_cfg, None, None)])[0]
         return (frames.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).contiguous().numpy()
 
@@ -109,6 +111,7 @@ def draw_frames(cfg: FullConfig, shards_uri: str, tasks: list[TeacherTask], acco
         batch_size=None,
         batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(size=min(rationales.actors, blocks)),
+        # Askers wait for the network; drawing may have the processors.
         num_cpus=0.5,
     )
 

@@ -83,6 +83,7 @@ def ask_in_batches(
         Why it stopped early; empty where it did not.
     """
     api = cfg.rationales.api
+    # Synchronous: files and batches are few, and waiting is all that is to be done.
     client = openai.OpenAI(base_url=api.base_url, api_key=secret.get_secret_value(), timeout=api.timeout_s)
     folder = storage.join(ledger.uri, "batches")
     states = _load_states(folder)
@@ -165,10 +166,12 @@ def _portions(
         body = json.loads(row["body"])
         item = {"custom_id": row["key"], "method": "POST", "url": _ENDPOINT, "body": body}
         line = json.dumps(item).encode() + b"\n"
+        # Before the line is added: a file must not cross the server's limit by one request.
         full = len(facts) >= api.batch_requests or sink.tell() + len(line) > api.batch_megabytes * 1e6
         if facts and full:
             yield facts, letters, sink.getvalue()
             facts, sink, letters = [], io.BytesIO(), 0
+        # Text only: pictures in the body are base64 and cost by their number.
         texts = [body["messages"][0]["content"], *(p["text"] for p in body["messages"][1]["content"] if "text" in p)]
         facts.append(TeacherTask.from_row(row).facts(frames_sha_of(row)))
         letters += sum(map(len, texts))
@@ -211,6 +214,7 @@ def _wait(
                 running.append(state)
                 continue
             lines = _lines(client, api, batch, {row["key"]: row for row in state.rows})
+            # Lines first, then the state goes: killed between the two, the next run books the same file again.
             write_lines(ledger.uri, f"batch-{state.name}", lines)
             for suffix in ("json", "requests"):
                 storage.remove(storage.join(folder, f"{state.name}.{suffix}"))
@@ -240,6 +244,7 @@ def _lines(client: Any, api: ApiTeacherConfig, batch: Any, rows: dict[str, dict[
         for text in client.files.content(file).content.splitlines():
             item = json.loads(text)
             key = item["custom_id"]
+            # Output before errors: a key in both files has an answer.
             if key in rows and key not in lines:
                 lines[key] = line_of(rows[key], _outcome(api, item, rows[key]["purpose"]))
     return [lines[key] for key in sorted(lines)]

@@ -61,6 +61,7 @@ def write(
     drawer = FrameActor(shards_uri, cfg.rationales, frames_config(cfg))
     for group in groups:
         for row in group.rows:
+            # Drawn anew: the pictures that the teacher got are not kept.
             frames = drawer.draw(row["clip"]).astype(np.float32).transpose(0, 3, 1, 2) / 255
             row["strip"] = filmstrip(frames, FRAME_SIDE)
     broken = [rule for row in rows for rule in row["rejected_for"]]
@@ -93,5 +94,6 @@ def group_examples(rows: Sequence[AnswerRow]) -> list[ExampleGroup]:
 
 def sample_rows(rows: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
     """Copies of at most so many rows, by the hash of the clip's key."""
+    # Not the first by name: those are of one person or one recording.
     ordered = sorted(rows, key=lambda row: hashlib.sha256(row["clip"].encode()).hexdigest())
     return [dict(row) for row in ordered[:most]]

@@ -199,10 +199,12 @@ def _finish(
     cfg: FullConfig, shards_uri: str, out: str, tasks: Sequence[TeacherTask], new: int, stop: str
 ) -> dict[str, Any]:
     """Table, index and summary."""
+    # Read once more: the actors have written to it meanwhile.
     lines = _lines_of(Ledger(ledger_uri(cfg, out)), tasks)
     if stop:
         left = len(tasks) - len(lines)
         raise StageFailed(f"rationales: {stop}; {len(lines)} questions are settled and kept, {left} are left")
+    # No reason to stop and yet lines are missing: for example, a process died more often than Ray starts it.
     if len(lines) != len(tasks):
         raise StageFailed("rationales: some clips were not asked; the answers are kept, start again")
     dead = [line for line in lines if line["status"] == "failed"]
@@ -269,6 +271,7 @@ def _counts(names: list[str], most: int = 0) -> dict[str, int]:
     """How often each name occurs, the most frequent first."""
     counts = Counter(names)
     ordered = sorted(counts, key=lambda name: (-counts[name], name))
+    # 0 means all of them.
     return {name: counts[name] for name in ordered[: most or None]}
 
 

@@ -128,6 +128,7 @@ def blind_labels(lines: Iterable[Line]) -> dict[str, list[str]]:
     votes_by_clip: dict[str, list[tuple[int, str]]] = {}
     for line in lines:
         if line["purpose"] == "blind":
+            # A refusal to name a label is a vote for none.
             label = parse_label(line["raw"]) if line["status"] == "answered" else ""
             votes_by_clip.setdefault(line["clip"], []).append((line["sample"], label))
     return {clip: [label for _, label in sorted(votes)] for clip, votes in votes_by_clip.items()}
@@ -154,6 +155,7 @@ def _ground_all(shards_uri: str, lines: list[Line]) -> list[JudgedRationale]:
         return []
     # As JSON: Arrow would make columns of the nested fields, and a type for each that all lines must fit.
     items = [{"line": json.dumps(line)} for line in lines]
+    # Rounded up; one block is one call of an actor.
     blocks = -(-len(items) // _ROWS_PER_BATCH)
     judged = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
         GroundingActor,
@@ -192,6 +194,7 @@ def judge(line: Line, store: ClipStore) -> JudgedRationale:
     rationale = parse(line["raw"])
     # The text that is learned ends in the clip's label as the student is asked for it.
     grounding = ground(rationale, store.clip(line["clip"]))
+    # The last line must name the label; only what stands before it can leak.
     body = "\n".join(rationale.text.splitlines()[:-1])
     return {
         "key": line["key"],
@@ -238,6 +241,7 @@ def _reject_copies(rows: list[AnswerRow], most: float) -> None:
     """Of accepted rationales of one set that say nearly the same, the first by clip stays."""
     for name in sorted({row["dataset"] for row in rows}):
         mine = [row for row in rows if row["dataset"] == name and not row["rejected_for"]]
+        # Against accepted ones only: a copy of a rejected text is no copy of what is learned.
         alike = most_alike([row["text"] for row in mine])
         for row, value in zip(mine, alike, strict=True):
             if value > most:

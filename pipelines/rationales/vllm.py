@@ -54,6 +54,7 @@ def ask_vllm(
     portion: list[Line] = []
     for row in processor(cfg)(bodies).iter_rows():
         portion.append(line_of_row(row))
+        # Booked as they come: what is in the ledger survives the end of the engine.
         if len(portion) == CLIPS_PER_BATCH:
             _book(ledger, portion, progress)
             portion = []
@@ -82,6 +83,7 @@ def processor(cfg: FullConfig) -> Any:
         batch_size=CLIPS_PER_BATCH,
         max_pending_requests=rationales.api.in_flight,
         prepare_multimodal_stage={"enabled": True},
+        # Else one picture that the engine cannot read would end the stage.
         should_continue_on_error=True,
     )
     return build_processor(engine, preprocess=Preprocess(rationales.api), postprocess=keep_row)

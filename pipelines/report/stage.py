@@ -1,6 +1,6 @@
-"""Stage: writes report.json and one self-contained report.html into the run. Lays out what `report_data` gathered.
+"""Stage: writes report.json and one self-contained report.html into the run. Lays out what `gather` read.
 
-Runs no stage and computes no score; frames come from `report_clips`, charts from `figures`.
+Runs no stage and computes no score; frames come from `clips`, charts from `figures`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from pipelines.config.tree import FullConfig
 from pipelines.figures import charts as figures
 from pipelines.figures.charts import Estimate, Line, number
 from pipelines.figures.pages import render_page
-from pipelines.report import clips as report_clips
-from pipelines.report import gather, other_scores, worst_clips
+from pipelines.report import gather, other_scores
 from pipelines.report import scores as report_scores
-from pipelines.report.worst_clips import worst_confusions
+from pipelines.report.clips import make_examples
+from pipelines.report.page_clips import ClipGroup, DrawnConfusion
+from pipelines.report.worst_clips import choose_worst, worst_confusions
 from pipelines.runtime.paths import RunPaths
 from pipelines.runtime.progress import clock, say
 from skeleton_io import storage
@@ -119,14 +120,14 @@ def training_part(cfg: FullConfig, paths: RunPaths, train: Mapping[str, Any]) ->
     if "stages" not in train:
         return {"training": []}
     finished = {s["name"]: scalars(s) for s in train["stages"]}
-    shown = []
+    charts = []
     for stage in cfg.train.stages:
         if stage.name not in finished:
-            shown.append({"name": stage.name, "chart": "", "legend": [], "note": "not run"})
+            charts.append({"name": stage.name, "chart": "", "legend": [], "note": "not run"})
             continue
         rows = gather.curves(paths, stage.name)
         lines = loss_lines(rows)
-        shown.append(
+        charts.append(
             {
                 "name": stage.name,
                 "chart": figures.line_chart(lines, "step", f"Training loss of {stage.name}"),
@@ -139,7 +140,7 @@ def training_part(cfg: FullConfig, paths: RunPaths, train: Mapping[str, Any]) ->
         "head": ["stage", *(title for _, title in columns)],
         "rows": [[stage, *(training_cell(s, key) for key, _ in columns)] for stage, s in finished.items()],
     }
-    return {"training": shown, "training_table": table if columns else None}
+    return {"training": charts, "training_table": table if columns else None}
 
 
 def training_cell(numbers: Mapping[str, Any], key: str) -> str:
@@ -151,11 +152,12 @@ def training_cell(numbers: Mapping[str, Any], key: str) -> str:
 
 def scalars(summary: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a summary, nested ones one level down under "outer inner"; texts and lists are left out."""
-    found: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     for key, value in summary.items():
         inner = {f"{key} {k}": v for k, v in value.items()} if isinstance(value, Mapping) else {key: value}
-        found |= {k: v for k, v in inner.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-    return found
+        # A truth value is an int in Python; here it is no number.
+        numbers |= {k: v for k, v in inner.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    return numbers
 
 
 def cell(value: object) -> str:
@@ -263,16 +265,16 @@ def build_page(
     cfg: FullConfig,
     paths: RunPaths,
     data: Mapping[str, Any],
-    clips: list[dict[str, Any]],
-    confused: Mapping[str, list[dict[str, Any]]],
+    clips: Sequence[ClipGroup],
+    confused: Mapping[str, Sequence[DrawnConfusion]],
 ) -> dict[str, Any]:
     """Everything the template shows.
 
     Args:
         cfg: the run's configuration.
         paths: the run.
-        data: from `report_data.gather`.
-        clips, confused: from `report_clips.examples`, empty where no model is there.
+        data: from `gather.gather`.
+        clips, confused: from `clips.make_examples`, empty where no model is there.
     """
     revision = data["provenance"]["git_revision"]
     rationales, evaluate = data["rationales"], data["evaluate"]
@@ -306,7 +308,7 @@ def build_page(
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Writes report.json and report.html. Runs anew on every call: a report must not be older than what it reports."""
     data = gather.gather(cfg, paths)
-    clips, confused = report_clips.examples(cfg, paths, worst_clips.choose(paths.evaluate, data["evaluate"]))
+    clips, confused = make_examples(cfg, paths, choose_worst(paths.evaluate, data["evaluate"]))
     html = render_page("report.html.j2", build_page(cfg, paths, data, clips, confused))
     storage.write_atomic(paths.at("report.json"), json.dumps(data, indent=1))
     storage.write_atomic(paths.at("report.html"), html)

@@ -74,13 +74,13 @@ def check_finite(name: str, table: pa.Table) -> None:
             raise StageFailed(f"{name}: the model gives clip {key} a score that is not a finite number")
 
 
-def clip_score(row: Mapping[str, Any]) -> ClipScore:
+def to_clip_score(row: Mapping[str, Any]) -> ClipScore:
     """A row as the metrics take it."""
     lists = {name: tuple(row[name]) for name in ("log_prob", "tokens", "prior")}
     return ClipScore(key=row["key"], set=row["set"], label=row["label"], generated=row["generated"], **lists)
 
 
-def sample(keys: Sequence[str], most: int) -> list[str]:
+def sample_keys(keys: Sequence[str], most: int) -> list[str]:
     """At most `most` keys (0: all), chosen by hash, so that the choice does not depend on their order."""
     if not most or len(keys) <= most:
         return sorted(keys)

@@ -64,12 +64,12 @@ def mine_confusions(
     from pipelines.data.clip_store import ClipStore
     from pipelines.data.selection import select
     from pipelines.inference import scorer
-    from pipelines.scores.rows import ClipToScore, sample
+    from pipelines.scores.rows import ClipToScore, sample_keys
 
     assert job.start is not None
     selection = select(job.cfg, ClipStore(job.shards))
     most = job.cfg.train.negatives.confusion_clips
-    questions = [ClipToScore(key, name, labels[key]) for name in sorted(keys) for key in sample(keys[name], most)]
+    questions = [ClipToScore(key, name, labels[key]) for name in sorted(keys) for key in sample_keys(keys[name], most)]
     candidates = {name: selection.labels[name] for name in keys if selection.labels[name]}
     asked = dataclasses.replace(job.cfg.evaluate, generate=False, answer="direct")
     cfg = dataclasses.replace(job.cfg, evaluate=asked)
@@ -88,7 +88,7 @@ def _here(
     import torch
 
     from pipelines.inference.scorer import Scorer
-    from pipelines.scores.rows import clip_score
+    from pipelines.scores.rows import to_clip_score
 
     assert job.start is not None
     threads = torch.get_num_threads()
@@ -99,4 +99,4 @@ def _here(
         columns = {name: np.array([getattr(q, name) for q in part]) for name in ("key", "set", "label")}
         rows += scorer(columns).to_pylist()
     torch.set_num_threads(threads)  # the actor's constructor takes one
-    return sorted((clip_score(row) for row in rows), key=lambda score: score.key)
+    return sorted((to_clip_score(row) for row in rows), key=lambda score: score.key)

@@ -99,6 +99,7 @@ class Dispatcher:
         check: Callable[[TeacherQuestion, Answer], None],
     ) -> None:
         self._teacher, self._account, self._ledger, self._holder = teacher, account, ledger, holder
+        # Held until the line is on storage, not only until the answer: see the head of the module.
         self._slots, self._attempts = asyncio.Semaphore(in_flight), attempts
         self._expected, self._check = expected, check
 
@@ -139,6 +140,7 @@ class Dispatcher:
             grant = await self._account.reserve(self._holder, held.total, self._expected.price(held))
             if grant.stop:
                 return grant
+            # Outside the account: others may reserve meanwhile.
             await asyncio.sleep(grant.wait_s)
             if grant.granted:
                 return grant
@@ -154,6 +156,7 @@ class Dispatcher:
             return answer
         except TeacherError as error:
             usage = usage if usage.total else error.usage
+            # What the check refuses was paid for: the error leaves with the usage of the answer.
             raise TeacherError(error.kind, error.reason, usage, error.raw) from None
         except RetryLater as error:
             failed, after = not error.limited, error.after_s

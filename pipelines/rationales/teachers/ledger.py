@@ -89,14 +89,14 @@ class Outcome:
     @classmethod
     def answered(cls, answer: Answer, usd: float, seconds: float = 0.0, attempts: int = 1) -> Outcome:
         """The outcome of a usable answer."""
-        said = {"raw": answer.raw, "model": answer.model, "usage": answer.usage}
-        return cls(status="answered", **said, usd=usd, seconds=seconds, attempts=attempts)
+        answer_fields = {"raw": answer.raw, "model": answer.model, "usage": answer.usage}
+        return cls(status="answered", **answer_fields, usd=usd, seconds=seconds, attempts=attempts)
 
     @classmethod
     def failed(cls, error: TeacherError, usd: float, seconds: float = 0.0, attempts: int = 1) -> Outcome:
         """A dead letter; what was paid for it stands in the error."""
-        said = {"kind": error.kind, "reason": error.reason, "raw": error.raw, "usage": error.usage}
-        return cls(status="failed", **said, usd=usd, seconds=seconds, attempts=attempts)
+        error_fields = {"kind": error.kind, "reason": error.reason, "raw": error.raw, "usage": error.usage}
+        return cls(status="failed", **error_fields, usd=usd, seconds=seconds, attempts=attempts)
 
 
 def line_of(facts: dict[str, Any], outcome: Outcome) -> Line:
@@ -127,6 +127,7 @@ class Ledger:
         """Key -> the line that counts: the first answered one, else the last failed one."""
         lines: dict[str, Line] = {}
         for line in self.lines():
+            # A later dead letter must not hide an answer, a later answer replaces a dead letter.
             before = lines.get(line["key"])
             if before is None or before["status"] != "answered":
                 lines[line["key"]] = line
@@ -197,6 +198,7 @@ class LedgerWriter:
         await future
 
     async def _drain(self) -> None:
+        # Whatever has come while the last group was written: one fsync for many lines.
         while self._waiting:
             group, self._waiting = self._waiting, []
             try:
@@ -235,6 +237,7 @@ class LedgerWriter:
             view = memoryview(data)
             while view:
                 view = view[os.write(self._file, view) :]
+            # An answer that is paid for must outlive the machine.
             os.fsync(self._file)
         except OSError:
             # Half a line may be there now, and the next line must not be glued to it: it goes to a segment of its own.

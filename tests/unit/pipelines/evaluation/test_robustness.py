@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from pipelines.evaluation import robustness
-from pipelines.evaluation.perturbations import CLEAN, CURVES, Cell, PerturbedClips, cells, perturbed, select_curves
+from pipelines.evaluation.perturbations import (
+    CLEAN,
+    CURVES,
+    Cell,
+    PerturbedClips,
+    list_cells,
+    perturb_clip,
+    select_curves,
+)
 from pipelines.runtime.errors import UserError
 from pipelines.scores.metrics import ClipScore, Scoreboard
 from pipelines.scores.rows import ClipToScore
@@ -35,7 +43,7 @@ class Store:
 @pytest.mark.parametrize("curve", list(CURVES.values()), ids=list(CURVES))
 def test_every_cell_of_every_curve_can_be_made_and_is_the_same_in_any_process(curve):
     store = PerturbedClips(Store(clip("a|b", persons=2)))
-    for cell in cells(curve, 2):
+    for cell in list_cells(curve, 2):
         one, two = (store.clip(cell.key("made/a|b")) for _ in range(2))
         np.testing.assert_array_equal(one.positions, two.positions)
         assert one.source_transform
@@ -46,7 +54,7 @@ def test_every_cell_of_every_curve_can_be_made_and_is_the_same_in_any_process(cu
 def test_levels_of_a_seed_are_nested_and_seeds_differ():
     seq = clip("a")
     few, many, other = (
-        perturbed(seq, Cell("joint-dropout", level, seed)).present for level, seed in ((0.1, 0), (0.5, 0), (0.5, 1))
+        perturb_clip(seq, Cell("joint-dropout", level, seed)).present for level, seed in ((0.1, 0), (0.5, 0), (0.5, 1))
     )
     assert not (many & ~few).any()
     assert (many != other).any()

@@ -11,11 +11,20 @@ from pipelines.config.loading import decode
 from pipelines.config.tree import FullConfig
 from pipelines.data.selection import Selection
 from pipelines.evaluation import stage as evaluation
-from pipelines.evaluation.stage import trained_model
+from pipelines.evaluation.stage import find_trained_model
 from pipelines.inference import scorer
 from pipelines.runtime.errors import StageFailed, UserError
 from pipelines.runtime.paths import RunPaths
-from pipelines.scores.rows import ROWS, ClipToScore, batches_of, check_finite, clip_score, read_rows, sample, write_part
+from pipelines.scores.rows import (
+    ROWS,
+    ClipToScore,
+    batches_of,
+    check_finite,
+    read_rows,
+    sample_keys,
+    to_clip_score,
+    write_part,
+)
 from skeleton_io.protocols.protocol import Protocol
 
 
@@ -38,7 +47,7 @@ def test_parts_come_back_whole_and_once(tmp_path):
 
 
 def test_a_row_becomes_a_clip_score():
-    clip = clip_score(rows("a/1").to_pylist()[0])
+    clip = to_clip_score(rows("a/1").to_pylist()[0])
     assert clip.log_prob == (-1.0, -2.0)
     assert clip.tokens == (1, 2)
     assert clip.generated is None
@@ -46,11 +55,11 @@ def test_a_row_becomes_a_clip_score():
 
 def test_sample_is_a_subset_that_ignores_order():
     keys = [f"a/{i}" for i in range(50)]
-    chosen = sample(keys, 10)
+    chosen = sample_keys(keys, 10)
     assert len(chosen) == 10
-    assert chosen == sample(keys[::-1], 10)
-    assert set(sample(keys, 5)) <= set(chosen)
-    assert sample(keys, 0) == sorted(keys)
+    assert chosen == sample_keys(keys[::-1], 10)
+    assert set(sample_keys(keys, 5)) <= set(chosen)
+    assert sample_keys(keys, 0) == sorted(keys)
 
 
 def test_finished_rows_are_not_scored_again(tmp_path):
@@ -66,7 +75,7 @@ def test_a_protocol_that_tests_alike_and_trains_otherwise_is_evaluated_anew(tmp_
     rules = {name: Protocol(name=name, field="subject", **sides) for name in ("whole", "clean")}
     store = SimpleNamespace(sets=("a",), digest="d", labels=lambda: {"a/2": "bow"})
     chosen = Selection({"a": ("a/1",)}, {"a": ()}, {"a": ("a/2",)}, {"a": ("bow", "wave")}, {"a": ()})
-    (score,) = (clip_score(row) for row in rows("a/2").to_pylist())
+    (score,) = (to_clip_score(row) for row in rows("a/2").to_pylist())
     made = []
     monkeypatch.setattr(evaluation, "ClipStore", lambda _: store)
     monkeypatch.setattr(evaluation, "select", lambda *_: chosen)
@@ -101,6 +110,6 @@ def test_no_model_is_said_plainly(tmp_path):
     stage = {"name": "1", "tasks": {"mqa": 1}, "trains": ["renderer"], "learning_rate": {"renderer": 1e-3}}
     cfg = decode({"train": {"stages": [stage]}}, "test")
     with pytest.raises(UserError, match="skel train"):
-        trained_model(cfg, RunPaths(str(tmp_path)))
+        find_trained_model(cfg, RunPaths(str(tmp_path)))
     with pytest.raises(UserError, match="stages is empty"):
-        trained_model(FullConfig(), RunPaths(str(tmp_path)))
+        find_trained_model(FullConfig(), RunPaths(str(tmp_path)))
