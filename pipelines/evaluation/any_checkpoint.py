@@ -86,12 +86,14 @@ def configure_evaluation(request: EvaluationRequest, export: str, store: ClipSto
         raise UserError(f"--sets {unknown[0]}: the shards hold {', '.join(store.sets)}")
     cfg = trained_config(export)
     sets = request.sets or store.sets
+    # Of the sets here only: the export may have been trained on more.
     protocols = {name: rule for name, rule in cfg.data.protocols.items() if name in store.sets}
     protocols |= parse_protocols(request.protocols, sets)
     cfg = dataclasses.replace(
         cfg,
         data=dataclasses.replace(cfg.data, protocols=protocols),
         train=dataclasses.replace(cfg.train, sets=tuple(sorted(sets)), cpus_per_worker=CPUS, gpus_per_worker=gpus),
+        # The training run's rivals are not here; `--beside` names those of this evaluation.
         evaluate=dataclasses.replace(cfg.evaluate, beside={}),
     )
     return configuration.override(cfg, list(request.overrides))
@@ -104,6 +106,7 @@ def check_request(request: EvaluationRequest) -> None:
         UserError: no model, shards, set or protocol there.
     """
     export, store = find_export(request.model), ClipStore(request.shards)
+    # No Ray yet, so nobody knows of GPUs; what is checked does not depend on them.
     cfg = configure_evaluation(request, export, store, gpus=0.0)
     for name in cfg.train.sets:
         protocol_of(cfg, store, name)
@@ -134,6 +137,7 @@ def run(request: EvaluationRequest) -> dict[str, Any]:
         "seconds": summary["seconds"],
         "checkpoint": request.model,
         "shards": {"uri": request.shards, "digest": store.digest},
+        # `seconds` stands in the report already, and would make two equal evaluations differ.
         "evaluate": {name: value for name, value in summary.items() if name != "seconds"},
         "provenance": manifest.provenance(),
     }

@@ -81,6 +81,7 @@ def score_captions(
     ceiling = [score_caption(text, clips[key]) for key in with_references for text in clips[key].captions[:1]]
     examples = [
         {"clip": key, "said": captions[key], "references": list(clips[key].captions), **vars(scores[key])}
+        # Clips with references first, then by hash: no choice by how good they look.
         for key in sorted(captions, key=lambda k: (k not in set(with_references), digest(k)))[:QUOTED]
     ]
     return {
@@ -99,6 +100,7 @@ def score_facts(scores: list[FactScore], scoreboard: Scoreboard) -> FactsBlock:
 
     def ratio(above: int, below: int) -> IntervalBlock:
         def share(weights: bootstrap.Floats) -> bootstrap.Floats:
+            # Ratio of sums, not mean of ratios: a caption that states much weighs more.
             total = weights @ counts[:, below]
             return np.where(total > 0, (weights @ counts[:, above]) / np.where(total > 0, total, 1.0), np.nan)
 

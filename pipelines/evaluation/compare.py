@@ -67,6 +67,7 @@ def read_evaluation(uri: str) -> FinishedEvaluation:
         raise UserError(f"{uri}: no finished evaluation ({METRICS}); run `skel evaluate` first")
     summary = json.loads(storage.read_text(storage.join(folders[0], METRICS)))
     rows = read_rows(storage.join(folders[0], summary["rows"])).to_pylist()
+    # Rows are what is compared; the summary alone may have been copied.
     if len(rows) < summary["accuracy"]["n"]:
         raise UserError(f"{uri}: {summary['rows']} holds {len(rows)} of {summary['accuracy']['n']} clips")
     candidates = {name: tuple(block["labels"]) for name, block in summary["sets"].items()}
@@ -80,6 +81,7 @@ def mark_hits(evaluation: FinishedEvaluation, keys: Sequence[str], rule: Rule) -
     Raises:
         UserError: a rule on written answers, and a clip has none.
     """
+    # No interval is drawn from it: only whether a clip is right.
     scoreboard = Scoreboard(evaluation.candidates, 1, 0)
     hits = []
     for clip in (evaluation.clips[key] for key in keys):
@@ -163,6 +165,7 @@ def compare_on(
         "p": round(difference.p, 4),
         "only_a": difference.only_a,
         "only_b": difference.only_b,
+        # Significant digits: a p-value of 1e-9 rounded to 4 places would say 0.
         "mcnemar": float(f"{difference.mcnemar:.3g}"),
     }
 

@@ -48,6 +48,7 @@ class Setting:
     @property
     def scoreboard(self) -> Scoreboard:
         """Intervals only; there are no classes."""
+        # The seed of the run: the same answers have the same intervals in every file.
         return Scoreboard({}, self.cfg.evaluate.bootstrap, self.cfg.seed)
 
     def origin(self) -> dict[str, Any]:

@@ -59,9 +59,11 @@ def compare_methods(
             by_clip = {clip.key: scoreboard.ranked(clip, HEADLINE, 1) for clip in theirs if clip.set == name}
             entries.append((rival, "beside", np.array([by_clip[clip.key] for clip in mine])))
         if cfg.evaluate.baselines and not selection.unseen[name]:
+            # Baselines choose nothing by validation, so its clips may train.
             train = [*selection.train[name], *selection.validation[name]]
             methods = score_baselines(store, train, [clip.key for clip in mine], store.labels())
             entries += [(method, "baseline", hits) for method, hits in methods.items()]
+        # One number for all rows: each method chooses among the same candidates.
         chance = round(1 / len(scoreboard.candidates[name]), 4)
         for label, kind, hits in entries:
             share = scoreboard.share(hits.tolist())
@@ -90,5 +92,6 @@ def compare_pair(ours: Any, theirs: Any, scoreboard: Scoreboard) -> DifferenceBl
         "value": round(difference.value, 4),
         "ci95": [round(difference.low, 4), round(difference.high, 4)],
         "p": round(difference.p, 4),
+        # Significant digits: a p-value of 1e-9 rounded to 4 places would say 0.
         "mcnemar": float(f"{difference.mcnemar:.3g}"),
     }

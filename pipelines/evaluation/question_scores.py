@@ -48,6 +48,7 @@ class QuestionItem:
 
     def to_prompt(self, tokens: int) -> Prompt:
         """As the model is asked. The choices stand in an order that the question decides, not the answer."""
+        # Else "yes, no" would always stand as the table of questions has it, and a model could answer by place.
         order = sorted(self.choices, key=lambda c: hashlib.sha256(f"{self.id}/{c}".encode()).hexdigest())
         prompt = prompts.qa_prompt(self.question, order)
         return Prompt(id=self.id, clip=self.clip, prompt=prompt, choices=self.choices, tokens=tokens)
@@ -66,7 +67,9 @@ def make_questions(clips: Iterable[SkeletonSequence], most: int) -> list[Questio
             by_kind[q.kind][q.answer].append(item)
     out: list[QuestionItem] = []
     for kind in sorted(by_kind, key=KINDS.index):
+        # The id is a hash: the order says nothing about clip or person.
         groups = [sorted(group, key=lambda item: item.id) for _, group in sorted(by_kind[kind].items())]
+        # A very rare answer must not leave hardly any question of its kind.
         frequent = [len(group) for group in groups if len(group) >= 5]
         limit = 2 * min(frequent) if frequent else max(map(len, groups))
         taken = [group[turn] for turn in range(limit) for group in groups if turn < len(group)]
@@ -162,6 +165,7 @@ def _block(scoreboard: Scoreboard, verdicts: Sequence[Verdict]) -> dict[str, Any
     answers: dict[str, Counter[str]] = defaultdict(Counter)
     for v in verdicts:
         answers[v.item.kind][v.item.answer] += 1
+    # Free questions have no chance to guess among choices.
     chances = [1 / len(v.item.choices) for v in verdicts if v.item.choices]
     block: dict[str, Any] = {
         "n": len(verdicts),

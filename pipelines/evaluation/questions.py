@@ -67,4 +67,5 @@ def run_questions(request: EvaluationRequest, file: str, most: int) -> dict[str,
 
 
 def _hash_answers(items: list[QuestionItem]) -> str:
+    # The id does not hold the answer: a corrected file must be scored again.
     return digest(*sorted((item.id, item.answer) for item in items))

@@ -126,6 +126,7 @@ def prepare(request: RobustnessRequest, gpus: float) -> Trial:
     export = find_export(request.base.model)
     store = ClipStore(request.base.shards)
     cfg = configure_evaluation(request.base, export, store, gpus)
+    # Only the likelihoods are read: writing would take most of the time.
     cfg = replace(cfg, evaluate=replace(cfg.evaluate, generate=False, answer="direct"))
     check_export(cfg, export, store)
     selection = select(cfg, store)
@@ -135,7 +136,9 @@ def prepare(request: RobustnessRequest, gpus: float) -> Trial:
     candidates = {name: tuple(selection.candidates(name)) for name in store.sets}
     model = identity(export)
     out = storage.join(request.base.out, "robustness")
+    # A cell is part of the key: scorer, rows and resuming stay those of the plain evaluation.
     every = [replace(q, key=cell.key(q.key)) for cell, qs in plan(curves, request.seeds, store, questions) for q in qs]
+    # Named by the clean questions: other curves or seeds add rows to the same folder.
     rows = Evaluation(cfg, export, model, request.base.shards, out).rows("rows", model, questions, candidates)
     return Trial(request, cfg, export, model, store, curves, tuple(every), candidates, rows)
 
@@ -171,6 +174,7 @@ def plan(
     curves: Sequence[Curve], seeds: int, store: ClipStore, questions: Sequence[ClipToScore]
 ) -> list[tuple[Cell, list[ClipToScore]]]:
     """Cells with the clips that they apply to; the clean one has all."""
+    # Each clip is read once for all curves.
     fitting: dict[str, list[ClipToScore]] = {curve.name: [] for curve in curves}
     for question in questions:
         clip = store.clip(question.key)
@@ -234,6 +238,7 @@ def _table(curve: Curve, seeds: int, hits: Mapping[Cell, Mapping[str, bool]]) ->
     runs = seeds if curve.random else 1
     values = np.empty((len(clips), len(curve.levels), runs))
     for i, clip in enumerate(clips):
+        # Level 0 is the same clip in every curve and under every seed.
         values[i, 0] = hits[_CLEAN][clip]
         for cell in wanted:
             values[i, curve.levels.index(cell.level), cell.seed] = hits[cell][clip]
@@ -250,15 +255,18 @@ def area(levels: Sequence[float], values: Floats) -> Floats:
     Returns:
         (...,).
     """
+    # Joints and frames fall from the left to the right.
     steps = np.abs(np.diff(np.asarray(levels, np.float64)))
     return ((values[..., 1:] + values[..., :-1]) / 2 * steps).sum(-1) / steps.sum()
 
 
 def _curve(scoreboard: Scoreboard, curve: Curve, values: Floats) -> dict[str, Any]:
     """Points, area and what is kept of the clean accuracy. Intervals: bootstrap over clips of the mean over seeds."""
+    # Clips are resampled, seeds are not: a seed is no sample of the population of clips.
     per_clip = values.mean(-1)
     points = []
     for k, level in enumerate(curve.levels):
+        # The clean level has no seeds.
         runs = [round(float(run), 4) for run in values[:, k].mean(0)] if k else []
         points.append({"level": level, **_mean(scoreboard, per_clip[:, k]), "seeds": runs})
     areas = area(curve.levels, per_clip)

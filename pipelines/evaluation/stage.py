@@ -60,6 +60,7 @@ def select_generalised(
         rule = protocol_of(cfg, store, name)
         if not rule.unseen:
             continue
+        # The rule without its hidden classes tells who of the seen ones would be tested.
         rows = [row for row in meta if row["dataset"] == name and row["label"] in selection.labels[name]]
         sides = assign(replace(rule, unseen=()), rows)
         seen = sorted(key for key, side in sides.items() if side == "test")
@@ -80,6 +81,7 @@ def find_trained_model(cfg: FullConfig, paths: RunPaths) -> tuple[str, str]:
     if not cfg.train.stages:
         raise UserError("nothing to evaluate: train.stages is empty")
     folder = storage.join(paths.train, cfg.train.stages[-1].name)
+    # Two messages: "not trained yet" and "trained otherwise" want different answers from the user.
     if manifest.read_manifest(folder) is None:
         raise UserError(f"nothing to evaluate: no finished model in {folder}; run `skel train` first")
     finished = finished_stages(cfg, paths)
@@ -146,8 +148,10 @@ class Evaluation:
             raise UserError("nothing to evaluate: no set has test clips under its protocol")
         candidates = {name: selection.candidates(name) for name in store.sets}
         beside = {name: find_export(uri) for name, uri in sorted(cfg.evaluate.beside.items())}
+        # By content, not by address: the same folder may hold another model tomorrow.
         others = {name: identity(uri) for name, uri in beside.items()}
         for uri in beside.values():
+            # Before anything is scored: a rival that saw the test would spoil the table after hours.
             check_export(cfg, uri, store)
         rows_folder = self.rows("rows", self.model_key, questions, candidates)
         settings = (cfg.evaluate.floors, cfg.evaluate.bootstrap, cfg.evaluate.baselines, cfg.evaluate.gzsl, cfg.seed)
@@ -242,6 +246,7 @@ def score_transfer(
     if not keys:
         raise UserError(f"evaluate.transfer: no clip of {test} has one of the shared labels")
     questions = [ClipToScore(k, test, shared[labels[k]]) for k in sample_keys(keys, cfg.evaluate.max_clips)]
+    # In the training set's words: the model has never read the others.
     candidates = {test: tuple(sorted(set(shared.values())))}
     rows = Evaluation(cfg, model_uri, model_key, paths.shards, out).rows("rows", model_key, questions, candidates)
     clips = score(model_uri, paths.shards, questions, candidates, rows, cfg, name=f"transfer to {test}")

@@ -27,6 +27,7 @@ def joint_picture(clip: SkeletonSequence) -> bytes:
     Args:
         clip: any record.
     """
+    # Names are what is checked: every joint should be seen.
     frame = int(clip.present[:, 0].sum(-1).argmax())
     views = [("front", flatten(clip)[frame, 0])]
     if clip.positions.shape[-1] == 3:
@@ -75,6 +76,7 @@ def _view(
     sides = [meaning.side for meaning in clip.topology.meanings]
     for parent, child in clip.topology.bones:
         if known[parent] and known[child]:
+            # Bones are paler than joints: numbers stand on them.
             pale = tuple((c + 2 * 255) // 3 for c in SIDE_COLOURS[sides[child]])
             draw.line([tuple(spots[parent]), tuple(spots[child])], pale, 4)
     font = ImageFont.load_default(size=14)

@@ -39,6 +39,7 @@ def reliability_chart(bins: Sequence[Mapping[str, Any]], title: str) -> Markup:
     filled = [b for b in bins if b["n"]]
     if not filled:
         return Markup("")
+    # Two plots, one above the other: accuracy, and how many clips stand behind each bar.
     top, bottom, foot = 8.0, 208.0, 262.0
     scale, most = bottom - top, max(b["n"] for b in filled)
 
@@ -99,6 +100,7 @@ def share_chart(curves: Sequence[Curve], x_label: str, title: str, chance: float
     for curve in filled:
         xs = across(curve.x)
         if len(curve.low) == len(curve.high) == len(xs):
+            # Along the upper ends and back along the lower ones.
             outline = path_of([*xs, *reversed(xs)], [*up(curve.high), *reversed(up(curve.low))])
             body.append(f'<path class="band f{curve.colour}" d="{outline}Z"/>')
         body.append(f'<path class="line s{curve.colour}" d="{path_of(xs, up(curve.y))}"/>')
@@ -116,6 +118,7 @@ def matrix_chart(
     """Shares as a table of shades with their percent; (row, column) pairs without a value stay empty."""
     if not values:
         return Markup("")
+    # System fonts average about 6.4 units a character at this size.
     gutter = 16 + 6.4 * max(len(name) for name in rows)
     wide, tall = 62.0, 30.0
     slant = 22 + 4.6 * max(len(name) for name in columns)  # column names at 45 degrees

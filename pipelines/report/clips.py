@@ -34,6 +34,7 @@ def choose_clips(cfg: FullConfig, paths: RunPaths) -> list[PageClip]:
     rationales = load_rationales(paths.rationales) if manifest.read_manifest(paths.rationales) else {}
     clips = []
     for name in cfg.train.sets or store.sets:
+        # The page shows the teacher's words too, where there are any.
         train = [k for k in selection.train[name] if k in rationales] or list(selection.train[name])
         # Of an odd number the test gets the larger half.
         tests = sample_keys(selection.test[name], -(-cfg.report.clips_per_set // 2))
@@ -66,8 +67,10 @@ def draw_clips(model_uri: str, shards_uri: str, clips: list[PageClip], explain: 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     bf16 = trained.mllm.precision == "bf16"
     model.to(device).eval()
+    # The same camera and frames without anything learned: what the renderer adds can be seen.
     sticks = StickRenderer(trained.renderer).to(device)
     store, drawn = ClipStore(shards_uri), []
+    # Every so many-th frame, so that the strip spans the clip.
     step = max(1, trained.renderer.frames // STRIP_FRAMES)
     for item in clips:
         clip = on_device(clip_input(store.clip(item.key), trained.renderer, None, None), device)

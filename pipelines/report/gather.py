@@ -53,6 +53,7 @@ def stage_manifests(cfg: FullConfig, paths: RunPaths) -> dict[str, dict[str, Man
 def transfer_pairs(cfg: FullConfig, paths: RunPaths) -> list[tuple[str, str]]:
     """(trained on, tested on) of the configuration, and of the finished matrix where it asks for all pairs."""
     pairs = [(pair.train, pair.test) for pair in cfg.evaluate.transfer]
+    # Which pairs share enough labels is known only after the stage has read the clips.
     written = storage.join(paths.transfer, "matrix.json")
     if cfg.evaluate.transfer_all and storage.exists(written):
         cells = json.loads(storage.read_text(written))["cells"]
@@ -84,6 +85,7 @@ def ingest_totals(summary: dict[str, Any]) -> dict[str, Any]:
     if "sets" not in summary:
         return summary
     counts = summary["sets"].values()
+    # The summary's own entries come last: they would overrule the sums.
     return {name: sum(c[name] for c in counts) for name in ("clips_in", "clips_out", "quarantined")} | summary
 
 
@@ -103,6 +105,7 @@ def provenance(
     for name, parts in manifests.items():
         for part, m in parts.items():
             then = {key: value for key, value in m.items() if key not in OWN}
+            # Stages run days apart: a table of numbers from two versions must say so.
             if then != now:
                 mixed[" ".join(filter(None, (name, part)))] = {k: v for k, v in then.items() if v != now.get(k)}
     return {
@@ -147,6 +150,7 @@ def gather(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
 
 def scores_of(paths: RunPaths, name: str) -> dict[str, Any] | None:
     """What a command with `--out RUN` or `--out RUN/evaluate` left there; None where it has not run."""
+    # People name either as --out.
     for folder in (paths.root, paths.evaluate):
         uri = storage.join(folder, name)
         if storage.exists(uri):
@@ -162,6 +166,7 @@ def json_lines(uri: str) -> list[dict[str, Any]]:
     for line in storage.read_text(uri).splitlines():
         try:
             rows.append(json.loads(line))
+        # Only the last line can be cut off: a process was killed while it wrote.
         except json.JSONDecodeError:
             break
     return rows
@@ -169,6 +174,7 @@ def json_lines(uri: str) -> list[dict[str, Any]]:
 
 def curves(paths: RunPaths, stage: str) -> list[dict[str, Any]]:
     """Lines of one training stage's metrics.jsonl, in the order of their steps, the last one of each step."""
+    # A run that goes on after a crash writes some steps a second time; the later line counts.
     by_step = {
         row["step"]: row for row in json_lines(storage.join(paths.train, stage, "metrics.jsonl")) if "step" in row
     }

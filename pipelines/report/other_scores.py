@@ -56,6 +56,7 @@ def robustness_part(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
     charts = []
     for curve in report["curves"]:
         points = curve["points"]
+        # Two points make no curve; such changes stand in the table only.
         if len(points) > 2:
             levels = [point["level"] for point in points]
             # Fewer joints, fewer frames: the clip as it is stands at the left in every chart.
@@ -97,6 +98,7 @@ def questions_part(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """
     if not report or not report["questions"]:
         return None
+    # Families and kinds go through the same macro of the template.
     families = [{"name": block["family"], **block} for block in report["families"]]
     return {
         "questions": report["questions"],

@@ -36,6 +36,7 @@ def rules_part(evaluate: Mapping[str, Any]) -> dict[str, Any]:
     """Every rule for the same clips, per set and over all: value and interval, None where a rule was not scored."""
     blocks = [*evaluate["sets"].items(), ("all clips", evaluate)]
     scores_by_name = [(name, {**block["rules"], **(block["generated"] or {})}) for name, block in blocks]
+    # Earlier versions and runs without written answers lack some rules.
     columns = [(key, title) for key, title in RULES if any(key in scores for _, scores in scores_by_name)]
     rows = [{"name": name, "cells": [scores.get(key) for key, _ in columns]} for name, scores in scores_by_name]
     return {"rules": rows, "rule_columns": columns}
@@ -89,10 +90,12 @@ def calibration_part(evaluate: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def verdict(bins: Sequence[Mapping[str, Any]]) -> str:
     """In words, whether the stated probabilities are too high or too low, over all clips."""
+    # From the bins, as the diagram shows them: words and picture cannot disagree.
     clips = sum(b["n"] for b in bins)
     stated = sum(b["n"] * b["confidence"] for b in bins if b["n"]) / clips
     right = sum(b["n"] * b["accuracy"] for b in bins if b["n"]) / clips
     text = f"On average it states {100 * stated:.1f} % and is right in {100 * right:.1f} %"
+    # Two points of a hundred are within the noise of a few hundred clips.
     if abs(stated - right) < 0.02:
         return f"{text}: close to calibrated as a whole."
     return f"{text}: {'over' if stated > right else 'under'}confident as a whole."

@@ -55,6 +55,7 @@ def draw_worst(folder: str, report: Mapping[str, Any]) -> dict[str, list[DrawnCo
     worst = choose_worst(folder, report["evaluate"])
     try:
         export = find_export(report["checkpoint"])
+    # The page is of numbers; it must not fail because a model was moved.
     except UserError as error:
         say(f"[report] no frames: {error}")
         return {}

@@ -106,8 +106,10 @@ def accuracy_part(evaluate: Mapping[str, Any]) -> dict[str, Any]:
 def loss_lines(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
     """Loss per task where a stage mixes tasks, else the loss."""
     tasks = sorted({key for row in rows for key in row if key.startswith("loss/")})
+    # With one task both series are the same.
     keys = tasks if len(tasks) > 1 else ["loss"]
     lines = []
+    # The page has five colours that can be told apart.
     for colour, key in enumerate(keys[:5], 1):
         points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
         name = key.removeprefix("loss/")
@@ -201,6 +203,7 @@ def tune_part(cfg: FullConfig, tune: Mapping[str, Any], paths: RunPaths) -> dict
     scores = [max(t["accuracy"]) for t in trials]
     charts = []
     for key, span in cfg.tune.space.items():
+        # A choice may be a list or a truth value; the chart lays texts side by side.
         values = [v if isinstance(v := t["values"][key], (int, float)) else str(v) for t in trials]
         log = span.log_uniform is not None
         charts.append((key, figures.scatter(values, scores, 0, log, f"Validation accuracy over {key}")))
@@ -236,6 +239,7 @@ def tune_note(cfg: FullConfig, tune: Mapping[str, Any], listed: int, scored: int
 
 def times_part(stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Seconds of each stage as text and as a share of the longest."""
+    # At least 1: a run without stages has no longest one.
     longest = max([s["seconds"] for s in stages.values() if "seconds" in s], default=0) or 1
     return [
         {
@@ -300,6 +304,7 @@ def build_page(
         "provenance": provenance_part(data["provenance"], evaluate),
         "config": to_yaml(cfg),
     }
+    # Frames come last: the numbers are there also without a model.
     for entry in page["confusions"]:
         entry["clips"] = confused.get(entry["set"], [])
     return page | {"sections": [(name, title) for name, title, part in SECTIONS if not part or page[part]]}

@@ -36,6 +36,7 @@ def worst_confusions(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> 
 
 def confidence_of(row: Mapping[str, Any]) -> float:
     """Probability of a row's prediction: softmax over the candidates of the mean log-probability per token."""
+    # As the headline scores: a confidence under another rule would pick other clips.
     means = rules.closed_set(np.asarray(row["log_prob"]), np.asarray(row["tokens"]))
     return float(np.exp(rules.log_posterior(means[None])[0]).max())
 
@@ -51,6 +52,7 @@ def choose_worst(folder: str, evaluate: Mapping[str, Any]) -> list[WorstClip]:
     if "rows" not in evaluate or not storage.exists(rows_uri):
         return []
     rows = read_rows(rows_uri).to_pylist()
+    # Many sets: fewer of each, but at least one.
     per_set = min(PER_SET, max(1, MOST // max(1, len(evaluate["sets"]))))
     worst = []
     for name, block in evaluate["sets"].items():

@@ -73,9 +73,12 @@ def predict_linear(train: Floats, labels: NDArray[np.integer], test: Floats) -> 
     train (N, D), labels (N,), test (M, D) -> (M,). Solved in the smaller of N and D.
     """
     mean = train.mean(0, dtype=np.float64)
+    # +-1 rather than 0 and 1: the threshold between class and rest is at 0.
     x, y = train - mean, 2.0 * (labels[:, None] == np.arange(labels.max() + 1)) - 1
     bias = y.mean(0)
+    # Relative to the size of the features: the same share for metres and for pixels.
     penalty = RIDGE * max((x.astype(np.float64) ** 2).sum() / len(x), 1e-12)
+    # The dual form is as exact and inverts the smaller of the two matrices.
     if len(x) <= x.shape[1]:
         gram = x @ x.T + penalty * np.eye(len(x))
         weights = x.T @ np.linalg.solve(gram, y - bias)
@@ -109,6 +112,7 @@ def score_baselines(
     names = {name: i for i, name in enumerate(sorted({labels[key] for key in train}))}
     x, z = (np.stack([features(store.clip(key), joints) for key in keys]) for keys in (train, test))
     y = np.array([names[labels[key]] for key in train])
+    # -1 for a label that no training clip has: no prediction can hit it.
     truth = np.array([names.get(labels[key], -1) for key in test])
     return {name: method(x, y, z) == truth for name, method in METHODS.items()}
 
@@ -138,6 +142,7 @@ def common_features(seq: SkeletonSequence) -> Floats:
     for place, names in enumerate(COMMON):
         joint = next((index[name] for name in names if name in index), None)
         if joint is not None:
+            # A picture has two coordinates; its depth becomes 0 below.
             point = seq.positions[moments, 0, joint]
             points[:, place, : point.shape[-1]] = point
             points[:, place, point.shape[-1] :] = 0
@@ -145,8 +150,10 @@ def common_features(seq: SkeletonSequence) -> Floats:
     sides = [names.index(f"{side}_{part}") for part in ("hip", "shoulder") for side in ("left", "right")]
     hips = np.nan_to_num(points[:, sides[:2]].mean(1, keepdims=True))
     points = points - hips
+    # After the hips are the origin, the middle of the shoulders is the chest vector.
     chest = np.linalg.norm(points[:, sides[2:]].mean(1), axis=-1)
     points /= max(float(np.nanmedian(chest)) if np.isfinite(chest).any() else 1.0, 1e-6)
+    # Mean over time: who turns during the clip still has one main direction.
     across = np.nan_to_num(points[:, sides[2]] - points[:, sides[3]]).mean(0)
     if seq.positions.shape[-1] == 3 and np.hypot(across[0], across[2]) > 0:
         cos, sin = np.array([across[0], across[2]]) / np.hypot(across[0], across[2])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 Statistic = Callable[[Floats], Floats]
 """(R, N) how often each clip was drawn -> (R,) value of each resample."""
+# Counts of one block, 32 MB as float64.
 _BLOCK_VALUES = 1 << 22
 
 
@@ -30,6 +31,7 @@ class Interval:
 
 def draw_counts(clips: int, seed: int, resamples: int) -> Iterator[Floats]:
     """Blocks (R, clips) of counts: how often each clip is in each resample; R adds up to `resamples`."""
+    # A generator of its own: an interval must not depend on what was drawn before.
     rng = np.random.default_rng(seed)
     rows = max(1, _BLOCK_VALUES // max(1, clips))
     for start in range(0, resamples, rows):
@@ -51,6 +53,7 @@ def bootstrap_statistic(statistic: Statistic, clips: int, seed: int, resamples: 
         raise ValueError(f"bootstrap: expected at least one clip, found {clips}")
     value = float(statistic(np.ones((1, clips)))[0])
     values = np.concatenate([statistic(counts) for counts in draw_counts(clips, seed, resamples)])
+    # A resample without clips of an unseen class has no harmonic mean.
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return Interval(value, float(low), float(high), clips)
 
@@ -77,6 +80,7 @@ def class_mean(hits: NDArray[np.bool_], classes: NDArray[np.integer]) -> Statist
     def statistic(counts: Floats) -> Floats:
         total = counts @ member
         share = np.divide(counts @ right, total, out=np.full(total.shape, np.nan), where=total > 0)
+        # A class that the resample lacks is left out, not counted as 0.
         return np.nanmean(share, axis=1)
 
     return statistic
@@ -92,6 +96,7 @@ def area_under_risk(confidence: Floats, correct: NDArray[np.bool_]) -> Statistic
     """Mean error over all coverages (AURC, arXiv 1705.08500): 0 is best; clips of equal confidence are one group."""
     order = np.argsort(-np.asarray(confidence), kind="stable")
     ordered = -np.asarray(confidence)[order]
+    # Clips of equal confidence have no order: each gets the risk at the end of its group.
     last = np.searchsorted(ordered, ordered, side="right") - 1
     wrong = 1 - np.asarray(correct, dtype=np.float64)[order]
 
@@ -139,6 +144,7 @@ def compare_paired(a: NDArray[np.bool_], b: NDArray[np.bool_], seed: int, resamp
     # Half a second of import that only this comparison needs.
     from scipy.stats import binomtest
 
+    # +1: only A is right, -1: only B; clips on which both agree say nothing.
     gap = a.astype(np.float64) - b
     values = np.concatenate([counts @ gap / len(gap) for counts in draw_counts(len(gap), seed, resamples)])
     low, high = np.percentile(values, [2.5, 97.5])

@@ -47,6 +47,7 @@ def _bleu(order: int) -> Callable[[list[str], list[list[str]]], MetricValue]:
         # sacrebleu wants as many references for each caption: None where one has fewer.
         most = max(map(len, references))
         streams: Any = [[refs[i] if i < len(refs) else None for refs in references] for i in range(most)]
+        # Not smoothed: 0 where no 4-gram fits is the definition.
         scorer = BLEU(max_ngram_order=order, tokenize="none", smooth_method="none")
         return MetricValue(scorer.corpus_score(captions, streams).score / 100, None)
 
@@ -79,6 +80,7 @@ def _meteor(captions: list[str], references: list[list[str]]) -> MetricValue:
         raise Missing("METEOR 1.5 is a Java program and there is no java on the PATH")
     from pycocoevalcap.meteor.meteor import Meteor
 
+    # The program counts lines; an empty one shifts all that follow.
     if not all(captions) or not all(all(r) for r in references):
         raise Missing("METEOR 1.5 takes no empty captions")
     wanted = {i: list(r) for i, r in enumerate(references)}
@@ -129,6 +131,7 @@ def caption_metrics(
     """
     if not captions or len(captions) != len(references) or not all(references):
         raise ValueError("caption_metrics: expected captions, each with at least one reference")
+    # All metrics see the same words; each library would split them in its own way.
     plain = [words_of(c) for c in captions]
     theirs = [[words_of(text) for text in refs] for refs in references]
     table: dict[str, Callable[[list[str], list[list[str]]], MetricValue]] = {

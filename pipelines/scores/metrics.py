@@ -144,6 +144,7 @@ class Scoreboard:
 
         Clips of several sets have different numbers of candidates; missing ones get probability 0.
         """
+        # Probability 0 after the softmax, and still finite.
         table = np.full((len(clips), max(len(c.log_prob) for c in clips)), -1e9)
         for row, clip in zip(table, clips, strict=True):
             row[: len(clip.log_prob)] = rule_scores(clip, "summed")
@@ -154,6 +155,7 @@ class Scoreboard:
         known = [(c, t) for c in clips if (t := self.truth(c)) is not None]
         if not known:
             return None
+        # A label outside the candidates has no probability that could be calibrated.
         posterior, truth = self.posterior([c for c, _ in known]), np.array([t for _, t in known])
         losses = -np.take_along_axis(posterior, truth[:, None], -1)[:, 0]
         nll = round_interval(bootstrap.bootstrap(losses, self.seed, self.resamples))
@@ -188,6 +190,7 @@ class Scoreboard:
         correct = np.array([self.ranked(c, HEADLINE, 1) for c in clips])
         curve = scoring.risk_coverage(confidence, correct)
         area = self.statistic(bootstrap.area_under_risk(confidence, correct), len(clips))
+        # At least one clip is answered.
         places = [max(1, round(share * len(clips))) - 1 for share in COVERAGES]
         return {
             "coverage": list(COVERAGES),
@@ -262,6 +265,7 @@ class Scoreboard:
         """
         if not clips:
             raise ValueError("no scored clips")
+        # In the order of the candidates, clips by key: the order decides which clips a resample draws.
         by_set: dict[str, list[ClipScore]] = {name: [] for name in self.candidates}
         for clip in sorted(clips, key=lambda c: c.key):
             by_set[clip.set].append(clip)

@@ -57,6 +57,7 @@ def read_rows(folder: str) -> pa.Table:
 
 def write_part(folder: str, table: pa.Table) -> None:
     """One part, whole or not at all, under a name that its clips decide."""
+    # Two drivers that write the same clips write the same file, not a second one.
     name = hashlib.sha256("\n".join(table["key"].to_pylist()).encode()).hexdigest()[:16]
     buffer = io.BytesIO()
     pq.write_table(table.cast(ROWS), buffer, compression="zstd")
@@ -97,6 +98,7 @@ def batches_of(questions: Sequence[ClipToScore], size: int) -> list[list[ClipToS
 
     They depend on the questions alone: a batch's composition decides its padding and so the last bits of its scores.
     """
+    # One set a batch: its clips share the candidates, which are read once.
     ordered = sorted(questions, key=lambda q: (q.set, q.key))
     batches = []
     for name in sorted({q.set for q in ordered}):

@@ -57,6 +57,7 @@ def synonyms_of(cfg: FullConfig) -> Synonyms:
 
 def names_of(store: ClipStore, selection: Selection, name: str) -> tuple[str, ...]:
     """What a set may be called in the table: its own name and its format's."""
+    # All clips of a set come from one reader; any of them names the format.
     first = next(iter((*selection.train[name], *selection.test[name])))
     return tuple(dict.fromkeys((name, store.clip(first).source.reader)))
 
@@ -95,6 +96,7 @@ def pairs_of(cfg: FullConfig, store: ClipStore) -> list[TransferConfig]:
         pair = TransferConfig(train=one, test=other, epochs=cfg.evaluate.transfer_epochs)
         try:
             shared_labels(cfg, store, pair)
+        # Of all pairs most share too little; only pairs that are named must.
         except UserError:
             continue
         if (one, other) not in named:
@@ -107,6 +109,7 @@ def pairs_of(cfg: FullConfig, store: ClipStore) -> list[TransferConfig]:
 def stage_for(cfg: FullConfig, pair: TransferConfig) -> StageConfig:
     """One multiple-choice stage that trains what the first stage of the table trains."""
     first = cfg.train.stages[0]
+    # From the same start for all sources: a stage that went before has seen other sets.
     plain = {"start": "", "steps": 0, "loss_weights": {}}
     return dataclasses.replace(first, name="transfer", tasks={"mqa": 1.0}, epochs=pair.epochs, **plain)
 
@@ -114,6 +117,7 @@ def stage_for(cfg: FullConfig, pair: TransferConfig) -> StageConfig:
 def train_sources(cfg: FullConfig, paths: RunPaths, pair: TransferConfig, runner: Runner | None) -> tuple[str, str]:
     """(export, key) of the model of a pair's sources; trained once for all pairs that have the same."""
     stage = stage_for(cfg, pair)
+    # By sources and epochs alone: pairs that share them share the model.
     out = storage.join(paths.transfer, "models", f"{'+'.join(pair.sources)}-{pair.epochs:g}")
     key = stage_key(cfg, paths, stage, None, pair.sources)
 
@@ -135,6 +139,7 @@ def compare_nearest(cfg: FullConfig, store: ClipStore, pair: TransferConfig, wor
     """
     selection, labels = select(cfg, store), store.labels()
     shared_by_both = set(wording.values())
+    # Validation clips too: nothing is chosen by them here.
     keys = [k for name in pair.sources for k in (*selection.train[name], *selection.validation[name])]
     train = {k: labels[k] for k in keys if labels[k] in shared_by_both}
     candidates = [key for key in list_clips(selection, pair.test) if labels[key] in wording]
@@ -252,6 +257,7 @@ def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[
     for pair in pairs:
         for source in pair.sources:
             leakage.check_transfer(cfg, paths, source, pair.test)
+    # For all pairs before the first training: a typo in the last one shows at once.
     shared_by = [shared_labels(cfg, store, pair) for pair in pairs]
     results = []
     for pair, labels in zip(pairs, shared_by, strict=True):

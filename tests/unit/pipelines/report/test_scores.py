@@ -214,7 +214,7 @@ def test_page_of_an_evaluation_alone(tmp_path, capsys):
     ("arguments", "message"),
     [
         ([], "needs --config FILE and --out RUN, or --scores DIR"),
-        (["--scores", "/nowhere"], "no report.json of `skel evaluate --checkpoint` there"),
+        (["--scores", "/nowhere"], "no report.json of `skel evaluate --model` there"),
         (["--scores", "x", "--out", "y"], "nothing else to say"),
     ],
 )
