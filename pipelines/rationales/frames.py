@@ -10,6 +10,7 @@ import io
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from models.config import RendererConfig
 from pipelines.config.tree import FullConfig, RationalesConfig
@@ -84,8 +85,6 @@ class FrameActor:
 
 def encode_png(frame: np.ndarray) -> bytes:
     """(H, W, 3) uint8 -> PNG file."""
-    from PIL import Image
-
     sink = io.BytesIO()
     # Level 1: a black picture with a few limbs hardly shrinks further, and packing would cost more than drawing.
     Image.fromarray(frame).save(sink, format="PNG", compress_level=1)

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import openai
+import ray
 
 from pipelines.config.tree import ApiTeacherConfig, FullConfig
 from pipelines.rationales.actors import RequestActor, frames_sha_of
@@ -137,7 +138,7 @@ def _write_files(cfg: FullConfig, shards_uri: str, folder: str, tasks: list[Teac
         fn_constructor_args=(shards_uri, cfg.rationales, structured),
         batch_size=CLIPS_PER_BATCH,
         batch_format="numpy",
-        compute=_pool(1),
+        compute=ray.data.ActorPoolStrategy(size=1),
         num_cpus=0.25,
     )
     for rows, letters, data in _portions(bodies.iter_rows(), api):
@@ -148,12 +149,6 @@ def _write_files(cfg: FullConfig, shards_uri: str, folder: str, tasks: list[Teac
         images = cfg.rationales.frames * len(rows)
         expected = Usage(input=letters // 3 + images * api.image_tokens, output=api.max_tokens * len(rows))
         yield BatchState(name=name, rows=rows, bytes=len(data), expected=expected)
-
-
-def _pool(size: int) -> Any:
-    import ray
-
-    return ray.data.ActorPoolStrategy(size=size)
 
 
 def _portions(

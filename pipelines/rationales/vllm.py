@@ -11,6 +11,8 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
+import ray
+
 from pipelines.config.tree import ApiTeacherConfig, FullConfig
 from pipelines.rationales.actors import RequestActor, frames_sha_of
 from pipelines.rationales.frames import CLIPS_PER_BATCH, draw_frames
@@ -41,8 +43,6 @@ def ask_vllm(
     Returns:
         An empty text: there is no budget to stop it.
     """
-    import ray
-
     bodies = draw_frames(cfg, shards_uri, tasks).map_batches(
         RequestActor,
         fn_constructor_args=(shards_uri, cfg.rationales, False),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from models import prompts
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
@@ -56,7 +58,6 @@ def draw_clips(model_uri: str, shards_uri: str, clips: list[PageClip], explain: 
         clips: which.
         explain: also ask for the model's own rationale, where a stage trained that.
     """
-    import numpy as np
     import torch
 
     from models.draction.fixed import StickRenderer
