@@ -194,7 +194,7 @@ def resident() -> dict[str, float]:
     me = psutil.Process()
     out = {"driver": _private(me), "asker": 0.0, "drawer": 0.0}
     for child in me.children(recursive=True):
-        for kind, word in (("asker", "Asker"), ("drawer", "Drawer")):
+        for kind, word in (("asker", "TeacherActor"), ("drawer", "FrameActor")):
             if _is(child, word):
                 out[kind] += _private(child)
     return out

@@ -62,7 +62,8 @@ def compare_methods(
             # Baselines choose nothing by validation, so its clips may train.
             train = [*selection.train[name], *selection.validation[name]]
             methods = score_baselines(store, train, [clip.key for clip in mine], store.labels())
-            entries += [(method, "baseline", hits) for method, hits in methods.items()]
+            for method, hits in methods.items():
+                entries.append((method, "baseline", hits))
         # One number for all rows: each method chooses among the same candidates.
         chance = round(1 / len(scoreboard.candidates[name]), 4)
         for label, kind, hits in entries:

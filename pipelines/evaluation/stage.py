@@ -27,6 +27,7 @@ from pipelines.runtime.errors import UserError
 from pipelines.runtime.manifest import run_once
 from pipelines.runtime.paths import RunPaths
 from pipelines.runtime.progress import say
+from pipelines.scores.blocks import SetBlock
 from pipelines.scores.metrics import ClipScore, Scoreboard
 from pipelines.scores.rows import ClipToScore, question_digest, sample_keys
 from pipelines.training.keys import finished_stages
@@ -221,7 +222,7 @@ def list_clips(selection: Selection, name: str) -> list[str]:
 
 def score_transfer(
     cfg: FullConfig, paths: RunPaths, model_uri: str, model_key: str, test: str, shared: Mapping[str, str], out: str
-) -> dict[str, Any]:
+) -> SetBlock:
     """Scores ALL clips of a set that the model never saw, over the labels it shares with the training set.
 
     Args:

@@ -16,7 +16,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from pipelines.rationales.teachers.base import Answer, FailureKind, Purpose, TeacherError, Usage
@@ -89,19 +89,34 @@ class Outcome:
     @classmethod
     def answered(cls, answer: Answer, usd: float, seconds: float = 0.0, attempts: int = 1) -> Outcome:
         """The outcome of a usable answer."""
-        answer_fields = {"raw": answer.raw, "model": answer.model, "usage": answer.usage}
-        return cls(status="answered", **answer_fields, usd=usd, seconds=seconds, attempts=attempts)
+        return cls(
+            status="answered",
+            raw=answer.raw,
+            model=answer.model,
+            usage=answer.usage,
+            usd=usd,
+            seconds=seconds,
+            attempts=attempts,
+        )
 
     @classmethod
     def failed(cls, error: TeacherError, usd: float, seconds: float = 0.0, attempts: int = 1) -> Outcome:
         """A dead letter; what was paid for it stands in the error."""
-        error_fields = {"kind": error.kind, "reason": error.reason, "raw": error.raw, "usage": error.usage}
-        return cls(status="failed", **error_fields, usd=usd, seconds=seconds, attempts=attempts)
+        return cls(
+            status="failed",
+            kind=error.kind,
+            reason=error.reason,
+            raw=error.raw,
+            usage=error.usage,
+            usd=usd,
+            seconds=seconds,
+            attempts=attempts,
+        )
 
 
 def line_of(facts: dict[str, Any], outcome: Outcome) -> Line:
     """The line of a task, from `TeacherTask.facts` and how it ended."""
-    return cast("Line", {**facts, **vars(outcome), "usage": vars(outcome.usage)})
+    return cast("Line", {**facts, **asdict(outcome)})
 
 
 class Ledger:
@@ -158,7 +173,7 @@ def _whole(text: bytes) -> Line | None:
         line = json.loads(text)
     except ValueError:
         return None  # the tail of a line whose writer was killed
-    return line if isinstance(line, dict) and "key" in line and "status" in line else None
+    return cast("Line", line) if isinstance(line, dict) and "key" in line and "status" in line else None
 
 
 def write_lines(uri: str, name: str, lines: list[Line]) -> None:
