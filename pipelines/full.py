@@ -58,10 +58,15 @@ def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """All planned stages in order; returns the report's summary.
 
     Raises:
-        UserError: the cluster can never run the training; said before the first stage, not after hours.
+        UserError: the cluster can never run the training, or no such teacher; said before the first stage, not after
+            hours.
     """
+    from pipelines.rationales.teachers.registry import entry_of
+
     names = planned_stages(cfg)
     train = cfg.train
+    # A misspelt teacher would else be noticed after the ingest only.
+    entry_of(cfg.rationales)
     require(train.workers * train.cpus_per_worker, train.workers * train.gpus_per_worker, f"{train.workers} workers")
     summary: dict[str, Any] = {}
     for number, name in enumerate(names, 1):
