@@ -76,7 +76,7 @@ def test_external_questions_are_read_and_scored(tmp_path: Path):
         (tmp_path / "q.json").write_text(json.dumps(data))
         found = read_questions(str(tmp_path / "q.json"), {"s/1", "s/2"})
         assert [(i.kind, i.choices) for i in found] == [("other", ()), ("mine", ("a", "b"))]
-    assert found[0].asking(12).prompt.endswith("Answer in a few words.")
+    assert found[0].to_prompt(12).prompt.endswith("Answer in a few words.")
     told = summarise_verdicts(
         JUDGE, [judge_answer(found[0], row(generated="A cup.")), judge_answer(found[1], row("a", "b"))]
     )
@@ -101,11 +101,11 @@ def test_files_that_are_no_questions_say_where(data: str, said: str, tmp_path: P
 
 
 def test_the_order_of_the_choices_does_not_depend_on_the_answer():
-    orders = {item(clip=f"s/{i}").asking(4).prompt for i in range(20)}
+    orders = {item(clip=f"s/{i}").to_prompt(4).prompt for i in range(20)}
     assert len(orders) == 2
     for i in range(20):
         one, two = item(SIDES[0], clip=f"s/{i}"), item(SIDES[1], clip=f"s/{i}")
-        assert one.asking(4).prompt == two.asking(4).prompt
+        assert one.to_prompt(4).prompt == two.to_prompt(4).prompt
 
 
 def wave(number: int, side: str) -> SkeletonSequence:
