@@ -112,7 +112,7 @@ class Run:
 
 def _asks(process: psutil.Process) -> bool:
     try:
-        return any("Asker" in part for part in process.cmdline())
+        return any("TeacherActor" in part for part in process.cmdline())
     except psutil.Error:
         return False
 

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pipelines.config.tree import FullConfig
 from pipelines.figures.charts import filmstrip
-from pipelines.rationales.actors import FrameActor, frames_config
-from pipelines.rationales.review_page import sampled
+from pipelines.rationales.frames import FrameActor, frames_config
+from pipelines.rationales.review_page import sample_rows
 
 SIDE = 96
 
@@ -39,7 +39,7 @@ def main() -> None:
     cfg = FullConfig()
     drawer = FrameActor(str(args.run / "shards"), cfg.rationales, frames_config(cfg))
     for name in sorted({row["dataset"] for row in rows}):
-        for row in sampled([row for row in rows if row["dataset"] == name], args.per_set):
+        for row in sample_rows([row for row in rows if row["dataset"] == name], args.per_set):
             frames = drawer.draw(row["clip"]).astype(np.float32).transpose(0, 3, 1, 2) / 255
             strip = base64.b64decode(filmstrip(frames, SIDE).split(",", 1)[1])
             picture = args.images / f"{row['clip'].replace('/', '_')}.webp"

@@ -33,8 +33,9 @@ from pipelines.cluster.connect import connected
 from pipelines.cluster.spread import quiet
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
-from pipelines.rationales.actors import CLIPS_PER_BATCH, ask_teacher, draw_frames, request_of, shared_limits
-from pipelines.rationales.stage import ask_all, questions
+from pipelines.rationales.actors import TeacherJob, ask_teacher, question_of, shared_limits
+from pipelines.rationales.frames import CLIPS_PER_BATCH, draw_frames
+from pipelines.rationales.stage import ask_all, list_tasks
 from pipelines.rationales.teachers import registry
 from pipelines.rationales.teachers.ledger import Ledger
 from pipelines.rationales.teachers.openai_api import chat_body
@@ -45,7 +46,9 @@ SERIAL = 40
 def serial(cfg: FullConfig, uri: str, rows: list[dict[str, Any]]) -> float:
     """Requests per second, one at a time, connection kept."""
     store = ClipStore(uri)
-    bodies = [chat_body(cfg.rationales.api, request_of(row, store), structured=True) for row in rows[: SERIAL + 1]]
+    bodies = [
+        chat_body(cfg.rationales.api, question_of(row, store).request, structured=True) for row in rows[: SERIAL + 1]
+    ]
     with OpenAI(base_url=cfg.rationales.api.base_url, api_key=KEY) as client:
         client.chat.completions.create(**bodies[0])
         start = time.perf_counter()
@@ -57,13 +60,15 @@ def serial(cfg: FullConfig, uri: str, rows: list[dict[str, Any]]) -> float:
 def parallel(cfg: FullConfig, uri: str, folder: Path, rows: Any, count: int, at: Server) -> dict[str, float]:
     """Asks all; the time runs from the first request to the last answer, without the start of the actors."""
     blocks = -(-count // CLIPS_PER_BATCH)
-    secret, account = registry.secret_of(cfg.rationales), shared_limits(cfg.rationales, (0.0, 0))
+    entry = registry.entry_of(cfg.rationales)
+    secret, account = entry.secret(cfg.rationales), shared_limits(cfg.rationales, (0.0, 0))
     at.control(reset=True)
     at.control(latency_s=cfg_latency)
     watch = _Watch(at, count)
     ledger = str(folder / f"ledger{cfg.rationales.actors}")
+    job = TeacherJob(entry=entry, cfg=cfg.rationales, shards_uri=uri, ledger_uri=ledger, secret=secret, account=account)
     with watch:
-        for _ in ask_teacher(cfg, uri, ledger, rows, blocks, secret, account).iter_rows():
+        for _ in ask_teacher(job, rows, blocks).iter_rows():
             pass
     assert len(Ledger(ledger).settled(False)) == count
     counts = at.control()
@@ -102,7 +107,7 @@ class _Watch:
             time.sleep(0.05)
 
     def _cpu(self) -> tuple[float, float]:
-        askers = [p for p in psutil.Process().children(recursive=True) if _is(p, "Asker")]
+        askers = [p for p in psutil.Process().children(recursive=True) if _is(p, "TeacherActor")]
         return _cpu_of(psutil.Process(self._at.pid)), sum(map(_cpu_of, askers))
 
 
@@ -126,7 +131,7 @@ def speed(clips: int) -> None:
     with server() as at, connected():
         quiet()
         cfg = config(at.url, in_flight=384)
-        todo = questions(cfg, ClipStore(uri))
+        todo = list_tasks(cfg, ClipStore(uri))
         assert len(todo) == clips
         start, spent = time.perf_counter(), time.process_time()
         rows = draw_frames(cfg, uri, todo).materialize()
@@ -153,7 +158,7 @@ def memory(clips: int, until: float) -> None:
     seen: list[tuple[float, dict[str, float]]] = []
     with server() as at, connected():
         cfg = config(at.url, in_flight=384, actors=1, frames=1)
-        todo = questions(cfg, ClipStore(uri))
+        todo = list_tasks(cfg, ClipStore(uri))
         done = threading.Event()
 
         def look() -> None:
@@ -189,7 +194,7 @@ def resident() -> dict[str, float]:
     me = psutil.Process()
     out = {"driver": _private(me), "asker": 0.0, "drawer": 0.0}
     for child in me.children(recursive=True):
-        for kind, word in (("asker", "Asker"), ("drawer", "Drawer")):
+        for kind, word in (("asker", "TeacherActor"), ("drawer", "FrameActor")):
             if _is(child, word):
                 out[kind] += _private(child)
     return out

@@ -71,8 +71,12 @@ def run(cfg: FullConfig, out: str | os.PathLike[str] | RunPaths, data_root: str 
 
 def _run_stages(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """All planned stages in order."""
+    from pipelines.rationales.teachers.registry import entry_of
+
     names = planned_stages(cfg)
     train = cfg.train
+    # A misspelt teacher would else be noticed after the ingest only.
+    entry_of(cfg.rationales)
     require(train.workers * train.cpus_per_worker, train.workers * train.gpus_per_worker, f"{train.workers} workers")
     summary: dict[str, Any] = {}
     for number, name in enumerate(names, 1):

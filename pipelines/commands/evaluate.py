@@ -158,12 +158,12 @@ class Compare(Command):
         if self.resamples < 1:
             raise UserError(f"--resamples must be at least 1, found {self.resamples}")
         from pipelines.evaluation import compare
-        from pipelines.evaluation.compare import comparison_lines, read_evaluation
+        from pipelines.evaluation.compare import format_comparison, read_evaluation
         from skeleton_io import storage
 
         a, b = (read_evaluation(absolute(uri)) for uri in (self.a, self.b))
         result = compare.compare(a, b, self.rule, self.seed, self.resamples)
-        for line in comparison_lines(result):
+        for line in format_comparison(result):
             say(line)
         if self.out:
             storage.write_atomic(absolute(self.out), json.dumps(result, indent=1))

@@ -68,7 +68,7 @@ class Questions(ModelOptions):
         """Asks and scores."""
         from pipelines.data.clip_store import ClipStore
         from pipelines.evaluation.any_checkpoint import check_request
-        from pipelines.evaluation.question_scores import from_file
+        from pipelines.evaluation.question_scores import read_questions
         from pipelines.evaluation.questions import run_questions
 
         if self.most < 0:
@@ -76,7 +76,7 @@ class Questions(ModelOptions):
         request, file = self.request(fields), absolute(self.file) if self.file else ""
         check_request(request)
         if file:
-            from_file(file, set(ClipStore(request.shards).keys))
+            read_questions(file, set(ClipStore(request.shards).keys))
         with connected():
             require(1, 0, "questions (one worker)")
             run_questions(request, file, self.most)

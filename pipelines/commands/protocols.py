@@ -87,14 +87,14 @@ class DrawProtocol(Command):
 
     def execute(self, fields: Sequence[str]) -> None:
         """Draws and writes it."""
-        from pipelines.data.tools.protocols import counted, draw_protocol
+        from pipelines.data.tools.protocols import count_sides, draw_protocol
         from skeleton_io.protocols.files import is_file, to_yaml
 
         out = absolute(self.out)
         if not is_file(out):
             raise UserError(f"--out {self.out}: the name must end in .yaml")
         protocol, name, table = draw_protocol(absolute(self.shards), self.set, self.unseen, self.seed, self.within)
-        train, test = counted(protocol, table)
+        train, test = count_sides(protocol, table)
         storage.write_atomic(out, to_yaml(protocol, f"{train} training clips, {test} test clips in the shards"))
         unseen = ", ".join(protocol.hidden)
         say(f"{protocol.name} ({protocol.hash}): {unseen} unseen; {train} train, {test} test -> {out}")

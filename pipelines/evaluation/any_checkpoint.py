@@ -1,6 +1,6 @@
 """A trained model and a shard set that lie anywhere -> a scored evaluation in a folder of its own.
 
-Checkpoint, shards, protocols -> OUT/rows-*/, OUT/metrics.json, OUT/report.json. The same scores as the run's own stage.
+Model, shards, protocols -> OUT/rows-*/, OUT/metrics.json, OUT/report.json. The same scores as the run's own stage.
 Broken off, it goes on with the clips that have no row yet. What the model was trained on is known from the
 configuration and the labels of its export; test clips that these say it has seen end the run.
 """
@@ -36,7 +36,7 @@ class EvaluationRequest:
     """What the command line names.
 
     Attributes:
-        checkpoint: run, training stage or export.
+        model: run, training stage or export.
         shards: URI of the shard set.
         protocols: "SET=RULE", or "RULE" where the shards hold one set; RULE is a name or the path of a file.
         sets: only these; empty: all of the shards.
@@ -44,7 +44,7 @@ class EvaluationRequest:
         overrides: fields of the configuration, as on every command line.
     """
 
-    checkpoint: str
+    model: str
     shards: str
     protocols: tuple[str, ...]
     sets: tuple[str, ...]
@@ -52,14 +52,14 @@ class EvaluationRequest:
     overrides: tuple[str, ...] = ()
 
 
-def named_protocols(given: Sequence[str], sets: Sequence[str]) -> dict[str, str]:
-    """Set -> rule.
+def parse_protocols(texts: Sequence[str], sets: Sequence[str]) -> dict[str, str]:
+    """Texts "SET=RULE" of the command line -> set: rule.
 
     Raises:
         UserError: a set that is not there, or none is named where there are several.
     """
-    named = {}
-    for text in given:
+    rules = {}
+    for text in texts:
         name, mark, rule = text.partition("=")
         if not mark:
             if len(sets) != 1:
@@ -67,11 +67,12 @@ def named_protocols(given: Sequence[str], sets: Sequence[str]) -> dict[str, str]
             name, rule = sets[0], text
         if name not in sets:
             raise UserError(f"--protocol {text}: no set {name!r}; the shards hold {', '.join(sets)}")
-        named[name] = str(Path(rule).resolve()) if is_file(rule) and "://" not in rule else rule
-    return named
+        # Actors run in folders of their own: a path must not depend on the folder.
+        rules[name] = str(Path(rule).resolve()) if is_file(rule) and "://" not in rule else rule
+    return rules
 
 
-def configured(asked: EvaluationRequest, export: str, store: ClipStore, gpus: float) -> FullConfig:
+def configure_evaluation(request: EvaluationRequest, export: str, store: ClipStore, gpus: float) -> FullConfig:
     """The export's configuration with this evaluation's sets, protocols and overrides.
 
     A set whose protocol is not named uses the one that the model was trained under, or its default. `gpus`: for each
@@ -80,35 +81,38 @@ def configured(asked: EvaluationRequest, export: str, store: ClipStore, gpus: fl
     Raises:
         UserError: a set, protocol or field that is not there.
     """
-    unknown = sorted(set(asked.sets) - set(store.sets))
+    unknown = sorted(set(request.sets) - set(store.sets))
     if unknown:
         raise UserError(f"--sets {unknown[0]}: the shards hold {', '.join(store.sets)}")
     cfg = trained_config(export)
-    sets = asked.sets or store.sets
+    sets = request.sets or store.sets
+    # Of the sets here only: the export may have been trained on more.
     protocols = {name: rule for name, rule in cfg.data.protocols.items() if name in store.sets}
-    protocols |= named_protocols(asked.protocols, sets)
+    protocols |= parse_protocols(request.protocols, sets)
     cfg = dataclasses.replace(
         cfg,
         data=dataclasses.replace(cfg.data, protocols=protocols),
         train=dataclasses.replace(cfg.train, sets=tuple(sorted(sets)), cpus_per_worker=CPUS, gpus_per_worker=gpus),
+        # The training run's rivals are not here; `--beside` names those of this evaluation.
         evaluate=dataclasses.replace(cfg.evaluate, beside={}),
     )
-    return override_config(cfg, list(asked.overrides))
+    return override_config(cfg, list(request.overrides))
 
 
-def check_request(asked: EvaluationRequest) -> None:
+def check_request(request: EvaluationRequest) -> None:
     """Refuses what `run` would, as far as that needs no positions: seconds before Ray starts, not minutes after.
 
     Raises:
         UserError: no model, shards, set or protocol there.
     """
-    export, store = find_export(asked.checkpoint), ClipStore(asked.shards)
-    cfg = configured(asked, export, store, gpus=0.0)
+    export, store = find_export(request.model), ClipStore(request.shards)
+    # No Ray yet, so nobody knows of GPUs; what is checked does not depend on them.
+    cfg = configure_evaluation(request, export, store, gpus=0.0)
     for name in cfg.train.sets:
         protocol_of(cfg, store, name)
 
 
-def run(asked: EvaluationRequest) -> dict[str, Any]:
+def run(request: EvaluationRequest) -> dict[str, Any]:
     """Scores the test clips and writes metrics.json and report.json; Ray must be connected.
 
     Returns:
@@ -119,22 +123,23 @@ def run(asked: EvaluationRequest) -> dict[str, Any]:
     """
     import ray
 
-    export = find_export(asked.checkpoint)
-    store = ClipStore(asked.shards)
+    export = find_export(request.model)
+    store = ClipStore(request.shards)
     gpus = 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
-    cfg = configured(asked, export, store, gpus)
+    cfg = configure_evaluation(request, export, store, gpus)
     for name in cfg.train.sets:
         protocol_of(cfg, store, name)
     check_export(cfg, export, store)
-    summary = Evaluation(cfg, export, identity(export), asked.shards, asked.out).run()
+    summary = Evaluation(cfg, export, identity(export), request.shards, request.out).run()
     report = {
         "name": cfg.name,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": summary["seconds"],
-        "checkpoint": asked.checkpoint,
-        "shards": {"uri": asked.shards, "digest": store.digest},
+        "checkpoint": request.model,
+        "shards": {"uri": request.shards, "digest": store.digest},
+        # `seconds` stands in the report already, and would make two equal evaluations differ.
         "evaluate": {name: value for name, value in summary.items() if name != "seconds"},
         "provenance": manifest.provenance(),
     }
-    storage.write_atomic(storage.join(asked.out, "report.json"), json.dumps(report, indent=1))
+    storage.write_atomic(storage.join(request.out, "report.json"), json.dumps(report, indent=1))
     return report

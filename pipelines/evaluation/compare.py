@@ -9,23 +9,38 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import RunPaths
-from pipelines.scores import bootstrap, rules
+from pipelines.scores import rules
+from pipelines.scores.bootstrap import compare_paired
 from pipelines.scores.metrics import ClipScore, Scoreboard
-from pipelines.scores.rows import clip_score, read_rows
+from pipelines.scores.rows import read_rows, to_clip_score
 from skeleton_io import storage
 
 Rule = Literal["normalised", "summed", "prior_corrected", "exact", "nearest", "substring"]
 METRICS = "metrics.json"
 
 
+class ComparisonRow(TypedDict):
+    """A and B on the same n clips: accuracies, A minus B, and how sure that is (see `bootstrap.Difference`)."""
+
+    n: int
+    a: float
+    b: float
+    difference: float
+    ci95: list[float]
+    p: float
+    only_a: int
+    only_b: int
+    mcnemar: float
+
+
 @dataclass(frozen=True)
-class Finished:
+class FinishedEvaluation:
     """One evaluation as it was written.
 
     Attributes:
@@ -41,7 +56,7 @@ class Finished:
     protocols: Mapping[str, Mapping[str, str]]
 
 
-def read_evaluation(uri: str) -> Finished:
+def read_evaluation(uri: str) -> FinishedEvaluation:
     """A run, or a folder that `skel evaluate --model` wrote.
 
     Raises:
@@ -52,38 +67,42 @@ def read_evaluation(uri: str) -> Finished:
         raise UserError(f"{uri}: no finished evaluation ({METRICS}); run `skel evaluate` first")
     summary = json.loads(storage.read_text(storage.join(folders[0], METRICS)))
     rows = read_rows(storage.join(folders[0], summary["rows"])).to_pylist()
+    # Rows are what is compared; the summary alone may have been copied.
     if len(rows) < summary["accuracy"]["n"]:
         raise UserError(f"{uri}: {summary['rows']} holds {len(rows)} of {summary['accuracy']['n']} clips")
-    candidates = {name: tuple(found["labels"]) for name, found in summary["sets"].items()}
-    clips = {row["key"]: clip_score(row) for row in rows}
-    return Finished(uri, clips, candidates, summary["protocols"])
+    candidates = {name: tuple(block["labels"]) for name, block in summary["sets"].items()}
+    clips = {row["key"]: to_clip_score(row) for row in rows}
+    return FinishedEvaluation(uri, clips, candidates, summary["protocols"])
 
 
-def hits(found: Finished, keys: Sequence[str], rule: Rule) -> Any:
-    """(len(keys),) whether each clip is told rightly.
+def mark_hits(evaluation: FinishedEvaluation, keys: Sequence[str], rule: Rule) -> Any:
+    """(len(keys),) whether each clip is recognised.
 
     Raises:
         UserError: a rule on written answers, and a clip has none.
     """
-    judge = Scoreboard(found.candidates, 1, 0)
-    told = []
-    for clip in (found.clips[key] for key in keys):
+    # No interval is drawn from it: only whether a clip is right.
+    scoreboard = Scoreboard(evaluation.candidates, 1, 0)
+    hits = []
+    for clip in (evaluation.clips[key] for key in keys):
         if rule in ("normalised", "summed", "prior_corrected"):
-            told.append(judge.ranked(clip, rule, 1))
+            hits.append(scoreboard.ranked(clip, rule, 1))
             continue
         if clip.generated is None:
-            raise UserError(f"{found.uri}: {clip.key} has no written answer (evaluate.generate); choose another --rule")
-        names = list(found.candidates[clip.set])
+            raise UserError(
+                f"{evaluation.uri}: {clip.key} has no written answer (evaluate.generate); choose another --rule"
+            )
+        names = list(evaluation.candidates[clip.set])
         if rule == "substring":
-            told.append(rules.substring_match(clip.generated, clip.label))
+            hits.append(rules.substring_match(clip.generated, clip.label))
             continue
         match = rules.exact_match if rule == "exact" else rules.nearest_match
         index = match(clip.generated, names)
-        told.append(index is not None and names[index] == clip.label)
-    return np.array(told, dtype=bool)
+        hits.append(index is not None and names[index] == clip.label)
+    return np.array(hits, dtype=bool)
 
 
-def compare(a: Finished, b: Finished, rule: Rule, seed: int, resamples: int) -> dict[str, Any]:
+def compare(a: FinishedEvaluation, b: FinishedEvaluation, rule: Rule, seed: int, resamples: int) -> dict[str, Any]:
     """A minus B, over all clips in common and for each set.
 
     Returns:
@@ -93,72 +112,82 @@ def compare(a: Finished, b: Finished, rule: Rule, seed: int, resamples: int) -> 
     Raises:
         UserError: no clip in common.
     """
-    left_out = []
-    sets = sorted(set(a.candidates) & set(b.candidates))
-    for name in sorted(set(a.candidates) ^ set(b.candidates)):
-        left_out.append(f"{name}: only in {(a if name in a.candidates else b).uri}")
-    for name in [name for name in sets if set(a.candidates[name]) != set(b.candidates[name])]:
-        left_out.append(f"{name}: {len(a.candidates[name])} and {len(b.candidates[name])} candidates that differ")
-        sets.remove(name)
-    keys = {name: sorted(k for k, c in a.clips.items() if c.set == name and k in b.clips) for name in sets}
-    for name in sets:
-        one = sum(clip.set == name for found in (a, b) for clip in found.clips.values()) - 2 * len(keys[name])
-        if one:
-            left_out.append(f"{name}: {one} clips that only one of them scored")
-        if a.protocols[name]["hash"] != b.protocols[name]["hash"]:
-            left_out.append(f"{name}: protocols {a.protocols[name]['name']} and {b.protocols[name]['name']} differ; "
-                            f"{len(keys[name])} clips in common are compared")  # fmt: skip
-    every = [key for name in sets for key in keys[name]]
+    keys, left_out = _common(a, b)
+    every = [key for members in keys.values() for key in members]
     if not every:
         raise UserError(f"{a.uri} and {b.uri} have no clip in common; {'; '.join(left_out)}")
-    blocks = {name: entry(a, b, keys[name], rule, seed, resamples) for name in sets if keys[name]}
+    blocks = {name: compare_on(a, b, keys[name], rule, seed, resamples) for name in keys if keys[name]}
     return {
         "a": a.uri,
         "b": b.uri,
         "rule": rule,
         "seed": seed,
         "resamples": resamples,
-        "all": entry(a, b, every, rule, seed, resamples),
+        "all": compare_on(a, b, every, rule, seed, resamples),
         "sets": blocks,
         "left_out": left_out,
     }
 
 
-def entry(a: Finished, b: Finished, keys: Sequence[str], rule: Rule, seed: int, resamples: int) -> dict[str, Any]:
-    """One row of the comparison."""
-    ours, theirs = hits(a, keys, rule), hits(b, keys, rule)
-    found = bootstrap.paired(ours, theirs, seed, resamples)
+def _common(a: FinishedEvaluation, b: FinishedEvaluation) -> tuple[dict[str, list[str]], list[str]]:
+    """Set -> clips that both scored among the same candidates, sorted; and why sets or clips take no part."""
+    left_out = []
+    sets = sorted(set(a.candidates) & set(b.candidates))
+    for name in sorted(set(a.candidates) ^ set(b.candidates)):
+        left_out.append(f"{name}: only in {(a if name in a.candidates else b).uri}")
+    for name in [name for name in sets if set(a.candidates[name]) != set(b.candidates[name])]:
+        # Chance differs: the difference of the two would say nothing about the models.
+        left_out.append(f"{name}: {len(a.candidates[name])} and {len(b.candidates[name])} candidates that differ")
+        sets.remove(name)
+    keys = {name: sorted(k for k, c in a.clips.items() if c.set == name and k in b.clips) for name in sets}
+    for name in sets:
+        alone = sum(clip.set == name for side in (a, b) for clip in side.clips.values()) - 2 * len(keys[name])
+        if alone:
+            left_out.append(f"{name}: {alone} clips that only one of them scored")
+        if a.protocols[name]["hash"] != b.protocols[name]["hash"]:
+            left_out.append(f"{name}: protocols {a.protocols[name]['name']} and {b.protocols[name]['name']} differ; "
+                            f"{len(keys[name])} clips in common are compared")  # fmt: skip
+    return keys, left_out
+
+
+def compare_on(
+    a: FinishedEvaluation, b: FinishedEvaluation, keys: Sequence[str], rule: Rule, seed: int, resamples: int
+) -> ComparisonRow:
+    """Both on the same clips."""
+    ours, theirs = mark_hits(a, keys, rule), mark_hits(b, keys, rule)
+    difference = compare_paired(ours, theirs, seed, resamples)
     return {
-        "n": found.clips,
+        "n": difference.clips,
         "a": round(float(ours.mean()), 4),
         "b": round(float(theirs.mean()), 4),
-        "difference": round(found.value, 4),
-        "ci95": [round(found.low, 4), round(found.high, 4)],
-        "p": round(found.p, 4),
-        "only_a": found.only_a,
-        "only_b": found.only_b,
-        "mcnemar": float(f"{found.mcnemar:.3g}"),
+        "difference": round(difference.value, 4),
+        "ci95": [round(difference.low, 4), round(difference.high, 4)],
+        "p": round(difference.p, 4),
+        "only_a": difference.only_a,
+        "only_b": difference.only_b,
+        # Significant digits: a p-value of 1e-9 rounded to 4 places would say 0.
+        "mcnemar": float(f"{difference.mcnemar:.3g}"),
     }
 
 
-def comparison_lines(result: Mapping[str, Any]) -> list[str]:
+def format_comparison(result: Mapping[str, Any]) -> list[str]:
     """The comparison as a table of text."""
     head = ("", "clips", "A %", "B %", "A - B", "95 %", "p", "only A", "only B", "McNemar")
     rows: list[tuple[str, ...]] = [head]
-    for name, found in {"all": result["all"], **result["sets"]}.items():
-        low, high = found["ci95"]
+    for name, row in {"all": result["all"], **result["sets"]}.items():
+        low, high = row["ci95"]
         rows.append(
             (
                 name,
-                str(found["n"]),
-                f"{100 * found['a']:.1f}",
-                f"{100 * found['b']:.1f}",
-                f"{100 * found['difference']:+.1f}",
+                str(row["n"]),
+                f"{100 * row['a']:.1f}",
+                f"{100 * row['b']:.1f}",
+                f"{100 * row['difference']:+.1f}",
                 f"{100 * low:+.1f} to {100 * high:+.1f}",
-                f"{found['p']:.4f}",
-                str(found["only_a"]),
-                str(found["only_b"]),
-                f"{found['mcnemar']:.2g}",
+                f"{row['p']:.4f}",
+                str(row["only_a"]),
+                str(row["only_b"]),
+                f"{row['mcnemar']:.2g}",
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]

@@ -1,7 +1,6 @@
-"""A trained model on the test clips of a shard set, in words: captions against references and facts; questions.
+"""What the evaluations in words share (`captions`, `questions`): model, shards, test clips, and the folder of results.
 
-Checkpoint, shards -> OUT/captions.json, OUT/qa.json, each with the rows it came from in a folder beside it. Batch
-inference on Ray Data; broken off, it goes on with the answers that have no row yet. Chooses nothing by a score.
+Batch inference on Ray Data; broken off, it goes on with the answers that have no row yet. Chooses nothing by a score.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from typing import Any
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
-from pipelines.evaluation.any_checkpoint import EvaluationRequest, configured
-from pipelines.evaluation.stage import held_out, protocols_used
+from pipelines.evaluation.any_checkpoint import EvaluationRequest, configure_evaluation
+from pipelines.evaluation.stage import protocols_used, select_test_clips
 from pipelines.exports.find import find_export, identity
 from pipelines.leakage.of_export import check_export
 from pipelines.runtime import manifest
@@ -26,41 +25,53 @@ from pipelines.scores.metrics import Scoreboard
 from skeleton_io import storage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What both evaluations start from."""
+    """What both evaluations start from.
 
-    asked: EvaluationRequest
+    Attributes:
+        request: what the command line names.
+        cfg: the export's configuration with this evaluation's overrides.
+        export: folder of the model.
+        model_key: what the model is recognised by; rows of another one are never mixed in.
+        store: the clips.
+        clips: keys of the test clips.
+    """
+
+    request: EvaluationRequest
     cfg: FullConfig
     export: str
-    model: str
+    model_key: str
     store: ClipStore
     clips: tuple[str, ...]
 
     @property
-    def judge(self) -> Scoreboard:
+    def scoreboard(self) -> Scoreboard:
         """Intervals only; there are no classes."""
+        # The seed of the run: the same answers have the same intervals in every file.
         return Scoreboard({}, self.cfg.evaluate.bootstrap, self.cfg.seed)
 
-    def head(self) -> dict[str, Any]:
-        """What a reader needs to know about where the numbers come from."""
+    def origin(self) -> dict[str, Any]:
+        """Where the numbers come from: the head of the JSON file."""
         return {
-            "model": self.model,
-            "checkpoint": self.asked.checkpoint,
-            "shards": {"uri": self.asked.shards, "digest": self.store.digest},
+            "model": self.model_key,
+            "checkpoint": self.request.model,
+            "shards": {"uri": self.request.shards, "digest": self.store.digest},
             "protocols": protocols_used(self.cfg, self.store),
         }
 
     def finish(self, name: str, file: str, key: str, work: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
         """Runs `work` in OUT/NAME unless it is done for this key, and writes OUT/FILE."""
-        folder = storage.join(self.asked.out, name)
-        found = run_once(name, folder, key, lambda: self.head() | work(storage.join(folder, f"rows-{key}")))
+        folder = storage.join(self.request.out, name)
+        scores = run_once(name, folder, key, lambda: self.origin() | work(storage.join(folder, f"rows-{key}")))
         now = {"written": datetime.now(UTC).isoformat(timespec="seconds"), "provenance": manifest.provenance()}
-        storage.write_atomic(storage.join(self.asked.out, file), json.dumps({**found, **now}, indent=1))
-        return {**found, **now}
+        report = {**scores, **now}
+        # Also where nothing was left to do: the file may have been removed, or be of another run of the command.
+        storage.write_atomic(storage.join(self.request.out, file), json.dumps(report, indent=1))
+        return report
 
 
-def setting(asked: EvaluationRequest) -> Setting:
+def prepare(request: EvaluationRequest) -> Setting:
     """Model, shards and test clips; Ray must be connected.
 
     Raises:
@@ -68,11 +79,11 @@ def setting(asked: EvaluationRequest) -> Setting:
     """
     import ray
 
-    export = find_export(asked.checkpoint)
-    store = ClipStore(asked.shards)
-    cfg = configured(asked, export, store, 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0)
+    export = find_export(request.model)
+    store = ClipStore(request.shards)
+    cfg = configure_evaluation(request, export, store, 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0)
     check_export(cfg, export, store)
-    clips = tuple(question.key for question in held_out(cfg, store, select(cfg, store)))
+    clips = tuple(question.key for question in select_test_clips(cfg, store, select(cfg, store)))
     if not clips:
         raise UserError("nothing to evaluate: no set has test clips under its protocol")
-    return Setting(asked, cfg, export, identity(export), store, clips)
+    return Setting(request=request, cfg=cfg, export=export, model_key=identity(export), store=store, clips=clips)

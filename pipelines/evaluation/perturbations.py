@@ -56,6 +56,7 @@ def _in_space(seq: SkeletonSequence) -> bool:
 def _reducible(seq: SkeletonSequence) -> bool:
     """Whether all the sizes can be made and every step leaves something out."""
     try:
+        # Some topologies hold none of the joints that a smaller one needs.
         sizes = [len(perturb.reduce_topology(seq, joints).topology.joints) for joints in perturb.REDUCED]
     except ValueError:
         return False
@@ -76,6 +77,7 @@ _TABLE = (
         title="Noise",
         unit="cm",
         levels=(0.0, 2.0, 5.0, 10.0),
+        # Levels are in centimetres, positions in metres.
         change=lambda seq, level, rng: perturb.add_noise(seq, level / 100, rng),
         random=True,
     ),
@@ -168,16 +170,17 @@ class Cell:
         return Cell(curve, float(level), int(seed)), clip
 
 
-def cells(curve: Curve, seeds: int) -> list[Cell]:
+def list_cells(curve: Curve, seeds: int) -> list[Cell]:
     """All cells of a curve but the clean one."""
     runs = range(seeds) if curve.random else range(1)
     return [Cell(curve.name, level, seed) for level in curve.levels[1:] for seed in runs]
 
 
-def perturbed(seq: SkeletonSequence, cell: Cell) -> SkeletonSequence:
+def perturb_clip(seq: SkeletonSequence, cell: Cell) -> SkeletonSequence:
     """The clip in a cell. All levels of a seed draw the same numbers: what 10 % lose, 20 % lose as well."""
     if cell.curve == CLEAN:
         return seq
+    # Not the level: the same numbers at every level make the curve monotone for a clip.
     entropy = hashlib.sha256(f"{cell.curve}/{cell.seed}/{seq.key}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(entropy[:8], "little"))
     return CURVES[cell.curve].change(seq, cell.level, rng)
@@ -192,4 +195,4 @@ class PerturbedClips:
     def clip(self, key: str) -> SkeletonSequence:
         """See `Cell.key`."""
         cell, name = Cell.of(key)
-        return perturbed(self.store.clip(name), cell)
+        return perturb_clip(self.store.clip(name), cell)

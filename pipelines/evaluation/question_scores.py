@@ -46,14 +46,15 @@ class QuestionItem:
         text = json.dumps([self.clip, self.question, self.kind, self.choices])
         return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}|{self.clip}"
 
-    def asking(self, tokens: int) -> Prompt:
+    def to_prompt(self, tokens: int) -> Prompt:
         """As the model is asked. The choices stand in an order that the question decides, not the answer."""
+        # Else "yes, no" would always stand as the table of questions has it, and a model could answer by place.
         order = sorted(self.choices, key=lambda c: hashlib.sha256(f"{self.id}/{c}".encode()).hexdigest())
         prompt = prompts.qa_prompt(self.question, order)
         return Prompt(id=self.id, clip=self.clip, prompt=prompt, choices=self.choices, tokens=tokens)
 
 
-def from_motion(clips: Iterable[SkeletonSequence], most: int) -> list[QuestionItem]:
+def make_questions(clips: Iterable[SkeletonSequence], most: int) -> list[QuestionItem]:
     """Questions that the clips' joints answer, at most `most` of each kind (0: all), with their answers in balance.
 
     Of each kind, answers take turns, each giving its questions in the order of their hash, until `most` are taken or
@@ -66,7 +67,9 @@ def from_motion(clips: Iterable[SkeletonSequence], most: int) -> list[QuestionIt
             by_kind[q.kind][q.answer].append(item)
     out: list[QuestionItem] = []
     for kind in sorted(by_kind, key=KINDS.index):
+        # The id is a hash: the order says nothing about clip or person.
         groups = [sorted(group, key=lambda item: item.id) for _, group in sorted(by_kind[kind].items())]
+        # A very rare answer must not leave hardly any question of its kind.
         frequent = [len(group) for group in groups if len(group) >= 5]
         limit = 2 * min(frequent) if frequent else max(map(len, groups))
         taken = [group[turn] for turn in range(limit) for group in groups if turn < len(group)]
@@ -74,7 +77,7 @@ def from_motion(clips: Iterable[SkeletonSequence], most: int) -> list[QuestionIt
     return sorted(out, key=lambda item: (KINDS.index(item.kind), item.id))
 
 
-def from_file(uri: str, known: Mapping[str, object] | set[str]) -> list[QuestionItem]:
+def read_questions(uri: str, known: Mapping[str, object] | set[str]) -> list[QuestionItem]:
     """Questions of a JSON file; see the head of this module.
 
     Raises:
@@ -115,45 +118,46 @@ class Verdict:
     """Was an answer right? `closed` is None where there are no choices, `free` where nothing was written."""
 
     item: QuestionItem
-    said: str | None
+    written: str | None
     picked: str | None
     closed: bool | None
     free: bool | None
 
 
-def verdict(item: QuestionItem, row: Mapping[str, Any]) -> Verdict:
+def judge_answer(item: QuestionItem, row: Mapping[str, Any]) -> Verdict:
     """Closed: the choice with the highest likelihood per token. Free: the written text names the answer, or, without
     choices, equals it, case and punctuation aside."""
     picked = row["prediction"] if item.choices else None
-    said = row["generated"]
+    written = row["generated"]
     free: bool | None = None
-    if said is not None and item.choices:
-        found = rules.exact_match(said, list(item.choices))
-        free = found is not None and item.choices[found] == item.answer
-    elif said is not None:
-        free = rules.normalise(said) == rules.normalise(item.answer)
-    return Verdict(item, said, picked, picked == item.answer if item.choices else None, free)
+    if written is not None and item.choices:
+        choice = rules.exact_match(written, list(item.choices))
+        free = choice is not None and item.choices[choice] == item.answer
+    elif written is not None:
+        free = rules.normalise(written) == rules.normalise(item.answer)
+    return Verdict(item, written, picked, picked == item.answer if item.choices else None, free)
 
 
-def tell(judge: Scoreboard, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def summarise_verdicts(scoreboard: Scoreboard, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """{"questions", "clips", "overall", "families", "kinds", "examples"}; see `_block` for an entry."""
     kinds: dict[str, list[Verdict]] = defaultdict(list)
     families: dict[str, list[Verdict]] = defaultdict(list)
-    for found in verdicts:
-        kinds[found.item.kind].append(found)
-        families[family(found.item.kind) if found.item.kind in KINDS else OTHER].append(found)
+    for verdict in verdicts:
+        kind = verdict.item.kind
+        kinds[kind].append(verdict)
+        families[family(kind) if kind in KINDS else OTHER].append(verdict)
     order = [k for k in KINDS if k in kinds] + sorted(set(kinds) - set(KINDS))
     return {
         "questions": len(verdicts),
         "clips": len({v.item.clip for v in verdicts}),
-        "overall": _block(judge, verdicts),
-        "families": [{"family": name, **_block(judge, families[name])} for name in sorted(families)],
-        "kinds": [{"kind": name, **_block(judge, kinds[name])} for name in order],
+        "overall": _block(scoreboard, verdicts),
+        "families": [{"family": name, **_block(scoreboard, families[name])} for name in sorted(families)],
+        "kinds": [{"kind": name, **_block(scoreboard, kinds[name])} for name in order],
         "examples": [_example(v) for name in order for v in sorted(kinds[name], key=lambda v: v.item.id)[:2]],
     }
 
 
-def _block(judge: Scoreboard, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def _block(scoreboard: Scoreboard, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Accuracies with intervals ("closed", "free": {"value", "n", "ci95"} or null), "chance" of guessing among the
     choices, "majority" of always giving each kind's most frequent answer, and how often each answer is right."""
     closed = [v for v in verdicts if v.closed is not None]
@@ -161,11 +165,12 @@ def _block(judge: Scoreboard, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     answers: dict[str, Counter[str]] = defaultdict(Counter)
     for v in verdicts:
         answers[v.item.kind][v.item.answer] += 1
+    # Free questions have no chance to guess among choices.
     chances = [1 / len(v.item.choices) for v in verdicts if v.item.choices]
     block: dict[str, Any] = {
         "n": len(verdicts),
-        "closed": judge.share([bool(v.closed) for v in closed]) if closed else None,
-        "free": judge.share([bool(v.free) for v in free]) if free else None,
+        "closed": scoreboard.share([bool(v.closed) for v in closed]) if closed else None,
+        "free": scoreboard.share([bool(v.free) for v in free]) if free else None,
         "chance": round(float(np.mean(chances)), 4) if chances else None,
         "majority": round(sum(max(c.values()) for c in answers.values()) / len(verdicts), 4),
     }
@@ -174,7 +179,7 @@ def _block(judge: Scoreboard, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     return block
 
 
-def _example(found: Verdict) -> dict[str, Any]:
-    item = found.item
-    shown = {"clip": item.clip, "kind": item.kind, "question": item.question, "answer": item.answer}
-    return shown | {"picked": found.picked, "said": found.said, "right": found.closed}
+def _example(verdict: Verdict) -> dict[str, Any]:
+    item = verdict.item
+    question = {"clip": item.clip, "kind": item.kind, "question": item.question, "answer": item.answer}
+    return question | {"picked": verdict.picked, "said": verdict.written, "right": verdict.closed}

@@ -16,7 +16,7 @@ from models import prompts
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection, protocol_of, select
-from pipelines.evaluation import method_table
+from pipelines.evaluation.method_table import compare_methods
 from pipelines.exports.find import find_export, identity
 from pipelines.inference.scorer import score
 from pipelines.leakage import of_run as leakage
@@ -27,24 +27,25 @@ from pipelines.runtime.errors import UserError
 from pipelines.runtime.manifest import run_once
 from pipelines.runtime.paths import RunPaths
 from pipelines.runtime.progress import say
+from pipelines.scores.blocks import SetBlock
 from pipelines.scores.metrics import ClipScore, Scoreboard
-from pipelines.scores.rows import ClipToScore, question_digest, sample
+from pipelines.scores.rows import ClipToScore, question_digest, sample_keys
 from pipelines.training.keys import finished_stages
 from skeleton_io import storage
 from skeleton_io.protocols.protocol import assign
 
 
-def held_out(cfg: FullConfig, store: ClipStore, selection: Selection) -> list[ClipToScore]:
+def select_test_clips(cfg: FullConfig, store: ClipStore, selection: Selection) -> list[ClipToScore]:
     """The test clips of every set that was trained on, at most `evaluate.max_clips` of each."""
     labels = store.labels()
     return [
         ClipToScore(key, name, labels[key])
         for name in sorted(cfg.train.sets or selection.test)
-        for key in sample(selection.test[name], cfg.evaluate.max_clips)
+        for key in sample_keys(selection.test[name], cfg.evaluate.max_clips)
     ]
 
 
-def generalised(
+def select_generalised(
     cfg: FullConfig, store: ClipStore, selection: Selection
 ) -> tuple[list[ClipToScore], dict[str, tuple[str, ...]]]:
     """(questions, candidates) of generalised zero-shot: test clips of seen and unseen classes, all candidates.
@@ -60,18 +61,19 @@ def generalised(
         rule = protocol_of(cfg, store, name)
         if not rule.unseen:
             continue
+        # The rule without its hidden classes tells who of the seen ones would be tested.
         rows = [row for row in meta if row["dataset"] == name and row["label"] in selection.labels[name]]
         sides = assign(replace(rule, unseen=()), rows)
         seen = sorted(key for key, side in sides.items() if side == "test")
         most = cfg.evaluate.max_clips
         if seen:
-            keys = [*sample(seen, most), *sample(selection.test[name], most)]
+            keys = [*sample_keys(seen, most), *sample_keys(selection.test[name], most)]
             questions += [ClipToScore(key, name, labels[key]) for key in sorted(keys)]
             candidates[name] = tuple(sorted({*selection.labels[name], *selection.unseen[name]}))
     return questions, candidates
 
 
-def trained_model(cfg: FullConfig, paths: RunPaths) -> tuple[str, str]:
+def find_trained_model(cfg: FullConfig, paths: RunPaths) -> tuple[str, str]:
     """(export folder, key) of the last training stage.
 
     Raises:
@@ -80,6 +82,7 @@ def trained_model(cfg: FullConfig, paths: RunPaths) -> tuple[str, str]:
     if not cfg.train.stages:
         raise UserError("nothing to evaluate: train.stages is empty")
     folder = storage.join(paths.train, cfg.train.stages[-1].name)
+    # Two messages: "not trained yet" and "trained otherwise" want different answers from the user.
     if manifest.read_manifest(folder) is None:
         raise UserError(f"nothing to evaluate: no finished model in {folder}; run `skel train` first")
     finished = finished_stages(cfg, paths)
@@ -90,7 +93,7 @@ def trained_model(cfg: FullConfig, paths: RunPaths) -> tuple[str, str]:
 
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Scores all test clips and writes metrics.json; does nothing where that is done for this model and data."""
-    model_uri, model_key = trained_model(cfg, paths)
+    model_uri, model_key = find_trained_model(cfg, paths)
     leakage.check_run(cfg, paths)
     return Evaluation(cfg, model_uri, model_key, paths.shards, paths.evaluate).run()
 
@@ -115,13 +118,13 @@ class Evaluation:
 
     def settings(self) -> tuple[object, ...]:
         """What decides a row besides the model and the question; the number of actors does not."""
-        asked = self.cfg.evaluate
+        evaluate = self.cfg.evaluate
         return (
-            asked.answer,
-            asked.generate,
-            asked.max_new_tokens,
-            asked.max_reason_tokens,
-            asked.batch,
+            evaluate.answer,
+            evaluate.generate,
+            evaluate.max_new_tokens,
+            evaluate.max_reason_tokens,
+            evaluate.batch,
             prompts.PROMPTS_VERSION,
         )
 
@@ -141,29 +144,31 @@ class Evaluation:
         """
         cfg, store = self.cfg, ClipStore(self.shards)
         selection = select(cfg, store)
-        questions = held_out(cfg, store, selection)
+        questions = select_test_clips(cfg, store, selection)
         if not questions:
             raise UserError("nothing to evaluate: no set has test clips under its protocol")
         candidates = {name: selection.candidates(name) for name in store.sets}
         beside = {name: find_export(uri) for name, uri in sorted(cfg.evaluate.beside.items())}
+        # By content, not by address: the same folder may hold another model tomorrow.
         others = {name: identity(uri) for name, uri in beside.items()}
         for uri in beside.values():
+            # Before anything is scored: a rival that saw the test would spoil the table after hours.
             check_export(cfg, uri, store)
         rows_folder = self.rows("rows", self.model_key, questions, candidates)
-        told = (cfg.evaluate.floors, cfg.evaluate.bootstrap, cfg.evaluate.baselines, cfg.evaluate.gzsl, cfg.seed)
+        settings = (cfg.evaluate.floors, cfg.evaluate.bootstrap, cfg.evaluate.baselines, cfg.evaluate.gzsl, cfg.seed)
         # Two protocols may test alike and train baselines on other clips.
-        key = digest("evaluate", storage.name(rows_folder), told, others, protocols_used(cfg, store))
+        key = digest("evaluate", storage.name(rows_folder), settings, others, protocols_used(cfg, store))
 
         def work() -> dict[str, Any]:
-            judge = Scoreboard(candidates, cfg.evaluate.bootstrap, cfg.seed)
+            scoreboard = Scoreboard(candidates, cfg.evaluate.bootstrap, cfg.seed)
             clips = score(self.model_uri, self.shards, questions, candidates, rows_folder, cfg)
             rivals: dict[str, Sequence[ClipScore]] = {}
             for name, uri in beside.items():
                 folder = self.rows("beside", others[name], questions, candidates)
                 rivals[name] = score(uri, self.shards, questions, candidates, folder, cfg, name=f"evaluate {name}")
             summary = {
-                **judge.assemble(clips, cfg.evaluate.floors),
-                "table": method_table.table(cfg, store, selection, judge, clips, rivals),
+                **scoreboard.assemble(clips, cfg.evaluate.floors),
+                "table": compare_methods(cfg, store, selection, scoreboard, clips, rivals),
                 "gzsl": self.harmonic(store, selection) if cfg.evaluate.gzsl else None,
                 "answer": cfg.evaluate.answer,
                 "max_clips": cfg.evaluate.max_clips,
@@ -174,26 +179,27 @@ class Evaluation:
                 "rows": storage.name(rows_folder),
             }
             storage.write_atomic(storage.join(self.out, "metrics.json"), json.dumps(summary, indent=1))
-            shown = summary["accuracy"]
+            accuracy = summary["accuracy"]
+            low, high = accuracy["ci95"]
             say(
-                f"[evaluate] accuracy {shown['value']:.3f} (95 % {shown['ci95'][0]:.3f} to {shown['ci95'][1]:.3f}, "
-                f"chance {shown['chance']:.3f}, {shown['n']} clips)"
+                f"[evaluate] accuracy {accuracy['value']:.3f} (95 % {low:.3f} to {high:.3f}, "
+                f"chance {accuracy['chance']:.3f}, {accuracy['n']} clips)"
             )
             return summary
 
         return run_once("evaluate", self.out, key, work)
 
-    def harmonic(self, store: ClipStore, selection: Selection) -> dict[str, Any]:
+    def harmonic(self, store: ClipStore, selection: Selection) -> dict[str, dict[str, Any]]:
         """Set -> seen and unseen accuracy over all candidates, and their harmonic mean."""
-        questions, candidates = generalised(self.cfg, store, selection)
+        questions, candidates = select_generalised(self.cfg, store, selection)
         if not questions:
             return {}
         folder = self.rows("gzsl", self.model_key, questions, candidates)
         clips = score(self.model_uri, self.shards, questions, candidates, folder, self.cfg, name="evaluate gzsl")
-        judge = Scoreboard(candidates, self.cfg.evaluate.bootstrap, self.cfg.seed)
+        scoreboard = Scoreboard(candidates, self.cfg.evaluate.bootstrap, self.cfg.seed)
         return {
             name: {
-                **judge.harmonic([c for c in clips if c.set == name], selection.unseen[name]),
+                **scoreboard.harmonic([c for c in clips if c.set == name], selection.unseen[name]),
                 "candidates": len(names),
             }
             for name, names in candidates.items()
@@ -209,14 +215,14 @@ def protocols_used(cfg: FullConfig, store: ClipStore) -> dict[str, dict[str, str
     return used
 
 
-def taking_part(selection: Selection, name: str) -> list[str]:
+def list_clips(selection: Selection, name: str) -> list[str]:
     """All labelled clips of a set that its protocol puts on any side, sorted."""
     return sorted(key for side in (selection.train, selection.validation, selection.test) for key in side[name])
 
 
 def score_transfer(
     cfg: FullConfig, paths: RunPaths, model_uri: str, model_key: str, test: str, shared: Mapping[str, str], out: str
-) -> dict[str, Any]:
+) -> SetBlock:
     """Scores ALL clips of a set that the model never saw, over the labels it shares with the training set.
 
     Args:
@@ -229,7 +235,7 @@ def score_transfer(
         out: folder below which the rows are kept.
 
     Returns:
-        `Judge.set_metrics` of the set, with the training set's wording as labels.
+        `Scoreboard.set_metrics` of the set, with the training set's wording as labels.
 
     Raises:
         UserError: no clip has a shared label.
@@ -237,12 +243,13 @@ def score_transfer(
     store = ClipStore(paths.shards)
     selection = select(cfg, store)
     labels = store.labels()
-    keys = [k for k in taking_part(selection, test) if labels[k] in shared]
+    keys = [k for k in list_clips(selection, test) if labels[k] in shared]
     if not keys:
         raise UserError(f"evaluate.transfer: no clip of {test} has one of the shared labels")
-    questions = [ClipToScore(k, test, shared[labels[k]]) for k in sample(keys, cfg.evaluate.max_clips)]
+    questions = [ClipToScore(k, test, shared[labels[k]]) for k in sample_keys(keys, cfg.evaluate.max_clips)]
+    # In the training set's words: the model has never read the others.
     candidates = {test: tuple(sorted(set(shared.values())))}
     rows = Evaluation(cfg, model_uri, model_key, paths.shards, out).rows("rows", model_key, questions, candidates)
     clips = score(model_uri, paths.shards, questions, candidates, rows, cfg, name=f"transfer to {test}")
-    judge = Scoreboard(candidates, cfg.evaluate.bootstrap, cfg.seed)
-    return judge.set_metrics(test, clips, floor=None)
+    scoreboard = Scoreboard(candidates, cfg.evaluate.bootstrap, cfg.seed)
+    return scoreboard.set_metrics(test, clips, floor=None)

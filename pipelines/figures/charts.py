@@ -61,6 +61,7 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
         return [low]
     raw = span / count
     power = 10 ** math.floor(math.log10(raw))
+    # A hair less: 0.3 / 3 is not quite 0.1.
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
@@ -71,6 +72,7 @@ def thin(x: Sequence[float], y: Sequence[float], points: int = POINTS) -> tuple[
     pairs = np.array([(a, b) for a, b in zip(x, y, strict=True) if math.isfinite(a) and math.isfinite(b)])
     if len(pairs) == 0:
         return [], []
+    # Means, not every n-th point: a spike must not decide by where it falls.
     groups = [group.mean(0) for group in np.array_split(pairs, min(points, len(pairs)))]
     return [float(g[0]) for g in groups], [float(g[1]) for g in groups]
 
@@ -79,6 +81,7 @@ def smooth(y: Sequence[float], window: int) -> list[float]:
     """Centred moving average over `window` points, fewer at the ends; an exponential one would lag behind."""
     sums = np.concatenate([[0.0], np.cumsum(y)])
     at = np.arange(len(y))
+    # Symmetric at the ends too: a one-sided mean would bend the line.
     reach = np.minimum(window // 2, np.minimum(at, len(y) - 1 - at))
     return ((sums[at + reach + 1] - sums[at - reach]) / (2 * reach + 1)).tolist()
 
@@ -111,14 +114,15 @@ def line_chart(lines: Sequence[Line], x_label: str, title: str) -> Markup:
 
     Returns an empty Markup where no series holds a finite point.
     """
-    drawn = [(line, *thin(line.x, line.y)) for line in lines]
-    drawn = [item for item in drawn if item[1]]
-    if not drawn:
+    series = [(line, *thin(line.x, line.y)) for line in lines]
+    series = [item for item in series if item[1]]
+    if not series:
         return Markup("")
     left, right, top, bottom = 38.0, WIDTH - 8.0, 8.0, 168.0
-    x_low, x_high = min(min(x) for _, x, _ in drawn), max(max(x) for _, x, _ in drawn)
-    y_high = max(max(y) for _, _, y in drawn) or 1.0
+    x_low, x_high = min(min(x) for _, x, _ in series), max(max(x) for _, x, _ in series)
+    y_high = max(max(y) for _, _, y in series) or 1.0
     x_span = (x_high - x_low) or 1.0
+    # A little room above, so that the highest point is not cut by the edge.
     scale = (bottom - top) / (y_high * 1.04)
 
     def place(xs: Sequence[float], ys: Sequence[float]) -> str:
@@ -129,10 +133,11 @@ def line_chart(lines: Sequence[Line], x_label: str, title: str) -> Markup:
         at = left + (mark - x_low) / x_span * (right - left)
         body.append(f'<text class="tick" text-anchor="middle" x="{at:.1f}" y="{bottom + 15}">{number(mark, 5)}</text>')
     body.append(f'<text class="tick" text-anchor="end" x="{right}" y="{bottom + 29}">{escape(x_label)}</text>')
-    for line, x, y in drawn:
+    for line, x, y in series:
         if len(x) > 20:
             body.append(f'<path class="line faint s{line.colour}" d="{place(x, y)}"/>')
             y = smooth(y, max(5, len(y) // 12))
+        # A path of one point draws nothing.
         if len(x) == 1:
             body.append(
                 f'<circle class="dot f{line.colour}" cx="{left:.1f}" cy="{bottom - y[0] * scale:.1f}" r="2.5"/>'
@@ -157,6 +162,7 @@ def interval_chart(rows: Sequence[Estimate], title: str) -> Markup:
         body.append(f'<line class="grid" x1="{at(mark):.1f}" x2="{at(mark):.1f}" y1="4" y2="{bottom}"/>')
         body.append(f'<text class="tick" text-anchor="{anchor}" x="{at(mark):.1f}" y="{bottom + 14}">{mark:.0%}</text>')
     for i, row in enumerate(rows):
+        # The label stands above its line: long names keep the chart as wide as a phone.
         base = i * step + 29
         body.append(f'<text class="name halo" x="{left}" y="{base - 13}">{escape(row.label)}</text>')
         value = f"{100 * row.value:.1f} %"
@@ -182,11 +188,12 @@ def confusion_chart(labels: Sequence[str], counts: Sequence[Sequence[int]], titl
     body = [f'<rect class="plot" x="{gutter:g}" y="16" width="{n * cell:g}" height="{n * cell:g}"/>']
     for i, (label, row) in enumerate(zip(labels, counts, strict=True)):
         y = 16 + i * cell
-        shown = label if len(label) <= 32 else label[:31] + "…"
+        short = label if len(label) <= 32 else label[:31] + "…"
         body.append(
             f'<text class="tick" text-anchor="end" style="font-size:{size:.1f}px" x="{gutter - 5:g}" '
-            f'y="{y + cell / 2 + size * 0.35:.1f}">{escape(shown)} <tspan class="num">{i + 1}</tspan></text>'
+            f'y="{y + cell / 2 + size * 0.35:.1f}">{escape(short)} <tspan class="num">{i + 1}</tspan></text>'
         )
+        # In a large matrix the numbers would run into each other.
         if n <= 20 or i == 0 or (i + 1) % 5 == 0:
             body.append(
                 f'<text class="tick" text-anchor="middle" x="{gutter + (i + 0.5) * cell:.1f}" y="11">{i + 1}</text>'
@@ -224,6 +231,7 @@ def scatter(x: Sequence[float | str], y: Sequence[float], best: int, log: bool, 
     def at(place: float) -> float:
         return left + pad + (place - low) / span * (right - left - 2 * pad)
 
+    # All trials may have scored 0.
     y_high = max(max(y), 1e-9) * 1.08
     scale = (bottom - top) / y_high
     body = [grid(ticks(0, y_high, 3), scale, bottom, left, right)]
@@ -249,6 +257,7 @@ def filmstrips(frames: NDArray[np.floating], side: int) -> list[str]:
 
 def filmstrip(frames: NDArray[np.floating], side: int, quality: int = 80) -> str:
     """(F, 3, H, W) in [0, 1] -> one WebP data URI with the frames side by side, each at most `side` pixels high."""
+    # An untrained renderer may draw NaN; the page shows it black.
     pixels = (np.clip(np.nan_to_num(frames), 0, 1) * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
     tiles = [Image.fromarray(frame) for frame in pixels]
     if tiles[0].height > side:

@@ -27,6 +27,7 @@ def joint_picture(clip: SkeletonSequence) -> bytes:
     Args:
         clip: any record.
     """
+    # Names are what is checked: every joint should be seen.
     frame = int(clip.present[:, 0].sum(-1).argmax())
     views = [("front", flatten(clip)[frame, 0])]
     if clip.positions.shape[-1] == 3:
@@ -75,6 +76,7 @@ def _view(
     sides = [meaning.side for meaning in clip.topology.meanings]
     for parent, child in clip.topology.bones:
         if known[parent] and known[child]:
+            # Bones are paler than joints: numbers stand on them.
             pale = tuple((c + 2 * 255) // 3 for c in SIDE_COLOURS[sides[child]])
             draw.line([tuple(spots[parent]), tuple(spots[child])], pale, 4)
     font = ImageFont.load_default(size=14)
@@ -92,7 +94,7 @@ def _free(spot: NDArray[np.float64], taken: list[NDArray[np.float64]]) -> NDArra
     """The nearest of some places around where no other number stands."""
     around = [(0, 0), (-18, 0), (0, 18), (-18, 18), (10, 4), (-28, 4), (0, -14), (-18, -14), (14, 18), (-32, 18)]
     for shift in around:
-        found = spot + shift
-        if all((np.abs(found - other) >= _APART).any() for other in taken):
-            return found
+        place = spot + shift
+        if all((np.abs(place - other) >= _APART).any() for other in taken):
+            return place
     return spot

@@ -39,6 +39,7 @@ def reliability_chart(bins: Sequence[Mapping[str, Any]], title: str) -> Markup:
     filled = [b for b in bins if b["n"]]
     if not filled:
         return Markup("")
+    # Two plots, one above the other: accuracy, and how many clips stand behind each bar.
     top, bottom, foot = 8.0, 208.0, 262.0
     scale, most = bottom - top, max(b["n"] for b in filled)
 
@@ -49,13 +50,13 @@ def reliability_chart(bins: Sequence[Mapping[str, Any]], title: str) -> Markup:
     body.append(f'<path class="even" d="{path_of((at(0), at(1)), (bottom, top))}"/>')
     for b in filled:
         x, width = at(b["low"]) + 1, at(b["high"]) - at(b["low"]) - 2
-        y, told = bottom - b["accuracy"] * scale, bottom - b["confidence"] * scale
+        y, stated = bottom - b["accuracy"] * scale, bottom - b["confidence"] * scale
         note = f"{b['n']} clips: says {100 * b['confidence']:.0f} %, right {100 * b['accuracy']:.0f} %"
         body.append(
             f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{max(bottom - y, 0.5):.1f}">'
             f"<title>{note}</title></rect>"
         )
-        body.append(f'<line class="told" x1="{x:.1f}" x2="{x + width:.1f}" y1="{told:.1f}" y2="{told:.1f}"/>')
+        body.append(f'<line class="told" x1="{x:.1f}" x2="{x + width:.1f}" y1="{stated:.1f}" y2="{stated:.1f}"/>')
         tall = 30 * b["n"] / most
         body.append(
             f'<rect class="count" x="{x:.1f}" y="{foot - tall:.1f}" width="{width:.1f}" height="{max(tall, 0.6):.1f}">'
@@ -74,11 +75,11 @@ def share_chart(curves: Sequence[Curve], x_label: str, title: str, chance: float
 
     x is drawn without its sign: what falls from the left to the right is given as negative numbers.
     """
-    drawn = [curve for curve in curves if len(curve.x)]
-    if not drawn:
+    filled = [curve for curve in curves if len(curve.x)]
+    if not filled:
         return Markup("")
     top, bottom = 8.0, 168.0
-    low, high = min(min(c.x) for c in drawn), max(max(c.x) for c in drawn)
+    low, high = min(min(c.x) for c in filled), max(max(c.x) for c in filled)
     span, scale = (high - low) or 1.0, bottom - top
 
     def across(values: Sequence[float]) -> list[float]:
@@ -96,9 +97,10 @@ def share_chart(curves: Sequence[Curve], x_label: str, title: str, chance: float
             f"{number(abs(mark), 4)}</text>"
         )
     body.append(f'<text class="tick" text-anchor="end" x="{_RIGHT}" y="{bottom + 29}">{escape(x_label)}</text>')
-    for curve in drawn:
+    for curve in filled:
         xs = across(curve.x)
         if len(curve.low) == len(curve.high) == len(xs):
+            # Along the upper ends and back along the lower ones.
             outline = path_of([*xs, *reversed(xs)], [*up(curve.high), *reversed(up(curve.low))])
             body.append(f'<path class="band f{curve.colour}" d="{outline}Z"/>')
         body.append(f'<path class="line s{curve.colour}" d="{path_of(xs, up(curve.y))}"/>')
@@ -116,6 +118,7 @@ def matrix_chart(
     """Shares as a table of shades with their percent; (row, column) pairs without a value stay empty."""
     if not values:
         return Markup("")
+    # System fonts average about 6.4 units a character at this size.
     gutter = 16 + 6.4 * max(len(name) for name in rows)
     wide, tall = 62.0, 30.0
     slant = 22 + 4.6 * max(len(name) for name in columns)  # column names at 45 degrees

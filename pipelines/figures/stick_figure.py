@@ -39,9 +39,11 @@ def gif(clip: SkeletonSequence, side: int = 360) -> bytes:
     step = max(1, math.ceil(clip.fps / MOST_RATE - 1e-9), math.ceil(clip.frames / MOST_FRAMES))
     points = _on_paper(clip, side)
     frames = [_frame(clip, points, frame, side) for frame in range(0, clip.frames, step)]
+    # One palette for all frames: colours that change between frames flicker.
     palette = frames[0].quantize(32)
     images = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     stream = io.BytesIO()
+    # GIF counts in hundredths of a second, and viewers slow down anything below two.
     delay = max(20, round(100 * step / clip.fps) * 10)
     images[0].save(stream, "GIF", save_all=True, append_images=images[1:], duration=delay, loop=0)
     return stream.getvalue()
@@ -50,10 +52,10 @@ def gif(clip: SkeletonSequence, side: int = 360) -> bytes:
 def sheet(clip: SkeletonSequence, side: int = 240, columns: int = 4, rows: int = 3) -> bytes:
     """PNG of frames at equal distances, the first and the last among them, in reading order."""
     count = min(clip.frames, columns * rows)
-    chosen = np.unique(np.rint(np.linspace(0, clip.frames - 1, count)).astype(int))
+    moments = np.unique(np.rint(np.linspace(0, clip.frames - 1, count)).astype(int))
     points = _on_paper(clip, side)
     paper = Image.new("RGB", (side * min(columns, count), side * math.ceil(count / columns)), PAPER)
-    for place, frame in enumerate(chosen):
+    for place, frame in enumerate(moments):
         corner = (place % columns * side, place // columns * side)
         paper.paste(_frame(clip, points, int(frame), side), corner)
     stream = io.BytesIO()
@@ -84,17 +86,19 @@ def _forward(clip: SkeletonSequence) -> NDArray[np.float64]:
             length = float(np.linalg.norm(across))
             if length > _APART:
                 return across / length * (1 if across[2] >= 0 else -1)
-    index, found = clip.topology.index, []
+    index, directions = clip.topology.index, []
     for part in ("hip", "shoulder", "clavicle"):
         if f"left_{part}" in index and f"right_{part}" in index:
             across = positions[:, 0, index[f"right_{part}"]] - positions[:, 0, index[f"left_{part}"]]
+            # Only the turn about the vertical: who bends aside still faces the same way.
             across[:, 1] = 0
             length = np.linalg.norm(across, axis=-1)
             fine = length > 1e-4  # NaN is not
-            found.append(across[fine] / length[fine, None])
-    units = np.concatenate(found) if found else np.zeros((0, 3))
+            directions.append(across[fine] / length[fine, None])
+    units = np.concatenate(directions) if directions else np.zeros((0, 3))
     mean = units.mean(0) if len(units) else np.zeros(3)
     size = float(np.linalg.norm(mean))
+    # Directions of the clip cancel: the person turns round, and no side is the front.
     return sensor if size < 0.2 else np.array([-mean[2], 0.0, mean[0]]) / size
 
 
@@ -102,6 +106,7 @@ def _on_paper(clip: SkeletonSequence, side: int) -> NDArray[np.float64]:
     """(T, P, J, 2) pixels of a square picture that holds the whole clip; NaN for missing."""
     flat = flatten(clip)
     known = flat[np.isfinite(flat).all(-1)]
+    # Not minimum and maximum: see _OUTLIERS.
     low, high = np.percentile(known, [_OUTLIERS, 100 - _OUTLIERS], axis=0)
     extent = float(max((high - low).max(), 1e-6))
     room = side * (1 - 2 * _MARGIN) - _TITLE
@@ -110,6 +115,7 @@ def _on_paper(clip: SkeletonSequence, side: int) -> NDArray[np.float64]:
 
 
 def _frame(clip: SkeletonSequence, points: NDArray[np.float64], frame: int, side: int) -> Image.Image:
+    # Pillow draws no smooth lines; a smaller copy of a large picture has them.
     big = Image.new("RGB", (side * _SMOOTH, side * _SMOOTH), PAPER)
     draw = ImageDraw.Draw(big)
     for person in range(clip.persons):

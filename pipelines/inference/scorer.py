@@ -12,7 +12,7 @@ from models import prompts
 from pipelines.config.tree import FullConfig
 from pipelines.inference.row_pool import Pool, RowActor
 from pipelines.scores.metrics import ClipScore
-from pipelines.scores.rows import ClipToScore, batches_of, clip_score
+from pipelines.scores.rows import ClipToScore, batches_of, to_clip_score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,4 +141,4 @@ def score(
     arguments = (model_uri, shards_uri, {name: tuple(labels) for name, labels in candidates.items()}, cfg)
     pool = Pool(name=name, noun="clips", actor=actor, arguments=arguments, out=out, cfg=cfg)
     rows = pool.fill(batches_of(questions, cfg.evaluate.batch))
-    return [clip_score(rows[key]) for key in sorted(rows)]
+    return [to_clip_score(rows[key]) for key in sorted(rows)]

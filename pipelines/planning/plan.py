@@ -169,8 +169,6 @@ def estimate_teacher(cfg: FullConfig, paths: RunPaths | None, data: Data | None)
     needed = any("rationale" in stage.tasks for stage in cfg.train.stages)
     if not needed or paths is None or data is None or not data.counted:
         return None
-    estimate = costs.estimate(cfg, paths)
-    sums = {name: sum(row[name] for row in estimate["rows"]) for name in ("requests", "input", "output", "usd")}
-    api = cfg.rationales.api
-    priced = cfg.rationales.teacher == "kinematic" or bool(api.usd_per_million_input or api.usd_per_million_output)
-    return TeacherCost(teacher=cfg.rationales.teacher, settled=estimate["settled"], priced=priced, **sums)
+    cost = costs.estimate(cfg, paths)
+    sums = {name: getattr(cost.total, name) for name in ("requests", "input", "output", "usd")}
+    return TeacherCost(teacher=cfg.rationales.teacher, settled=cost.settled, priced=cost.priced, **sums)

@@ -1,26 +1,23 @@
-"""The two kinds of Ray Data actors of the stage `rationales`: clips -> pictures; questions -> lines of the ledger.
+"""Ray Data actors that ask: rows of `TeacherTask` -> lines of the ledger, or the bodies of requests.
 
-The second runs one event loop per process with many requests in flight. A row that Ray runs again after a process died
-is asked again only if no line of it reached the ledger. Chooses no questions and judges no answers.
+One event loop per process with many requests in flight. A row that Ray runs again after a process died is asked again
+only if no line of it reached the ledger. Chooses no tasks and judges no answers.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import io
 import json
 import math
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from models.config import RendererConfig
 from pipelines.config.rationales import RationalesConfig
-from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.rationales.teachers import registry
 from pipelines.rationales.teachers.base import TeacherRequest
@@ -28,83 +25,17 @@ from pipelines.rationales.teachers.dispatcher import Dispatcher, TeacherQuestion
 from pipelines.rationales.teachers.ledger import Ledger, LedgerWriter
 from pipelines.rationales.teachers.limits import Grant, Limits
 from pipelines.rationales.teachers.openai_api import chat_body
-from pipelines.rationales.teachers.registry import check_answer
-from skeleton_io import storage
+from pipelines.rationales.teachers.registry import TeacherEntry, check_answer
+from pipelines.rationales.teachers.task import TeacherTask
 
 Batch = dict[str, np.ndarray]
-_LEARNED: dict[str, Any] = {
-    name: getattr(RendererConfig(), name)
-    for name in ("kind", "learn_camera", "velocity_stride_s", "depth_mix", "depth_mix_init", "nfm", "nfm_width",
-                 "gru", "gru_width", "feature_dim", "heatmap_sigma")
-}  # fmt: skip
-CLIPS_PER_BATCH = 64
 BATCHES_AT_A_TIME = 8
 """Batches that one actor works on at once, so that the end of one leaves no gap."""
 _CLOSE_S = 5
 
 
-class FrameActor:
-    """Adds the column `images` (a list of PNG files per row) and `frames_sha` to questions.
-
-    Args:
-        shards_uri: shard set.
-        cfg: which renderer.
-        drawn: how the frames are drawn.
-        account: handle of the actor with the shared `Limits`; once it says stop, nothing more is drawn.
-    """
-
-    def __init__(self, shards_uri: str, cfg: RationalesConfig, drawn: RendererConfig, account: Any = None) -> None:
-        import torch
-
-        torch.set_num_threads(1)
-        self._store, self._account = ClipStore(shards_uri), account
-        self._renderer, self._drawn = registry.teacher_renderer(cfg.renderer, drawn)
-
-    def __call__(self, batch: Batch) -> Batch:
-        """Column `clip` -> with pictures."""
-        if self._stopped():
-            # Nobody will be asked: a hundred thousand clips left must not be drawn first.
-            nothing = np.empty(len(batch["clip"]), object)
-            nothing[:] = [[b""] for _ in nothing]
-            return {**batch, "images": nothing, "frames_sha": np.full(len(nothing), "", object)}
-        frames = [self.draw(str(clip)) for clip in batch["clip"]]
-        images, shas = np.empty(len(frames), object), np.empty(len(frames), object)
-        for place, drawn in enumerate(frames):
-            images[place] = [png(frame) for frame in drawn]
-            shas[place] = storage.sha256(drawn.tobytes())
-        return {**batch, "images": images, "frames_sha": shas}
-
-    def _stopped(self) -> bool:
-        if self._account is None:
-            return False
-        import ray
-
-        state: dict[str, Any] = ray.get(self._account.state.remote())
-        return bool(state["stop"])
-
-    def draw(self, clip: str) -> np.ndarray:
-        """(F, H, W, 3) uint8."""
-        import torch
-
-        from pipelines.data.renderer_input import clip_input
-
-        with torch.no_grad():
-            frames = self._renderer([clip_input(self._store.clip(clip), self._drawn, None, None)])[0]
-        return (frames.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).contiguous().numpy()
-
-
-def png(frame: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 -> PNG file."""
-    from PIL import Image
-
-    sink = io.BytesIO()
-    # Level 1: a black picture with a few limbs hardly shrinks further, and packing would cost more than drawing.
-    Image.fromarray(frame).save(sink, format="PNG", compress_level=1)
-    return sink.getvalue()
-
-
 class RequestActor:
-    """Questions with pictures -> the request that a server gets, as JSON in the column `body`.
+    """Tasks with pictures -> the request that a server gets, as JSON in the column `body`.
 
     Args:
         shards_uri: shard set.
@@ -117,27 +48,43 @@ class RequestActor:
 
     def __call__(self, batch: Batch) -> Batch:
         """Replaces the column `images`."""
-        rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-        bodies = [chat_body(self._cfg.api, request_of(row, self._store), self._structured) for row in rows]
+        requests = [question_of(row, self._store).request for row in _rows_of(batch)]
+        bodies = [chat_body(self._cfg.api, request, self._structured) for request in requests]
         texts = np.array([json.dumps(body) for body in bodies], object)
         return {**{name: values for name, values in batch.items() if name != "images"}, "body": texts}
 
 
-def request_of(row: dict[str, Any], store: ClipStore) -> TeacherRequest:
-    """A row of questions, with pictures where they were drawn, as a request."""
-    images = tuple(("image/png", bytes(image)) for image in row["images"]) if "images" in row else ()
+def _rows_of(batch: Batch) -> list[dict[str, Any]]:
+    """Columns -> rows."""
+    return [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+
+
+def request_of(task: TeacherTask, store: ClipStore, images: Iterable[bytes] = ()) -> TeacherRequest:
+    """A task as the teacher gets it.
+
+    Args:
+        task: what is asked.
+        store: where its clip is.
+        images: PNG files of its frames; none where none were drawn.
+    """
     return TeacherRequest(
-        sequence=store.clip(str(row["clip"])),
-        label=str(row["label"]) if row["purpose"] == "explain" else None,
-        candidates=tuple(json.loads(str(row["candidates"]))),
-        images=images,
+        sequence=store.clip(task.clip),
+        label=task.label if task.purpose == "explain" else None,
+        candidates=task.candidates,
+        images=tuple(("image/png", bytes(image)) for image in images),
     )
 
 
-def facts_of(row: dict[str, Any]) -> dict[str, Any]:
-    """What the ledger keeps of a row of questions: plain values."""
-    kept = {name: value for name, value in row.items() if name not in ("images", "body", "candidates")}
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in kept.items()}
+def question_of(row: Mapping[str, Any], store: ClipStore) -> TeacherQuestion:
+    """A row of tasks, with pictures where they were drawn, ready to be sent."""
+    task = TeacherTask.from_row(row)
+    request = request_of(task, store, row.get("images", ()))
+    return TeacherQuestion(task=task, request=request, frames_sha=frames_sha_of(row))
+
+
+def frames_sha_of(row: Mapping[str, Any]) -> str | None:
+    """Hash of the frames that were drawn for a row of tasks; None where none were."""
+    return str(row["frames_sha"]) if "frames_sha" in row else None
 
 
 class RayAccount:
@@ -182,51 +129,71 @@ class LocalAccount:
         self._limits.halt(reason)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TeacherJob:
+    """What the actors of one stage need to ask their teacher.
+
+    Attributes:
+        entry: whom to ask. Sent along, since a teacher from outside is in the table of the driver only.
+        cfg: `rationales` of the configuration.
+        shards_uri: shard set.
+        ledger_uri: where lines go.
+        secret: what lets the teacher in, or None.
+        account: handle of the actor with the shared `Limits`; None: a teacher without limits.
+    """
+
+    entry: TeacherEntry
+    cfg: RationalesConfig
+    shards_uri: str
+    ledger_uri: str
+    secret: Any = None
+    account: Any = None
+
+
 class TeacherActor:
     """Asks the teacher; the answers are in the ledger when a batch is done.
 
     Args:
-        shards_uri: shard set.
-        ledger_uri: where lines go.
-        cfg: which teacher.
-        secret: its key, or None.
-        account: handle of the actor with the shared `Limits`; None: a teacher without limits.
+        job: whom to ask, under which limits, and where the lines go.
     """
 
     _loop: asyncio.AbstractEventLoop | None = None
 
-    def __init__(self, shards_uri: str, ledger_uri: str, cfg: RationalesConfig, secret: Any, account: Any) -> None:
+    def __init__(self, job: TeacherJob) -> None:
         import ray
 
-        context = ray.get_runtime_context()
+        context, cfg, account = ray.get_runtime_context(), job.cfg, job.account
+        # An actor that Ray starts again keeps its id, so `enter` frees what its dead process held.
         holder = str(context.get_actor_id())
         # A process that died may have left lines of batches that are now run again.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Ray warns of its own inner call
             again = context.was_current_actor_reconstructed
-        self._settled = Ledger(ledger_uri).settled(cfg.retry_failed) if again else set[str]()
-        self._store, self._cfg = ClipStore(shards_uri), cfg
+        self._settled = Ledger(job.ledger_uri).settled(cfg.retry_failed) if again else set[str]()
+        self._store = ClipStore(job.shards_uri)
         if account is not None:
             ray.get(account.enter.remote(holder))
-        self._teacher = registry.make_teacher(cfg, secret)
-        self._asking = Dispatcher(
+        self._teacher = job.entry.make_teacher(cfg, job.secret)
+        self._dispatcher = Dispatcher(
             teacher=self._teacher,
             account=LocalAccount(Limits(registry.limits_of(cfg))) if account is None else RayAccount(account),
-            ledger=LedgerWriter(ledger_uri),
+            ledger=LedgerWriter(job.ledger_uri),
             holder=holder,
+            # A teacher without limits computes: a second request would only wait for the same processor.
             in_flight=max(1, math.ceil(cfg.api.in_flight / cfg.actors)) if account is not None else 1,
             attempts=cfg.api.attempts,
-            expected=registry.expected_of(cfg),
+            expected=job.entry.cost_model(cfg),
             check=check_answer,
         )
 
     async def __call__(self, batch: Batch) -> AsyncIterator[Batch]:
-        """Columns of questions (and images) -> one row {answered, failed, stopped}."""
+        """Columns of tasks (and images) -> one row {answered, failed, stopped}."""
         self._loop = asyncio.get_running_loop()
-        rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+        rows = _rows_of(batch)
         todo = [row for row in rows if row["key"] not in self._settled]
-        ends = await asyncio.gather(*(self._ask(row) for row in todo))
+        ends = await asyncio.gather(*(self._dispatcher.ask(question_of(row, self._store)) for row in todo))
         count = {end: np.array([ends.count(end)]) for end in ("answered", "failed", "stopped")}
+        # What the dead process had settled counts for the progress all the same.
         count["answered"] += len(rows) - len(todo)
         yield count
 
@@ -237,67 +204,25 @@ class TeacherActor:
             with suppress(Exception):
                 asyncio.run_coroutine_threadsafe(close(), loop).result(_CLOSE_S)
 
-    async def _ask(self, row: dict[str, Any]) -> str:
-        return await self._asking.ask(TeacherQuestion(facts=facts_of(row), request=request_of(row, self._store)))
 
-
-def draw_frames(cfg: FullConfig, shards_uri: str, todo: list[dict[str, Any]], account: Any = None) -> Any:
-    """Ray Data set of questions with pictures.
+def ask_teacher(job: TeacherJob, rows: Any, blocks: int) -> Any:
+    """Ray Data set of what became of each batch of tasks: rows {answered, failed, stopped}.
 
     Args:
-        cfg: `rationales` and `renderer` are used.
-        shards_uri: shard set.
-        todo: questions.
-        account: handle of the actor with the shared `Limits`; None where nothing stops.
-    """
-    import ray
-
-    asked = cfg.rationales
-    blocks = -(-len(todo) // CLIPS_PER_BATCH)
-    return ray.data.from_items(todo, override_num_blocks=blocks).map_batches(
-        FrameActor,
-        fn_constructor_args=(shards_uri, asked, frames_config(cfg), account),
-        batch_size=None,
-        batch_format="numpy",
-        compute=ray.data.ActorPoolStrategy(size=min(asked.actors, blocks)),
-        num_cpus=0.5,
-    )
-
-
-def frames_config(cfg: FullConfig) -> RendererConfig:
-    """How the teacher's frames are drawn. What only the learned renderer looks at is left at its default where another
-    one draws, so that changing it voids no paid answer.
-    """
-    asked = cfg.rationales
-    shown = dataclasses.replace(cfg.renderer, frames=asked.frames, image_size=asked.image_size)
-    return dataclasses.replace(shown, **_LEARNED) if asked.renderer == "stick" else shown
-
-
-def ask_teacher(
-    cfg: FullConfig, shards_uri: str, ledger_uri: str, rows: Any, blocks: int, secret: Any, account: Any
-) -> Any:
-    """Ray Data set of what became of each batch of questions: rows {answered, failed, stopped}.
-
-    Args:
-        cfg: `rationales` is used.
-        shards_uri: shard set.
-        ledger_uri: where the lines go.
-        rows: Ray Data set of questions, with pictures where the teacher wants them.
+        job: whom to ask.
+        rows: Ray Data set of tasks, with pictures where the teacher wants them.
         blocks: of `rows`.
-        secret: the server's key, or None.
-        account: handle of the actor with the shared `Limits`; None: a teacher without limits.
     """
     import ray
 
-    asked = cfg.rationales
-    at_a_time = BATCHES_AT_A_TIME if account is not None else 1
+    at_a_time = BATCHES_AT_A_TIME if job.account is not None else 1
     return rows.map_batches(
         TeacherActor,
-        fn_constructor_args=(shards_uri, ledger_uri, asked, secret, account),
+        fn_constructor_args=(job,),
         batch_size=None,
         batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(
-            size=min(asked.actors, blocks),
+            size=min(job.cfg.actors, blocks),
             max_tasks_in_flight_per_actor=at_a_time,
             max_concurrent_calls_per_actor=at_a_time,
         ),

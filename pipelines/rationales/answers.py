@@ -15,6 +15,7 @@ def load_rationales(uri: str) -> dict[str, str]:
     Raises:
         UserError: the stage finished under a version that wrote no answers.parquet.
     """
+    # Written last: without it the table may be of a run that was broken off.
     if not storage.exists(storage.join(uri, "index.json")):
         return {}
     answers = storage.join(uri, "answers.parquet")

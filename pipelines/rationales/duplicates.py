@@ -20,12 +20,14 @@ def most_alike(texts: list[str]) -> list[float]:
     """
     sets = [_shingles(text) for text in texts]
     rng = np.random.default_rng(0)
+    # A fixed seed: the same texts are always the same candidates.
     factors, terms = rng.integers(1, _PRIME, (2, _HASHES, 1), dtype=np.int64)
     buckets: dict[tuple[int, bytes], list[int]] = {}
     out = []
     for place, words in enumerate(sets):
         codes = np.fromiter(words, np.int64, len(words))[None] if words else np.zeros((1, 1), np.int64)
         signature = ((factors * codes + terms) % _PRIME).min(1)
+        # Texts that agree in all hashes of any band are candidates (locality-sensitive hashing).
         keys = [(b, signature[b : b + _BAND].tobytes()) for b in range(0, _HASHES, _BAND)]
         candidates = {other for key in keys for other in (buckets.get(key, ()))}
         out.append(max((_similarity(words, sets[other]) for other in candidates), default=0.0))
@@ -37,6 +39,7 @@ def most_alike(texts: list[str]) -> list[float]:
 
 
 def _shingles(text: str) -> frozenset[int]:
+    # Letters only: numbers do not count.
     words = re.findall(r"[a-z]+", text.lower())
     return frozenset(zlib.crc32(f"{a} {b}".encode()) % _PRIME for a, b in itertools.pairwise(words))
 

@@ -7,6 +7,8 @@ key and not by how good they look. Self-contained: no scripts, nothing from else
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ import numpy as np
 from pipelines.config.tree import FullConfig
 from pipelines.figures.charts import filmstrip
 from pipelines.figures.pages import render_page
-from pipelines.rationales.actors import FrameActor, frames_config
+from pipelines.rationales.frames import FrameActor, frames_config
+from pipelines.rationales.verdicts import AnswerRow
 from skeleton_io import storage
 
 ACCEPTED_PER_SET, REJECTED_PER_RULE, LETTERS = 2, 3, 6
@@ -33,10 +36,18 @@ RULES = {
 }
 """Rules of `rationales.accept` -> what breaking one means."""
 
-Row = dict[str, Any]
+
+@dataclass(frozen=True)
+class ExampleGroup:
+    """Examples under one heading of the page."""
+
+    title: str
+    rows: list[dict[str, Any]]
 
 
-def write(cfg: FullConfig, shards_uri: str, out: str, rows: list[Row], letters: list[Row]) -> None:
+def write(
+    cfg: FullConfig, shards_uri: str, out: str, rows: Sequence[AnswerRow], letters: Sequence[Mapping[str, Any]]
+) -> None:
     """Writes review.html.
 
     Args:
@@ -46,10 +57,11 @@ def write(cfg: FullConfig, shards_uri: str, out: str, rows: list[Row], letters: 
         rows: of answers.parquet.
         letters: of dead_letters.parquet.
     """
-    groups = grouped(rows)
+    groups = group_examples(rows)
     drawer = FrameActor(shards_uri, cfg.rationales, frames_config(cfg))
     for group in groups:
-        for row in group["rows"]:
+        for row in group.rows:
+            # Drawn anew: the pictures that the teacher got are not kept.
             frames = drawer.draw(row["clip"]).astype(np.float32).transpose(0, 3, 1, 2) / 255
             row["strip"] = filmstrip(frames, FRAME_SIDE)
     broken = [rule for row in rows for rule in row["rejected_for"]]
@@ -60,31 +72,28 @@ def write(cfg: FullConfig, shards_uri: str, out: str, rows: list[Row], letters: 
         "failed": len(letters),
         "rules": [(RULES[rule], rule, broken.count(rule)) for rule in RULES if rule in broken],
         "groups": groups,
-        "letters": sampled(letters, LETTERS),
+        "letters": sample_rows(letters, LETTERS),
     }
-    storage.write_atomic(storage.join(out, "review.html"), _html(page))
+    storage.write_atomic(storage.join(out, "review.html"), render_page("review.html.j2", page))
 
 
-def grouped(rows: list[Row]) -> list[dict[str, Any]]:
-    """Examples under a heading each: by rule the rejected ones, then by set the accepted ones. Copies of the rows."""
-    out = []
+def group_examples(rows: Sequence[AnswerRow]) -> list[ExampleGroup]:
+    """By rule the rejected ones, then by set the accepted ones. Copies of the rows."""
+    groups = []
     for rule, meaning in RULES.items():
         # A rationale that breaks several rules is shown under the first.
-        found = sampled([row for row in rows if row["rejected_for"][:1] == [rule]], REJECTED_PER_RULE)
-        if found:
-            out.append({"title": f"Rejected: {meaning}", "rows": found})
+        examples = sample_rows([row for row in rows if row["rejected_for"][:1] == [rule]], REJECTED_PER_RULE)
+        if examples:
+            groups.append(ExampleGroup(f"Rejected: {meaning}", examples))
     for name in sorted({row["dataset"] for row in rows}):
-        found = sampled([row for row in rows if row["accepted"] and row["dataset"] == name], ACCEPTED_PER_SET)
-        if found:
-            out.append({"title": f"Accepted: {name}", "rows": found})
-    return out
+        mine = [row for row in rows if row["accepted"] and row["dataset"] == name]
+        if examples := sample_rows(mine, ACCEPTED_PER_SET):
+            groups.append(ExampleGroup(f"Accepted: {name}", examples))
+    return groups
 
 
-def sampled(rows: list[Row], most: int) -> list[Row]:
+def sample_rows(rows: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
     """Copies of at most so many rows, by the hash of the clip's key."""
+    # Not the first by name: those are of one person or one recording.
     ordered = sorted(rows, key=lambda row: hashlib.sha256(row["clip"].encode()).hexdigest())
     return [dict(row) for row in ordered[:most]]
-
-
-def _html(page: dict[str, Any]) -> str:
-    return render_page("review.html.j2", page)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from pipelines.config.rationales import AcceptConfig
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.rationales.duplicates import most_alike
-from pipelines.rationales.grounding.rationale import Rationale
 from pipelines.rationales.grounding.verify import GROUNDING_VERSION, ground
 from pipelines.rationales.teachers.kinematic import leaks
 from pipelines.rationales.teachers.ledger import Line
@@ -36,9 +35,62 @@ _GIVEN = re.compile(
     re.IGNORECASE,
 )
 _ROWS_PER_BATCH = 64
+_DOUBT = -0.25
+"""Value of a claim from which on down a reader of the review page is shown its words."""
 
 
-def judge_answers(cfg: FullConfig, shards_uri: str, lines: list[Line]) -> list[dict[str, Any]]:
+class StepRow(TypedDict):
+    """A step of a rationale; start and end in seconds."""
+
+    start: float
+    end: float
+    part: str
+    motion: str
+    cause: str
+
+
+class JudgedRationale(TypedDict):
+    """A rationale and the verdicts on it by itself.
+
+    grounding: share of its claims that the motion shows; score: by its worst claims, 1 to -3; doubts: the words of
+    claims that do not hold.
+    """
+
+    key: str
+    clip: str
+    dataset: str
+    label: str
+    model: str
+    summary: str
+    steps: list[StepRow]
+    evidence: str
+    text: str
+    label_equal: bool
+    no_leakage: bool
+    words: int
+    claims: int
+    supported: int
+    contradicted: int
+    grounding: float
+    score: float
+    doubts: list[str]
+
+
+class AnswerRow(JudgedRationale):
+    """A row of answers.parquet: the verdicts that all answers together give are added.
+
+    blind_equal: whether the first blind answer names the label, consistency: share of them that do; both None where
+    there are none. rejected_for: names of the rules of `rationales.accept` that it breaks.
+    """
+
+    blind_labels: list[str]
+    blind_equal: bool | None
+    consistency: float | None
+    rejected_for: list[str]
+    accepted: bool
+
+
+def judge_answers(cfg: FullConfig, shards_uri: str, lines: list[Line]) -> list[AnswerRow]:
     """One row per answered explanation. Grounding runs over the cluster; needs a running Ray.
 
     Args:
@@ -47,14 +99,10 @@ def judge_answers(cfg: FullConfig, shards_uri: str, lines: list[Line]) -> list[d
         lines: of the ledger, explanations and blind answers.
     """
     blind = blind_labels(lines)
-    told = [line for line in lines if line["status"] == "answered" and line["purpose"] == "explain"]
-    rows = sorted(_grounded(shards_uri, told), key=lambda row: row["clip"])
+    explained = [line for line in lines if line["status"] == "answered" and line["purpose"] == "explain"]
+    judged = sorted(_ground_all(shards_uri, explained), key=lambda row: row["clip"])
+    rows = [_with_votes(row, blind.get(row["clip"], [])) for row in judged]
     for row in rows:
-        votes = blind.get(row["clip"], [])
-        hits = [same_label(vote, row["label"]) for vote in votes]
-        row["blind_labels"] = votes
-        row["blind_equal"] = hits[0] if hits else None
-        row["consistency"] = float(np.mean(hits)) if hits else None
         row["rejected_for"] = rejections(row, cfg.rationales.accept)
     if cfg.rationales.accept.max_similarity < 1:
         _reject_copies(rows, cfg.rationales.accept.max_similarity)
@@ -63,14 +111,28 @@ def judge_answers(cfg: FullConfig, shards_uri: str, lines: list[Line]) -> list[d
     return rows
 
 
+def _with_votes(judged: JudgedRationale, votes: list[str]) -> AnswerRow:
+    """A row that nothing has rejected or accepted yet."""
+    hits = [same_label(vote, judged["label"]) for vote in votes]
+    return {
+        **judged,
+        "blind_labels": votes,
+        "blind_equal": hits[0] if hits else None,
+        "consistency": float(np.mean(hits)) if hits else None,
+        "rejected_for": [],
+        "accepted": False,
+    }
+
+
 def blind_labels(lines: Iterable[Line]) -> dict[str, list[str]]:
     """Clip -> labels of its blind answers, in the order of the samples; a failed one counts as an empty label."""
-    found: dict[str, list[tuple[int, str]]] = {}
+    votes_by_clip: dict[str, list[tuple[int, str]]] = {}
     for line in lines:
         if line["purpose"] == "blind":
+            # A refusal to name a label is a vote for none.
             label = parse_label(line["raw"]) if line["status"] == "answered" else ""
-            found.setdefault(line["clip"], []).append((line["sample"], label))
-    return {clip: [label for _, label in sorted(votes)] for clip, votes in found.items()}
+            votes_by_clip.setdefault(line["clip"], []).append((line["sample"], label))
+    return {clip: [label for _, label in sorted(votes)] for clip, votes in votes_by_clip.items()}
 
 
 def same_label(a: str, b: str) -> bool:
@@ -87,14 +149,16 @@ def says_given(text: str) -> bool:
     return _GIVEN.search(text) is not None
 
 
-def _grounded(shards_uri: str, told: list[Line]) -> list[dict[str, Any]]:
+def _ground_all(shards_uri: str, lines: list[Line]) -> list[JudgedRationale]:
     import ray
 
-    if not told:
+    if not lines:
         return []
-    items = [{"line": json.dumps(line)} for line in told]
+    # As JSON: Arrow would make columns of the nested fields, and a type for each that all lines must fit.
+    items = [{"line": json.dumps(line)} for line in lines]
+    # Rounded up; one block is one call of an actor.
     blocks = -(-len(items) // _ROWS_PER_BATCH)
-    rows = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
+    judged = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
         GroundingActor,
         fn_constructor_args=(shards_uri,),
         batch_size=None,
@@ -103,11 +167,11 @@ def _grounded(shards_uri: str, told: list[Line]) -> list[dict[str, Any]]:
         num_cpus=1,
     )
     del items  # Ray's store has them now
-    progress, found = Progress("rationales: judge", len(told), "answers"), []
-    for row in rows.iter_rows():
-        found.append(json.loads(row["row"]))
+    progress, rows = Progress("rationales: judge", len(lines), "answers"), []
+    for item in judged.iter_rows():
+        rows.append(json.loads(item["row"]))
         progress.add(1)
-    return found
+    return rows
 
 
 class GroundingActor:
@@ -126,33 +190,38 @@ class GroundingActor:
         return {"row": np.array(rows, object)}
 
 
-def judge(line: Line, store: ClipStore) -> dict[str, Any]:
+def judge(line: Line, store: ClipStore) -> JudgedRationale:
     """Verdicts on one answered explanation, by itself."""
     rationale = parse(line["raw"])
     # The text that is learned ends in the clip's label as the student is asked for it.
-    found = ground(rationale, store.clip(line["clip"]))
+    grounding = ground(rationale, store.clip(line["clip"]))
+    # The last line must name the label; only what stands before it can leak.
     body = "\n".join(rationale.text.splitlines()[:-1])
     return {
-        **{name: line[name] for name in ("key", "clip", "dataset", "label", "model")},
-        **_content(rationale),
+        "key": line["key"],
+        "clip": line["clip"],
+        "dataset": line["dataset"],
+        "label": line["label"],
+        "model": line["model"],
+        "summary": rationale.summary,
+        "steps": [cast("StepRow", vars(step)) for step in rationale.steps],
+        "evidence": rationale.evidence,
+        "text": rationale.text,
         "label_equal": same_label(rationale.label, line["label"]),
         "no_leakage": not leaks(body, line["label"]) and not says_given(body),
         "words": len(body.split()),
-        "claims": len(found.checked) + found.disordered,
-        "supported": found.supported,
-        "contradicted": found.contradicted,
-        "grounding": round(found.share, 4),
-        "score": round(found.score, 4),
-        "doubts": [c.text for c, v in zip(found.claims, found.values, strict=True) if v is not None and v <= -0.25],
+        "claims": len(grounding.checked) + grounding.disordered,
+        "supported": grounding.supported,
+        "contradicted": grounding.contradicted,
+        "grounding": round(grounding.share, 4),
+        "score": round(grounding.score, 4),
+        "doubts": [
+            c.text for c, v in zip(grounding.claims, grounding.values, strict=True) if v is not None and v <= _DOUBT
+        ],
     }
 
 
-def _content(rationale: Rationale) -> dict[str, Any]:
-    steps = [vars(step) for step in rationale.steps]
-    return {"summary": rationale.summary, "steps": steps, "evidence": rationale.evidence, "text": rationale.text}
-
-
-def rejections(row: dict[str, Any], accept: AcceptConfig) -> list[str]:
+def rejections(row: AnswerRow, accept: AcceptConfig) -> list[str]:
     """Names of the rules that a rationale breaks."""
     consistency = row["consistency"]
     broken = {
@@ -169,10 +238,11 @@ def rejections(row: dict[str, Any], accept: AcceptConfig) -> list[str]:
     return [name for name, bad in broken.items() if bad]
 
 
-def _reject_copies(rows: list[dict[str, Any]], most: float) -> None:
+def _reject_copies(rows: list[AnswerRow], most: float) -> None:
     """Of accepted rationales of one set that say nearly the same, the first by clip stays."""
     for name in sorted({row["dataset"] for row in rows}):
         mine = [row for row in rows if row["dataset"] == name and not row["rejected_for"]]
+        # Against accepted ones only: a copy of a rejected text is no copy of what is learned.
         alike = most_alike([row["text"] for row in mine])
         for row, value in zip(mine, alike, strict=True):
             if value > most:

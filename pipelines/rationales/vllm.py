@@ -7,41 +7,44 @@ prices and budgets mean nothing here. Rows that fail become dead letters and the
 from __future__ import annotations
 
 import json
-import time
 import uuid
+from dataclasses import replace
 from typing import Any
+
+import ray
 
 from pipelines.config.rationales import ApiTeacherConfig
 from pipelines.config.tree import FullConfig
-from pipelines.rationales.actors import CLIPS_PER_BATCH, RequestActor, draw_frames, facts_of
-from pipelines.rationales.teachers.base import TeacherError
-from pipelines.rationales.teachers.ledger import Ledger, Line, write_lines
+from pipelines.rationales.actors import RequestActor, frames_sha_of
+from pipelines.rationales.frames import CLIPS_PER_BATCH, draw_frames
+from pipelines.rationales.teachers.base import Answer, TeacherError, Usage
+from pipelines.rationales.teachers.ledger import Ledger, Line, Outcome, line_of, write_lines
 from pipelines.rationales.teachers.structured import parse, parse_label
+from pipelines.rationales.teachers.task import TeacherTask
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.progress import Progress
 
 _ERROR = "__inference_error__"
+_ORDER = ("key", "clip", "dataset", "label", "purpose", "sample", "prompt_sha", "asked", "drawing", "frames_sha")
 
 
 def ask_vllm(
-    cfg: FullConfig, shards_uri: str, ledger: Ledger, todo: list[dict[str, Any]], progress: Progress, secret: Any
+    cfg: FullConfig, shards_uri: str, ledger: Ledger, tasks: list[TeacherTask], progress: Progress, secret: Any
 ) -> str:
-    """Runs all questions through the model; answers are booked in portions of `CLIPS_PER_BATCH`.
+    """Runs all tasks through the model; answers are booked in portions of `CLIPS_PER_BATCH`.
 
     Args:
         cfg: `rationales` is used.
         shards_uri: shard set.
         ledger: the account.
-        todo: questions without an answer.
+        tasks: what has no answer yet.
         progress: counts questions.
         secret: not used.
 
     Returns:
         An empty text: there is no budget to stop it.
     """
-    import ray
-
-    bodies = draw_frames(cfg, shards_uri, todo).map_batches(
+    bodies = draw_frames(cfg, shards_uri, tasks).map_batches(
         RequestActor,
         fn_constructor_args=(shards_uri, cfg.rationales, False),
         batch_size=CLIPS_PER_BATCH,
@@ -51,7 +54,8 @@ def ask_vllm(
     )
     portion: list[Line] = []
     for row in processor(cfg)(bodies).iter_rows():
-        portion.append(line_of(row))
+        portion.append(line_of_row(row))
+        # Booked as they come: what is in the ledger survives the end of the engine.
         if len(portion) == CLIPS_PER_BATCH:
             _book(ledger, portion, progress)
             portion = []
@@ -72,17 +76,18 @@ def processor(cfg: FullConfig) -> Any:
         raise UserError("rationales.teacher vllm needs vLLM: pip install 'skeleton-ray[vllm]'") from None
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-    asked = cfg.rationales
+    rationales = cfg.rationales
     engine = vLLMEngineProcessorConfig(
-        model_source=asked.api.model,
-        engine_kwargs={"limit_mm_per_prompt": {"image": asked.frames}},
-        concurrency=asked.actors,
+        model_source=rationales.api.model,
+        engine_kwargs={"limit_mm_per_prompt": {"image": rationales.frames}},
+        concurrency=rationales.actors,
         batch_size=CLIPS_PER_BATCH,
-        max_pending_requests=asked.api.in_flight,
+        max_pending_requests=rationales.api.in_flight,
         prepare_multimodal_stage={"enabled": True},
+        # Else one picture that the engine cannot read would end the stage.
         should_continue_on_error=True,
     )
-    return build_processor(engine, preprocess=Preprocess(asked.api), postprocess=keep)
+    return build_processor(engine, preprocess=Preprocess(rationales.api), postprocess=keep_row)
 
 
 class Preprocess:
@@ -96,26 +101,32 @@ class Preprocess:
         return {**row, "messages": json.loads(row["body"])["messages"], "sampling_params": self._sampling}
 
 
-def keep(row: dict[str, Any]) -> dict[str, Any]:
+def keep_row(row: dict[str, Any]) -> dict[str, Any]:
     """What is needed of a generated row."""
     return row
 
 
-def line_of(row: dict[str, Any]) -> Line:
+def line_of_row(row: dict[str, Any]) -> Line:
     """A row of the processor's output -> ledger line. Rows with an error carry its text in a column of its own."""
-    names = ("key", "clip", "dataset", "label", "purpose", "sample", "prompt_sha", "asked", "drawing", "frames_sha")
-    facts = facts_of({name: row[name] for name in names})
-    text = str(row["generated_text"] or "")
-    error = str(row[_ERROR]) if row.get(_ERROR) else ""
-    said: Line = {"status": "answered", "kind": "", "reason": "", "raw": text, "model": str(row.get("model", "vllm"))}
+    task = TeacherTask.from_row(row)
+    facts = task.facts(frames_sha_of(row))
+    # The ledgers of this teacher have had their facts in this order from the start.
+    facts = {name: facts[name] for name in _ORDER}
+    usage = Usage(input=int(row["num_input_tokens"] or 0), output=int(row["num_generated_tokens"] or 0))
+    text, error = str(row["generated_text"] or ""), row.get(_ERROR)
     try:
         if error:
-            raise TeacherError("unavailable", " ".join(error.split())[:300])
-        (parse if facts["purpose"] == "explain" else parse_label)(text)
+            raise TeacherError("unavailable", " ".join(str(error).split())[:300])
+        (parse if task.purpose == "explain" else parse_label)(text)
     except TeacherError as failure:
-        said |= {"status": "failed", "kind": failure.kind, "reason": failure.reason}
-    usage = {"input": int(row["num_input_tokens"] or 0), "output": int(row["num_generated_tokens"] or 0), "cached": 0}
-    return {**facts, **said, "usage": usage, "usd": 0.0, "seconds": 0.0, "attempts": 1, "at": round(time.time(), 3)}
+        outcome = Outcome.failed(TeacherError(failure.kind, failure.reason, usage, text), usd=0.0)
+        # The model is on this cluster: it is known also where it failed.
+        return line_of(facts, replace(outcome, model=_model_of(row)))
+    return line_of(facts, Outcome.answered(Answer(raw=text, model=_model_of(row), usage=usage), usd=0.0))
+
+
+def _model_of(row: dict[str, Any]) -> str:
+    return str(row.get("model", "vllm"))
 
 
 def _book(ledger: Ledger, lines: list[Line], progress: Progress) -> None:

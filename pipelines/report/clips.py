@@ -6,83 +6,74 @@ cluster has one). Scores nothing: accuracies come from `evaluate`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
+import numpy as np
+
+from models import prompts
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
+from pipelines.figures.charts import filmstrips
+from pipelines.rationales.answers import load_rationales
+from pipelines.report.page_clips import ClipGroup, DrawnClip, DrawnConfusion, PageClip, WorstClip
 from pipelines.runtime import manifest
 from pipelines.runtime.paths import RunPaths
-from pipelines.scores.rows import sample
+from pipelines.scores import rules
+from pipelines.scores.rows import sample_keys
 from pipelines.training.stage import export_of
 
 SIDE = 96
 """Most pixels of a frame's side on the page; keeps it small enough to mail."""
-SHOWN_FRAMES = 8
+STRIP_FRAMES = 8
 EXPLANATION_TOKENS = 96
 
 
-@dataclass(frozen=True)
-class Shown:
-    """One clip of the page, before the model has seen it."""
-
-    key: str
-    set: str
-    split: str
-    label: str
-    candidates: tuple[str, ...]
-    rationale: str
-
-
-def choose(cfg: FullConfig, paths: RunPaths) -> list[Shown]:
+def choose_clips(cfg: FullConfig, paths: RunPaths) -> list[PageClip]:
     """Test and training clips in turn, by hash of their keys; training clips with a rationale first."""
-    from pipelines.rationales.answers import load_rationales
-
     store = ClipStore(paths.shards)
     selection, labels = select(cfg, store), store.labels()
     rationales = load_rationales(paths.rationales) if manifest.read_manifest(paths.rationales) else {}
-    trained = cfg.train.sets or store.sets
-    shown = []
-    for name in trained:
+    clips = []
+    for name in cfg.train.sets or store.sets:
+        # The page shows the teacher's words too, where there are any.
         train = [k for k in selection.train[name] if k in rationales] or list(selection.train[name])
-        tests = sample(selection.test[name], -(-cfg.report.clips_per_set // 2))
-        trains = sample(train, cfg.report.clips_per_set // 2) if cfg.report.clips_per_set > 1 else []
-        asked = {"test": selection.candidates(name), "training": selection.labels[name]}
+        # Of an odd number the test gets the larger half.
+        tests = sample_keys(selection.test[name], -(-cfg.report.clips_per_set // 2))
+        trains = sample_keys(train, cfg.report.clips_per_set // 2) if cfg.report.clips_per_set > 1 else []
+        candidates = {"test": selection.candidates(name), "training": selection.labels[name]}
         for split, keys in (("test", tests), ("training", trains)):
             for key in keys:
-                text = rationales.get(key, "")
-                shown.append(Shown(key, name, split, labels[key], asked[split], text))
-    return shown
+                about = {"key": key, "set": name, "split": split, "label": labels[key]}
+                clips.append(PageClip(**about, candidates=candidates[split], rationale=rationales.get(key, "")))
+    return clips
 
 
-def draw(model_uri: str, shards_uri: str, shown: list[Shown], explain: bool) -> list[dict[str, Any]]:
-    """Frames, prediction and texts of each clip, in the order given.
+def draw_clips(model_uri: str, shards_uri: str, clips: list[PageClip], explain: bool) -> list[DrawnClip]:
+    """Frames, prediction and texts of each clip, in their order.
 
     Args:
         model_uri: export folder.
         shards_uri: shard set.
-        shown: clips to draw.
+        clips: which.
         explain: also ask for the model's own rationale, where a stage trained that.
     """
-    import numpy as np
     import torch
 
-    from models import prompts
     from models.draction.fixed import StickRenderer
     from pipelines.data.renderer_input import clip_input, on_device
     from pipelines.exports.store import load_model
-    from pipelines.figures.charts import filmstrips
-    from pipelines.scores import rules
 
     model, trained, _ = load_model(model_uri)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     bf16 = trained.mllm.precision == "bf16"
     model.to(device).eval()
+    # The same camera and frames without anything learned: what the renderer adds can be seen.
     sticks = StickRenderer(trained.renderer).to(device)
     store, drawn = ClipStore(shards_uri), []
-    step = max(1, trained.renderer.frames // SHOWN_FRAMES)
-    for item in shown:
+    # Every so many-th frame, so that the strip spans the clip.
+    step = max(1, trained.renderer.frames // STRIP_FRAMES)
+    for item in clips:
         clip = on_device(clip_input(store.clip(item.key), trained.renderer, None, None), device)
         question = prompts.mqa_prompt(item.candidates)
         with torch.no_grad():
@@ -90,35 +81,35 @@ def draw(model_uri: str, shards_uri: str, shown: list[Shown], explain: bool) -> 
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
                 scores = model.mllm.score_candidates(frames, [question], [item.candidates])[0]
                 answer = model.mllm.generate(frames, [question], trained.evaluate.max_new_tokens)[0]
-                asked = [prompts.rationale_prompt()]
-                told = model.mllm.generate(frames, asked, EXPLANATION_TOKENS)[0] if explain else None
+                why = [prompts.rationale_prompt()]
+                explanation = model.mllm.generate(frames, why, EXPLANATION_TOKENS)[0] if explain else None
         means = rules.closed_set(scores.log_prob.cpu().numpy(), scores.tokens.cpu().numpy())
         shares = np.exp(rules.log_posterior(means[None])[0])
         drawn.append(
-            {
-                "key": item.key,
-                "split": item.split,
-                "label": item.label,
-                "prediction": item.candidates[int(means.argmax())],
-                "probability": float(shares.max()),
-                "of_truth": float(shares[item.candidates.index(item.label)]) if item.label in item.candidates else None,
-                "answer": answer,
-                "explanation": told,
-                "rationale": item.rationale,
-                "rendered": filmstrips(frames[0, ::step].float().cpu().numpy(), SIDE),
-                "sticks": filmstrips(plain[0, ::step].float().cpu().numpy(), SIDE),
-            }
+            DrawnClip(
+                key=item.key,
+                split=item.split,
+                label=item.label,
+                rationale=item.rationale,
+                prediction=item.candidates[int(means.argmax())],
+                probability=float(shares.max()),
+                of_truth=float(shares[item.candidates.index(item.label)]) if item.label in item.candidates else None,
+                answer=answer,
+                explanation=explanation,
+                rendered=filmstrips(frames[0, ::step].float().cpu().numpy(), SIDE),
+                sticks=filmstrips(plain[0, ::step].float().cpu().numpy(), SIDE),
+            )
         )
     return drawn
 
 
-def drawn_by_the_model(cfg: FullConfig, paths: RunPaths, shown: list[Shown]) -> list[dict[str, Any]]:
-    """`draw` with the model of the last training stage; empty where there is none that is finished.
+def draw_with_trained(cfg: FullConfig, paths: RunPaths, clips: list[PageClip]) -> list[DrawnClip]:
+    """`draw_clips` with the model of the last training stage; empty where there is none that is finished.
 
     As one Ray task where Ray is connected: it finds a GPU where the cluster has one.
     """
     finished = cfg.train.stages and manifest.read_manifest(f"{paths.train}/{cfg.train.stages[-1].name}")
-    if not finished or not shown:
+    if not finished or not clips:
         return []
     import ray
 
@@ -126,31 +117,40 @@ def drawn_by_the_model(cfg: FullConfig, paths: RunPaths, shown: list[Shown]) -> 
     model_uri = export_of(paths, cfg.train.stages[-1])
     explain = any("rationale" in stage.tasks for stage in cfg.train.stages)
     if not ray.is_initialized():
-        return draw(model_uri, paths.shards, shown, explain)
-    task = ray.remote(num_cpus=cfg.train.cpus_per_worker, num_gpus=cfg.train.gpus_per_worker)(draw)
-    return ray.get(task.remote(model_uri, paths.shards, shown, explain))
+        return draw_clips(model_uri, paths.shards, clips, explain)
+    task = ray.remote(num_cpus=cfg.train.cpus_per_worker, num_gpus=cfg.train.gpus_per_worker)(draw_clips)
+    return ray.get(task.remote(model_uri, paths.shards, clips, explain))
 
 
-def examples(
-    cfg: FullConfig, paths: RunPaths, worst: list[tuple[Shown, dict[str, Any]]]
-) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+def make_examples(
+    cfg: FullConfig, paths: RunPaths, worst: list[WorstClip]
+) -> tuple[list[ClipGroup], dict[str, list[DrawnConfusion]]]:
     """Clips for the page; both empty where there is no finished model.
 
     Args:
         cfg: the run's configuration.
         paths: the run.
-        worst: clips of confusions and what each is an example of, from `worst_clips.choose`.
+        worst: clips of confusions, from `worst_clips.choose_worst`.
 
     Returns:
-        [{"set", "clips"}] of some clips of every set, and set -> clips of its worst confusions.
+        Some clips of every set, and set -> clips of its worst confusions.
     """
     trained = bool(cfg.train.stages) and manifest.read_manifest(f"{paths.train}/{cfg.train.stages[-1].name}")
-    some = choose(cfg, paths) if trained and cfg.report.clips_per_set else []
-    drawn = drawn_by_the_model(cfg, paths, some + [shown for shown, _ in worst])
-    groups: dict[str, list[dict[str, Any]]] = {}
+    some = choose_clips(cfg, paths) if trained and cfg.report.clips_per_set else []
+    # One call for both: loading the model costs more than the clips.
+    drawn = draw_with_trained(cfg, paths, some + [example.clip for example in worst])
+    groups: dict[str, list[DrawnClip]] = {}
     for item, clip in zip(some, drawn, strict=False):
         groups.setdefault(item.set, []).append(clip)
-    confused: dict[str, list[dict[str, Any]]] = {}
-    for (item, found), clip in zip(worst, drawn[len(some) :], strict=False):
-        confused.setdefault(item.set, []).append({**clip, **found})
-    return [{"set": name, "clips": clips} for name, clips in groups.items()], confused
+    return [ClipGroup(set=name, clips=clips) for name, clips in groups.items()], pair_confusions(
+        worst, drawn[len(some) :]
+    )
+
+
+def pair_confusions(worst: Sequence[WorstClip], drawn: Sequence[DrawnClip]) -> dict[str, list[DrawnConfusion]]:
+    """Set -> its confusions with frames; empty where nothing was drawn."""
+    confused: dict[str, list[DrawnConfusion]] = {}
+    for example, clip in zip(worst, drawn, strict=False):
+        pair = DrawnConfusion(confusion=example.confusion, drawn=clip, written=example.written)
+        confused.setdefault(example.clip.set, []).append(pair)
+    return confused

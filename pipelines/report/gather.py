@@ -34,17 +34,18 @@ def stage_manifests(cfg: FullConfig, paths: RunPaths) -> dict[str, dict[str, Man
         f"{one} -> {other}": storage.join(paths.transfer, f"{one}-to-{other}")
         for one, other in transfer_pairs(cfg, paths)
     }
-    found = {}
+    manifests = {}
     for name in STAGES:
         if name in parts:
             read = {part: manifest.read_manifest(folder) for part, folder in parts[name].items()}
-            found[name] = {part: m for part, m in read.items() if m is not None}
-    return found
+            manifests[name] = {part: m for part, m in read.items() if m is not None}
+    return manifests
 
 
 def transfer_pairs(cfg: FullConfig, paths: RunPaths) -> list[tuple[str, str]]:
     """(trained on, tested on) of the configuration, and of the finished matrix where it asks for all pairs."""
     pairs = [(pair.train, pair.test) for pair in cfg.evaluate.transfer]
+    # Which pairs share enough labels is known only after the stage has read the clips.
     written = storage.join(paths.transfer, "matrix.json")
     if cfg.evaluate.transfer_all and storage.exists(written):
         cells = json.loads(storage.read_text(written))["cells"]
@@ -65,9 +66,9 @@ def status(parts: dict[str, Manifest], expected: int) -> dict[str, Any]:
     }
 
 
-def summary_of(found: dict[str, dict[str, Manifest]], stage: str) -> dict[str, Any]:
+def summary_of(manifests: dict[str, dict[str, Manifest]], stage: str) -> dict[str, Any]:
     """Summary of a stage with a single part, or the mark that it has not run."""
-    parts = list(found[stage].values())
+    parts = list(manifests[stage].values())
     return parts[0]["summary"] if parts else dict(NOT_RUN)
 
 
@@ -76,6 +77,7 @@ def ingest_totals(summary: dict[str, Any]) -> dict[str, Any]:
     if "sets" not in summary:
         return summary
     counts = summary["sets"].values()
+    # The summary's own entries come last: they would overrule the sums.
     return {name: sum(c[name] for c in counts) for name in ("clips_in", "clips_out", "quarantined")} | summary
 
 
@@ -87,14 +89,15 @@ def data_hashes(paths: RunPaths) -> dict[str, str]:
 
 
 def provenance(
-    cfg: FullConfig, paths: RunPaths, found: dict[str, dict[str, Manifest]], stages: dict[str, Any]
+    cfg: FullConfig, paths: RunPaths, manifests: dict[str, dict[str, Manifest]], stages: dict[str, Any]
 ) -> dict[str, Any]:
     """Configuration, versions, revision, seeds, hashes, seconds; where a stage ran with others, "mixed" says so."""
     now = manifest.provenance()
     mixed: dict[str, Any] = {}
-    for name, parts in found.items():
+    for name, parts in manifests.items():
         for part, m in parts.items():
             then = {key: value for key, value in m.items() if key not in OWN}
+            # Stages run days apart: a table of numbers from two versions must say so.
             if then != now:
                 mixed[" ".join(filter(None, (name, part)))] = {k: v for k, v in then.items() if v != now.get(k)}
     return {
@@ -113,29 +116,33 @@ def provenance(
 
 def gather(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """The content of report.json."""
-    found = stage_manifests(cfg, paths)
-    expected = dict.fromkeys(found, 1) | {"train": len(cfg.train.stages), "transfer": len(transfer_pairs(cfg, paths))}
-    stages = {name: status(parts, expected[name]) for name, parts in found.items()}
+    manifests = stage_manifests(cfg, paths)
+    expected = dict.fromkeys(manifests, 1) | {
+        "train": len(cfg.train.stages),
+        "transfer": len(transfer_pairs(cfg, paths)),
+    }
+    stages = {name: status(parts, expected[name]) for name, parts in manifests.items()}
     train: dict[str, Any] = dict(NOT_RUN)
-    if found["train"]:
-        train = {"stages": [{**m["summary"], "name": name} for name, m in found["train"].items()]}
+    if manifests["train"]:
+        train = {"stages": [{**m["summary"], "name": name} for name, m in manifests["train"].items()]}
     return {
         "name": cfg.name,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "stages": stages,
-        "ingest": ingest_totals(summary_of(found, "ingest")),
-        "rationales": summary_of(found, "rationales"),
+        "ingest": ingest_totals(summary_of(manifests, "ingest")),
+        "rationales": summary_of(manifests, "rationales"),
         "train": train,
-        "tune": summary_of(found, "tune"),
-        "transfer": [m["summary"] for m in found["transfer"].values()],
-        "evaluate": summary_of(found, "evaluate"),
+        "tune": summary_of(manifests, "tune"),
+        "transfer": [m["summary"] for m in manifests["transfer"].values()],
+        "evaluate": summary_of(manifests, "evaluate"),
         **{name: scores_of(paths, f"{name}.json") for name in other_scores.FILES},
-        "provenance": provenance(cfg, paths, found, stages),
+        "provenance": provenance(cfg, paths, manifests, stages),
     }
 
 
 def scores_of(paths: RunPaths, name: str) -> dict[str, Any] | None:
     """What a command with `--out RUN` or `--out RUN/evaluate` left there; None where it has not run."""
+    # People name either as --out.
     for folder in (paths.root, paths.evaluate):
         uri = storage.join(folder, name)
         if storage.exists(uri):
@@ -151,6 +158,7 @@ def json_lines(uri: str) -> list[dict[str, Any]]:
     for line in storage.read_text(uri).splitlines():
         try:
             rows.append(json.loads(line))
+        # Only the last line can be cut off: a process was killed while it wrote.
         except json.JSONDecodeError:
             break
     return rows
@@ -158,6 +166,7 @@ def json_lines(uri: str) -> list[dict[str, Any]]:
 
 def curves(paths: RunPaths, stage: str) -> list[dict[str, Any]]:
     """Lines of one training stage's metrics.jsonl, in the order of their steps, the last one of each step."""
+    # A run that goes on after a crash writes some steps a second time; the later line counts.
     by_step = {
         row["step"]: row for row in json_lines(storage.join(paths.train, stage, "metrics.jsonl")) if "step" in row
     }

@@ -27,12 +27,12 @@ _FEW = 3
 """Pairs up to which the table alone is clearer than a matrix."""
 
 
-def parts(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The page's sections of this module; `found` holds the content of `FILES`, None where there is none."""
+def parts(files: Mapping[str, Any]) -> dict[str, Any]:
+    """The page's sections of this module; `files` holds the content of `FILES`, None where there is none."""
     return {
-        "robustness": robustness_part(found["robustness"]),
-        "captions": captions_part(found["captions"]),
-        "questions": questions_part(found["qa"]),
+        "robustness": robustness_part(files["robustness"]),
+        "captions": captions_part(files["captions"]),
+        "questions": questions_part(files["qa"]),
     }
 
 
@@ -45,22 +45,23 @@ def transfer_chart(pairs: Sequence[Mapping[str, Any]]) -> Markup:
     return score_charts.matrix_chart(rows, columns, values, "Accuracy by training set and test set")
 
 
-def robustness_part(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def robustness_part(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """robustness.json -> a chart for each curve with several strengths and a table of all.
 
     Args:
-        found: its content; None: `skel robustness` has not run.
+        report: its content; None: `skel robustness` has not run.
     """
-    if not found or not found["curves"]:
+    if not report or not report["curves"]:
         return None
     charts = []
-    for curve in found["curves"]:
+    for curve in report["curves"]:
         points = curve["points"]
+        # Two points make no curve; such changes stand in the table only.
         if len(points) > 2:
             levels = [point["level"] for point in points]
             # Fewer joints, fewer frames: the clip as it is stands at the left in every chart.
             falling = levels[0] > levels[-1]
-            drawn = Curve(
+            line = Curve(
                 curve["title"],
                 [-level for level in levels] if falling else levels,
                 [point["value"] for point in points],
@@ -68,18 +69,18 @@ def robustness_part(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
                 [point["ci95"][0] for point in points],
                 [point["ci95"][1] for point in points],
             )
-            chart = score_charts.share_chart([drawn], curve["unit"], f"Accuracy: {curve['title']}", curve["chance"])
+            chart = score_charts.share_chart([line], curve["unit"], f"Accuracy: {curve['title']}", curve["chance"])
             charts.append({"title": curve["title"], "clips": curve["clips"], "chart": chart})
     return {
         "charts": charts,
         "rows": [
             {**curve, "clean": curve["points"][0], "last": curve["points"][-1], "strength": strength(curve)}
-            for curve in found["curves"]
+            for curve in report["curves"]
         ],
-        "clean": found["clean"],
-        "chance": found["chance"],
-        "seeds": found["seeds"],
-        "left_out": ", ".join(found["left_out"]),
+        "clean": report["clean"],
+        "chance": report["chance"],
+        "seeds": report["seeds"],
+        "left_out": ", ".join(report["left_out"]),
     }
 
 
@@ -89,46 +90,47 @@ def strength(curve: Mapping[str, Any]) -> str:
     return "there or not" if len(levels) == 2 else f"{levels[0]:g} to {levels[-1]:g} {curve['unit']}"
 
 
-def questions_part(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def questions_part(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """qa.json -> accuracy by family and by kind, with chance and examples.
 
     Args:
-        found: its content; None: `skel questions` has not run.
+        report: its content; None: `skel questions` has not run.
     """
-    if not found or not found["questions"]:
+    if not report or not report["questions"]:
         return None
-    families = [{"name": block["family"], **block} for block in found["families"]]
+    # Families and kinds go through the same macro of the template.
+    families = [{"name": block["family"], **block} for block in report["families"]]
     return {
-        "questions": found["questions"],
-        "clips": found["clips"],
-        "rows": [*families, {"name": "all questions", **found["overall"]}],
-        "kinds": [{"name": block["kind"].replace("_", " "), **block} for block in found["kinds"]],
-        "examples": found["examples"][:EXAMPLES],
+        "questions": report["questions"],
+        "clips": report["clips"],
+        "rows": [*families, {"name": "all questions", **report["overall"]}],
+        "kinds": [{"name": block["kind"].replace("_", " "), **block} for block in report["kinds"]],
+        "examples": report["examples"][:EXAMPLES],
     }
 
 
-def captions_part(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def captions_part(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """captions.json -> metrics against references, statements against the motion, examples.
 
     Args:
-        found: its content; None: `skel captions` has not run.
+        report: its content; None: `skel captions` has not run.
     """
-    if not found:
+    if not report:
         return None
     metrics = [
-        {"name": METRICS.get(name, name), "missing": "", **_known(block)} for name, block in found["metrics"].items()
+        {"name": METRICS.get(name, name), "missing": "", **_known(block)} for name, block in report["metrics"].items()
     ]
-    facts = [("the model's captions", found["facts"]), ("people's captions", found["reference_facts"])]
+    facts = [("the model's captions", report["facts"]), ("people's captions", report["reference_facts"])]
     return {
-        "clips": found["clips"],
-        "with_references": found["with_references"],
+        "clips": report["clips"],
+        "with_references": report["with_references"],
         "metrics": metrics,
         "facts": [
             {"name": name, **block, "precision": _known(block["precision"]), "recall": _known(block["recall"])}
             for name, block in facts
             if block
         ],
-        "examples": found["examples"][:EXAMPLES],
+        "examples": report["examples"][:EXAMPLES],
     }
 
 

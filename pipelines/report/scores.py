@@ -35,9 +35,10 @@ RULES = (
 def rules_part(evaluate: Mapping[str, Any]) -> dict[str, Any]:
     """Every rule for the same clips, per set and over all: value and interval, None where a rule was not scored."""
     blocks = [*evaluate["sets"].items(), ("all clips", evaluate)]
-    found = [(name, {**block["rules"], **(block["generated"] or {})}) for name, block in blocks]
-    columns = [(key, title) for key, title in RULES if any(key in scores for _, scores in found)]
-    rows = [{"name": name, "cells": [scores.get(key) for key, _ in columns]} for name, scores in found]
+    scores_by_name = [(name, {**block["rules"], **(block["generated"] or {})}) for name, block in blocks]
+    # Earlier versions and runs without written answers lack some rules.
+    columns = [(key, title) for key, title in RULES if any(key in scores for _, scores in scores_by_name)]
+    rows = [{"name": name, "cells": [scores.get(key) for key, _ in columns]} for name, scores in scores_by_name]
     return {"rules": rows, "rule_columns": columns}
 
 
@@ -76,23 +77,25 @@ def comparison_part(evaluate: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def calibration_part(evaluate: Mapping[str, Any]) -> dict[str, Any] | None:
     """Reliability diagram over all clips and a line of numbers per set."""
-    found = evaluate.get("calibration")
-    if not found or "bins" not in found:
+    overall = evaluate.get("calibration")
+    if not overall or "bins" not in overall:
         return None
     rows = [{"name": name, **block["calibration"]} for name, block in evaluate["sets"].items() if block["calibration"]]
     return {
-        "chart": score_charts.reliability_chart(found["bins"], "Reliability diagram over all test clips"),
-        "verdict": verdict(found["bins"]),
-        "rows": [*rows, {"name": "all clips", **found}],
+        "chart": score_charts.reliability_chart(overall["bins"], "Reliability diagram over all test clips"),
+        "verdict": verdict(overall["bins"]),
+        "rows": [*rows, {"name": "all clips", **overall}],
     }
 
 
 def verdict(bins: Sequence[Mapping[str, Any]]) -> str:
     """In words, whether the stated probabilities are too high or too low, over all clips."""
+    # From the bins, as the diagram shows them: words and picture cannot disagree.
     clips = sum(b["n"] for b in bins)
     stated = sum(b["n"] * b["confidence"] for b in bins if b["n"]) / clips
     right = sum(b["n"] * b["accuracy"] for b in bins if b["n"]) / clips
     text = f"On average it states {100 * stated:.1f} % and is right in {100 * right:.1f} %"
+    # Two points of a hundred are within the noise of a few hundred clips.
     if abs(stated - right) < 0.02:
         return f"{text}: close to calibrated as a whole."
     return f"{text}: {'over' if stated > right else 'under'}confident as a whole."
@@ -100,24 +103,24 @@ def verdict(bins: Sequence[Mapping[str, Any]]) -> str:
 
 def abstention_part(evaluate: Mapping[str, Any]) -> dict[str, Any] | None:
     """Accuracy on the most confident share of the clips, over all sets and per set."""
-    found = evaluate.get("abstention")
-    if not found:
+    overall = evaluate.get("abstention")
+    if not overall:
         return None
     blocks = {name: block["abstention"] for name, block in evaluate["sets"].items()}
-    curves = [curve_of("all clips", found, 1)]
+    curves = [curve_of("all clips", overall, 1)]
     if len(blocks) > 1:
         curves += [curve_of(name, block, 2 + i % 4) for i, (name, block) in enumerate(blocks.items()) if i < DRAWN]
     chart = score_charts.share_chart(curves, "share of the clips answered, %", "Accuracy over coverage")
-    wanted = [i for i, share in enumerate(found["coverage"]) if round(100 * share) in (25, 50, 75, 100)]
+    wanted = [i for i, share in enumerate(overall["coverage"]) if round(100 * share) in (25, 50, 75, 100)]
     rows = [
         {"name": name, "cells": [block["accuracy"][i] for i in wanted], **block}
-        for name, block in [*blocks.items(), ("all clips", found)]
+        for name, block in [*blocks.items(), ("all clips", overall)]
     ]
     return {
         "chart": chart,
         "legend": [(curve.name, curve.colour) for curve in curves],
         "partly": len(blocks) > DRAWN,
-        "shares": [round(100 * found["coverage"][i]) for i in wanted],
+        "shares": [round(100 * overall["coverage"][i]) for i in wanted],
         "rows": rows,
     }
 

@@ -12,10 +12,12 @@ from typing import Any
 
 from pipelines.exports.find import find_export
 from pipelines.figures.pages import render_page
-from pipelines.report import clips as report_clips
-from pipelines.report import other_scores, worst_clips
+from pipelines.report import other_scores
 from pipelines.report import scores as report_scores
-from pipelines.report import stage as report
+from pipelines.report.clips import draw_clips, pair_confusions
+from pipelines.report.page_clips import DrawnConfusion
+from pipelines.report.stage import SECTIONS, accuracy_part
+from pipelines.report.worst_clips import choose_worst
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.progress import say
 from skeleton_io import storage
@@ -31,11 +33,11 @@ def run(folder: str) -> str:
         UserError: no evaluation there.
     """
     uri = storage.join(folder, "report.json")
-    found = json.loads(storage.read_text(uri)) if storage.exists(uri) else {}
-    if "evaluate" not in found or "checkpoint" not in found:
+    report = json.loads(storage.read_text(uri)) if storage.exists(uri) else {}
+    if "evaluate" not in report or "checkpoint" not in report:
         raise UserError(f"--scores {folder}: no report.json of `skel evaluate --model` there")
     beside = {name: _beside(folder, name) for name in other_scores.FILES}
-    page = build_page(found, beside, worst(folder, found))
+    page = build_page(report, beside, draw_worst(folder, report))
     target = storage.join(folder, "report.html")
     html = render_page("report.html.j2", page)
     storage.write_atomic(target, html)
@@ -48,42 +50,45 @@ def _beside(folder: str, name: str) -> dict[str, Any] | None:
     return json.loads(storage.read_text(uri)) if storage.exists(uri) else None
 
 
-def worst(folder: str, found: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def draw_worst(folder: str, report: Mapping[str, Any]) -> dict[str, list[DrawnConfusion]]:
     """Set -> its worst confusions with frames; none where model or shards are no longer there."""
-    chosen = worst_clips.choose(folder, found["evaluate"])
+    worst = choose_worst(folder, report["evaluate"])
     try:
-        export = find_export(found["checkpoint"])
+        export = find_export(report["checkpoint"])
+    # The page is of numbers; it must not fail because a model was moved.
     except UserError as error:
         say(f"[report] no frames: {error}")
         return {}
-    shards = found["shards"]["uri"]
-    if not chosen or not storage.exists(shards):
+    shards = report["shards"]["uri"]
+    if not worst or not storage.exists(shards):
         return {}
-    drawn = report_clips.draw(export, shards, [shown for shown, _ in chosen], explain=False)
-    confused: dict[str, list[dict[str, Any]]] = {}
-    for (shown, example), clip in zip(chosen, drawn, strict=True):
-        confused.setdefault(shown.set, []).append({**clip, **example})
-    return confused
+    return pair_confusions(worst, draw_clips(export, shards, [example.clip for example in worst], explain=False))
 
 
 def build_page(
-    found: Mapping[str, Any], beside: Mapping[str, Any], confused: Mapping[str, list[dict[str, Any]]]
+    report: Mapping[str, Any], beside: Mapping[str, Any], confused: Mapping[str, list[DrawnConfusion]]
 ) -> dict[str, Any]:
-    """What the template shows: the sections on scores and provenance."""
-    evaluate, made = found["evaluate"], found["provenance"]
-    revision = made["git_revision"]
-    rows = [("scored checkpoint", found["checkpoint"]), ("shards", found["shards"]["uri"])]
-    rows += [("hash of data", found["shards"]["digest"])]
+    """What the template shows: the sections on scores and provenance.
+
+    Args:
+        report: content of report.json.
+        beside: content of the further files of the folder (`other_scores.FILES`), None where there is none.
+        confused: from `draw_worst`.
+    """
+    evaluate, provenance = report["evaluate"], report["provenance"]
+    revision = provenance["git_revision"]
+    rows = [("scored checkpoint", report["checkpoint"]), ("shards", report["shards"]["uri"])]
+    rows += [("hash of data", report["shards"]["digest"])]
     rows += report_scores.protocol_rows(evaluate)
-    rows += [("git revision", str(revision)), ("python", str(made["python"]))]
-    rows += [("platform", f"{made['platform']}, {made['cpus']} CPUs")]
-    rows += [(name, str(version)) for name, version in made["versions"].items()]
+    rows += [("git revision", str(revision)), ("python", str(provenance["python"]))]
+    rows += [("platform", f"{provenance['platform']}, {provenance['cpus']} CPUs")]
+    rows += [(name, str(version)) for name, version in provenance["versions"].items()]
     page = {
-        "name": f"{found['name']}: scores",
+        "name": f"{report['name']}: scores",
         "scores_only": True,
-        "written": found["written"].replace("T", " ").replace("+00:00", " UTC"),
+        "written": report["written"].replace("T", " ").replace("+00:00", " UTC"),
         "revision": "" if revision == "unknown" else revision,
-        **report.accuracy_part(evaluate),
+        **accuracy_part(evaluate),
         **report_scores.parts(evaluate),
         **other_scores.parts(beside),
         "transfer": [],
@@ -94,7 +99,6 @@ def build_page(
     }
     for entry in page["confusions"]:
         entry["clips"] = confused.get(entry["set"], [])
+    # What only a run has.
     dropped = ("clips", "training", "transfer", "tune", "data")
-    return page | {
-        "sections": [(n, t) for n, t, part in report.SECTIONS if n not in dropped and (not part or page[part])]
-    }
+    return page | {"sections": [(n, t) for n, t, part in SECTIONS if n not in dropped and (not part or page[part])]}

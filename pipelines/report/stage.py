@@ -1,4 +1,4 @@
-"""Stage: writes report.json and one self-contained report.html into the run. Lays out what `gather` gathered.
+"""Stage: writes report.json and one self-contained report.html into the run. Lays out what `gather` read.
 
 Runs no stage and computes no score; frames come from `clips`, charts from `figures`.
 """
@@ -14,10 +14,11 @@ from pipelines.config.tree import FullConfig
 from pipelines.figures import charts as figures
 from pipelines.figures.charts import Estimate, Line, number
 from pipelines.figures.pages import render_page
-from pipelines.report import clips as report_clips
-from pipelines.report import gather, other_scores, worst_clips
+from pipelines.report import gather, other_scores
 from pipelines.report import scores as report_scores
-from pipelines.report.worst_clips import worst_confusions
+from pipelines.report.clips import make_examples
+from pipelines.report.page_clips import ClipGroup, DrawnConfusion
+from pipelines.report.worst_clips import choose_worst, worst_confusions
 from pipelines.runtime.paths import RunPaths
 from pipelines.runtime.progress import clock, say
 from skeleton_io import storage
@@ -105,8 +106,10 @@ def accuracy_part(evaluate: Mapping[str, Any]) -> dict[str, Any]:
 def loss_lines(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
     """Loss per task where a stage mixes tasks, else the loss."""
     tasks = sorted({key for row in rows for key in row if key.startswith("loss/")})
+    # With one task both series are the same.
     keys = tasks if len(tasks) > 1 else ["loss"]
     lines = []
+    # The page has five colours that can be told apart.
     for colour, key in enumerate(keys[:5], 1):
         points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
         name = key.removeprefix("loss/")
@@ -119,14 +122,14 @@ def training_part(cfg: FullConfig, paths: RunPaths, train: Mapping[str, Any]) ->
     if "stages" not in train:
         return {"training": []}
     finished = {s["name"]: scalars(s) for s in train["stages"]}
-    shown = []
+    charts = []
     for stage in cfg.train.stages:
         if stage.name not in finished:
-            shown.append({"name": stage.name, "chart": "", "legend": [], "note": "not run"})
+            charts.append({"name": stage.name, "chart": "", "legend": [], "note": "not run"})
             continue
         rows = gather.curves(paths, stage.name)
         lines = loss_lines(rows)
-        shown.append(
+        charts.append(
             {
                 "name": stage.name,
                 "chart": figures.line_chart(lines, "step", f"Training loss of {stage.name}"),
@@ -139,7 +142,7 @@ def training_part(cfg: FullConfig, paths: RunPaths, train: Mapping[str, Any]) ->
         "head": ["stage", *(title for _, title in columns)],
         "rows": [[stage, *(training_cell(s, key) for key, _ in columns)] for stage, s in finished.items()],
     }
-    return {"training": shown, "training_table": table if columns else None}
+    return {"training": charts, "training_table": table if columns else None}
 
 
 def training_cell(numbers: Mapping[str, Any], key: str) -> str:
@@ -151,11 +154,12 @@ def training_cell(numbers: Mapping[str, Any], key: str) -> str:
 
 def scalars(summary: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a summary, nested ones one level down under "outer inner"; texts and lists are left out."""
-    found: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     for key, value in summary.items():
         inner = {f"{key} {k}": v for k, v in value.items()} if isinstance(value, Mapping) else {key: value}
-        found |= {k: v for k, v in inner.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-    return found
+        # A truth value is an int in Python; here it is no number.
+        numbers |= {k: v for k, v in inner.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    return numbers
 
 
 def cell(value: object) -> str:
@@ -199,6 +203,7 @@ def tune_part(cfg: FullConfig, tune: Mapping[str, Any], paths: RunPaths) -> dict
     scores = [max(t["accuracy"]) for t in trials]
     charts = []
     for key, span in cfg.tune.space.items():
+        # A choice may be a list or a truth value; the chart lays texts side by side.
         values = [v if isinstance(v := t["values"][key], (int, float)) else str(v) for t in trials]
         log = span.log_uniform is not None
         charts.append((key, figures.scatter(values, scores, 0, log, f"Validation accuracy over {key}")))
@@ -234,6 +239,7 @@ def tune_note(cfg: FullConfig, tune: Mapping[str, Any], listed: int, scored: int
 
 def times_part(stages: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Seconds of each stage as text and as a share of the longest."""
+    # At least 1: a run without stages has no longest one.
     longest = max([s["seconds"] for s in stages.values() if "seconds" in s], default=0) or 1
     return [
         {
@@ -263,8 +269,8 @@ def build_page(
     cfg: FullConfig,
     paths: RunPaths,
     data: Mapping[str, Any],
-    clips: list[dict[str, Any]],
-    confused: Mapping[str, list[dict[str, Any]]],
+    clips: Sequence[ClipGroup],
+    confused: Mapping[str, Sequence[DrawnConfusion]],
 ) -> dict[str, Any]:
     """Everything the template shows.
 
@@ -272,7 +278,7 @@ def build_page(
         cfg: the run's configuration.
         paths: the run.
         data: from `gather.gather`.
-        clips, confused: from `clips.examples`, empty where no model is there.
+        clips, confused: from `clips.make_examples`, empty where no model is there.
     """
     revision = data["provenance"]["git_revision"]
     rationales, evaluate = data["rationales"], data["evaluate"]
@@ -298,6 +304,7 @@ def build_page(
         "provenance": provenance_part(data["provenance"], evaluate),
         "config": to_yaml(cfg),
     }
+    # Frames come last: the numbers are there also without a model.
     for entry in page["confusions"]:
         entry["clips"] = confused.get(entry["set"], [])
     return page | {"sections": [(name, title) for name, title, part in SECTIONS if not part or page[part]]}
@@ -306,7 +313,7 @@ def build_page(
 def run(cfg: FullConfig, paths: RunPaths) -> dict[str, Any]:
     """Writes report.json and report.html. Runs anew on every call: a report must not be older than what it reports."""
     data = gather.gather(cfg, paths)
-    clips, confused = report_clips.examples(cfg, paths, worst_clips.choose(paths.evaluate, data["evaluate"]))
+    clips, confused = make_examples(cfg, paths, choose_worst(paths.evaluate, data["evaluate"]))
     html = render_page("report.html.j2", build_page(cfg, paths, data, clips, confused))
     storage.write_atomic(paths.at("report.json"), json.dumps(data, indent=1))
     storage.write_atomic(paths.at("report.html"), html)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.report.clips import Shown
+from pipelines.report.page_clips import Confusion, PageClip, WorstClip
 from pipelines.scores import rules
 from pipelines.scores.rows import read_rows
 from skeleton_io import storage
@@ -23,49 +23,53 @@ CONFUSIONS = 8
 """Confusions listed per set."""
 
 
-def worst_confusions(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+def worst_confusions(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> list[Confusion]:
     """The most frequent wrong predictions of a confusion matrix (row = truth)."""
     wrong = [
-        {"truth": labels[i], "predicted": labels[j], "count": count, "of": sum(row)}
+        Confusion(truth=labels[i], predicted=labels[j], count=count, of=sum(row))
         for i, row in enumerate(counts)
         for j, count in enumerate(row)
         if i != j and count
     ]
-    return sorted(wrong, key=lambda w: (-w["count"], -w["count"] / w["of"], w["truth"], w["predicted"]))[:CONFUSIONS]
+    return sorted(wrong, key=lambda w: (-w.count, -w.count / w.of, w.truth, w.predicted))[:CONFUSIONS]
 
 
-def sure(row: Mapping[str, Any]) -> float:
+def confidence_of(row: Mapping[str, Any]) -> float:
     """Probability of a row's prediction: softmax over the candidates of the mean log-probability per token."""
+    # As the headline scores: a confidence under another rule would pick other clips.
     means = rules.closed_set(np.asarray(row["log_prob"]), np.asarray(row["tokens"]))
     return float(np.exp(rules.log_posterior(means[None])[0]).max())
 
 
-def choose(folder: str, evaluate: Mapping[str, Any]) -> list[tuple[Shown, dict[str, Any]]]:
-    """(clip, what it is an example of) for the worst confusions of every set.
+def choose_worst(folder: str, evaluate: Mapping[str, Any]) -> list[WorstClip]:
+    """A clip for each of the worst confusions of every set.
 
     Args:
         folder: where the evaluation wrote, with `rows-*`.
         evaluate: summary of the evaluation; without "rows" there is nothing to choose from.
     """
-    written = storage.join(folder, str(evaluate.get("rows", "")))
-    if "rows" not in evaluate or not storage.exists(written):
+    rows_uri = storage.join(folder, str(evaluate.get("rows", "")))
+    if "rows" not in evaluate or not storage.exists(rows_uri):
         return []
-    rows = read_rows(written).to_pylist()
-    chosen = []
+    rows = read_rows(rows_uri).to_pylist()
+    # Many sets: fewer of each, but at least one.
+    per_set = min(PER_SET, max(1, MOST // max(1, len(evaluate["sets"]))))
+    worst = []
     for name, block in evaluate["sets"].items():
-        for found in worst_confusions(block["labels"], block["confusion"])[:PER_SET]:
-            wanted = (name, found["truth"], found["predicted"])
-            clips = [row for row in rows if (row["set"], row["label"], row["prediction"]) == wanted]
-            if not clips:
-                continue
-            clip = max(clips, key=lambda row: (sure(row), row["key"]))
-            shown = Shown(clip["key"], name, "test", clip["label"], tuple(block["labels"]), "")
-            chosen.append((shown, {**found, "set": name, "written": clip["generated"]}))
-    per_set = max(1, MOST // max(1, len(evaluate["sets"])))
-    kept: dict[str, int] = {}
-    few = []
-    for shown, example in chosen:
-        kept[shown.set] = kept.get(shown.set, 0) + 1
-        if kept[shown.set] <= per_set:
-            few.append((shown, example))
-    return few
+        confusions = worst_confusions(block["labels"], block["confusion"])[:PER_SET]
+        examples = [_surest_clip(rows, name, confusion, block["labels"]) for confusion in confusions]
+        worst += [example for example in examples if example is not None][:per_set]
+    return worst
+
+
+def _surest_clip(
+    rows: Sequence[Mapping[str, Any]], name: str, confusion: Confusion, labels: Sequence[str]
+) -> WorstClip | None:
+    """The clip of a confusion that the model was surest about; None where no row has it."""
+    wanted = (name, confusion.truth, confusion.predicted)
+    clips = [row for row in rows if (row["set"], row["label"], row["prediction"]) == wanted]
+    if not clips:
+        return None
+    row = max(clips, key=lambda row: (confidence_of(row), row["key"]))
+    clip = PageClip(key=row["key"], set=name, split="test", label=row["label"], candidates=tuple(labels))
+    return WorstClip(clip=clip, confusion=confusion, written=row["generated"])

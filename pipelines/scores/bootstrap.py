@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 Statistic = Callable[[Floats], Floats]
 """(R, N) how often each clip was drawn -> (R,) value of each resample."""
+# Counts of one block, 32 MB as float64.
 _BLOCK_VALUES = 1 << 22
 
 
@@ -28,14 +29,16 @@ class Interval:
     clips: int
 
 
-def draws(clips: int, seed: int, resamples: int) -> Iterator[Floats]:
+def draw_counts(clips: int, seed: int, resamples: int) -> Iterator[Floats]:
     """Blocks (R, clips) of counts: how often each clip is in each resample; R adds up to `resamples`."""
+    # A generator of its own: an interval must not depend on what was drawn before.
     rng = np.random.default_rng(seed)
     rows = max(1, _BLOCK_VALUES // max(1, clips))
     for start in range(0, resamples, rows):
         size = min(rows, resamples - start)
-        chosen = rng.integers(0, clips, (size, clips)) + np.arange(size)[:, None] * clips
-        yield np.bincount(chosen.ravel(), minlength=size * clips).reshape(size, clips).astype(np.float64)
+        # One bincount for the whole block: each resample counts in places of its own.
+        places = rng.integers(0, clips, (size, clips)) + np.arange(size)[:, None] * clips
+        yield np.bincount(places.ravel(), minlength=size * clips).reshape(size, clips).astype(np.float64)
 
 
 def bootstrap_statistic(statistic: Statistic, clips: int, seed: int, resamples: int = 2000) -> Interval:
@@ -49,7 +52,8 @@ def bootstrap_statistic(statistic: Statistic, clips: int, seed: int, resamples: 
     if clips < 1:
         raise ValueError(f"bootstrap: expected at least one clip, found {clips}")
     value = float(statistic(np.ones((1, clips)))[0])
-    values = np.concatenate([statistic(counts) for counts in draws(clips, seed, resamples)])
+    values = np.concatenate([statistic(counts) for counts in draw_counts(clips, seed, resamples)])
+    # A resample without clips of an unseen class has no harmonic mean.
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return Interval(value, float(low), float(high), clips)
 
@@ -63,8 +67,9 @@ def bootstrap(values: Floats | NDArray[np.bool_], seed: int, resamples: int = 20
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or not len(x):
         raise ValueError(f"bootstrap: expected one value for each of at least one clip, found shape {x.shape}")
-    found = bootstrap_statistic(lambda counts: counts @ x / len(x), len(x), seed, resamples)
-    return Interval(float(x.mean()), found.low, found.high, len(x))
+    ends = bootstrap_statistic(lambda counts: counts @ x / len(x), len(x), seed, resamples)
+    # The plain mean: summed in another order, the last bit would differ from what a reader computes.
+    return Interval(float(x.mean()), ends.low, ends.high, len(x))
 
 
 def class_mean(hits: NDArray[np.bool_], classes: NDArray[np.integer]) -> Statistic:
@@ -75,6 +80,7 @@ def class_mean(hits: NDArray[np.bool_], classes: NDArray[np.integer]) -> Statist
     def statistic(counts: Floats) -> Floats:
         total = counts @ member
         share = np.divide(counts @ right, total, out=np.full(total.shape, np.nan), where=total > 0)
+        # A class that the resample lacks is left out, not counted as 0.
         return np.nanmean(share, axis=1)
 
     return statistic
@@ -90,14 +96,15 @@ def area_under_risk(confidence: Floats, correct: NDArray[np.bool_]) -> Statistic
     """Mean error over all coverages (AURC, arXiv 1705.08500): 0 is best; clips of equal confidence are one group."""
     order = np.argsort(-np.asarray(confidence), kind="stable")
     ordered = -np.asarray(confidence)[order]
+    # Clips of equal confidence have no order: each gets the risk at the end of its group.
     last = np.searchsorted(ordered, ordered, side="right") - 1
     wrong = 1 - np.asarray(correct, dtype=np.float64)[order]
 
     def statistic(counts: Floats) -> Floats:
-        drawn = counts[:, order]
-        total = np.cumsum(drawn, axis=1)
-        risk = np.cumsum(drawn * wrong, axis=1) / np.maximum(total, 1)
-        return (drawn * risk[:, last]).sum(1) / total[:, -1]
+        ordered_counts = counts[:, order]
+        total = np.cumsum(ordered_counts, axis=1)
+        risk = np.cumsum(ordered_counts * wrong, axis=1) / np.maximum(total, 1)
+        return (ordered_counts * risk[:, last]).sum(1) / total[:, -1]
 
     return statistic
 
@@ -125,7 +132,7 @@ class Difference:
     clips: int
 
 
-def paired(a: NDArray[np.bool_], b: NDArray[np.bool_], seed: int, resamples: int = 2000) -> Difference:
+def compare_paired(a: NDArray[np.bool_], b: NDArray[np.bool_], seed: int, resamples: int = 2000) -> Difference:
     """Compares two models' hits on the same clips.
 
     Raises:
@@ -134,10 +141,12 @@ def paired(a: NDArray[np.bool_], b: NDArray[np.bool_], seed: int, resamples: int
     a, b = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise ValueError(f"paired: expected two equal rows of at least one clip, found {a.shape} and {b.shape}")
+    # Half a second of import that only this comparison needs.
     from scipy.stats import binomtest
 
+    # +1: only A is right, -1: only B; clips on which both agree say nothing.
     gap = a.astype(np.float64) - b
-    values = np.concatenate([counts @ gap / len(gap) for counts in draws(len(gap), seed, resamples)])
+    values = np.concatenate([counts @ gap / len(gap) for counts in draw_counts(len(gap), seed, resamples)])
     low, high = np.percentile(values, [2.5, 97.5])
     # Smaller of the two tails, doubled; one is added so that a finite number of resamples never says 0.
     tail = min((values <= 1e-12).sum(), (values >= -1e-12).sum())

@@ -9,22 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.scores import bootstrap
 from pipelines.scores import rules as scoring
+from pipelines.scores.blocks import (
+    AbstentionBlock,
+    AccuracyBlock,
+    AllScoresBlock,
+    BinBlock,
+    CalibrationBlock,
+    ClassBlock,
+    HarmonicBlock,
+    IntervalBlock,
+    ScoresBlock,
+    SetBlock,
+    WrittenBlock,
+)
 
 RULES = ("normalised", "summed", "prior_corrected")
 HEADLINE = "normalised"
 """The rule behind "accuracy", fixed in advance: choosing it by its test score would be selection on the test clips."""
-TOPS = (3, 5)
 BINS = 15
 """Bins of the calibration error."""
 COVERAGES = tuple(round(0.05 * k, 2) for k in range(1, 21))
-"""Shares of the clips at which the abstention curve is told."""
+"""Shares of the clips at which the abstention curve is given."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +71,12 @@ def rule_scores(clip: ClipScore, rule: str) -> NDArray[np.floating]:
     raise ValueError(f"rule: expected one of {RULES}, found {rule!r}")
 
 
-def rounded(found: bootstrap.Interval) -> dict[str, Any]:
-    """{"value", "n", "ci95"}, rounded to 4 digits; null where the statistic is undefined."""
-    value, low, high = (round(x, 4) if np.isfinite(x) else None for x in (found.mean, found.low, found.high))
-    return {"value": value, "n": found.clips, "ci95": [low, high]}
+def round_interval(interval: bootstrap.Interval) -> IntervalBlock:
+    """An interval as JSON has it: rounded to 4 digits, null where the statistic is undefined."""
+    numbers = (interval.mean, interval.low, interval.high)
+    # JSON has no NaN; the page shows null as a dash.
+    value, low, high = (round(x, 4) if np.isfinite(x) else None for x in numbers)
+    return {"value": value, "n": interval.clips, "ci95": [low, high]}
 
 
 @dataclass(frozen=True)
@@ -82,44 +95,47 @@ class Scoreboard:
         names = list(self.candidates[clip.set])
         return names.index(clip.label) if clip.label in names else None
 
-    def share(self, hits: Sequence[bool]) -> dict[str, Any]:
-        """{"value", "n", "ci95"} of a list of successes."""
-        return rounded(bootstrap.bootstrap(np.asarray(hits, dtype=bool), self.seed, self.resamples))
+    def share(self, hits: Sequence[bool]) -> IntervalBlock:
+        """Share of successes."""
+        return round_interval(bootstrap.bootstrap(np.asarray(hits, dtype=bool), self.seed, self.resamples))
 
-    def statistic(self, of: bootstrap.Statistic, clips: int) -> dict[str, Any]:
-        """{"value", "n", "ci95"} of a statistic of counts."""
-        return rounded(bootstrap.bootstrap_statistic(of, clips, self.seed, self.resamples))
+    def statistic(self, of: bootstrap.Statistic, clips: int) -> IntervalBlock:
+        """A statistic of counts."""
+        return round_interval(bootstrap.bootstrap_statistic(of, clips, self.seed, self.resamples))
 
     def ranked(self, clip: ClipScore, rule: str, k: int) -> bool:
         """Whether the true label is among the k best; never for a label outside the candidates."""
         truth = self.truth(clip)
         return truth is not None and bool(scoring.top_k(rule_scores(clip, rule)[None], np.array([truth]), k)[0])
 
-    def accuracy(self, clips: Sequence[ClipScore], rule: str) -> dict[str, Any]:
-        """{"value", "chance", "n", "ci95", "top3", "top3_ci95", "top5", "top5_ci95"}.
-
-        chance is the mean of 1 / number of candidates.
-        """
+    def accuracy(self, clips: Sequence[ClipScore], rule: str) -> AccuracyBlock:
+        """Top-1, -3 and -5 accuracy under one rule."""
         first = self.share([self.ranked(c, rule, 1) for c in clips])
         chance = float(np.mean([1 / len(self.candidates[c.set]) for c in clips]))
-        found = {"value": first["value"], "chance": round(chance, 4), "n": first["n"], "ci95": first["ci95"]}
-        for k in TOPS:
-            more = self.share([self.ranked(c, rule, k) for c in clips])
-            found |= {f"top{k}": more["value"], f"top{k}_ci95": more["ci95"]}
-        return found
+        third, fifth = (self.share([self.ranked(c, rule, k) for c in clips]) for k in (3, 5))
+        return {
+            "value": first["value"],
+            "chance": round(chance, 4),
+            "n": first["n"],
+            "ci95": first["ci95"],
+            "top3": third["value"],
+            "top3_ci95": third["ci95"],
+            "top5": fifth["value"],
+            "top5_ci95": fifth["ci95"],
+        }
 
-    def generated(self, clips: Sequence[ClipScore]) -> dict[str, Any] | None:
+    def generated(self, clips: Sequence[ClipScore]) -> WrittenBlock | None:
         """Exact, nearest and official substring accuracy of the written answers; None where none were asked for."""
-        said = [(c, c.generated) for c in clips if c.generated is not None]
-        if not said:
+        texts = [(c, c.generated) for c in clips if c.generated is not None]
+        if not texts:
             return None
-        exact = [scoring.exact_match(text, list(self.candidates[c.set])) for c, text in said]
-        near = [scoring.nearest_match(text, list(self.candidates[c.set])) for c, text in said]
-        truth = [self.truth(c) for c, _ in said]
+        exact = [scoring.exact_match(text, list(self.candidates[c.set])) for c, text in texts]
+        near = [scoring.nearest_match(text, list(self.candidates[c.set])) for c, text in texts]
+        truth = [self.truth(c) for c, _ in texts]
         return {
             "exact": self.share([e is not None and e == t for e, t in zip(exact, truth, strict=True)]),
             "nearest": self.share([e is not None and e == t for e, t in zip(near, truth, strict=True)]),
-            "substring": self.share([scoring.substring_match(text, c.label) for c, text in said]),
+            "substring": self.share([scoring.substring_match(text, c.label) for c, text in texts]),
             "no_label_named": round(float(np.mean([e is None for e in exact])), 4),
         }
 
@@ -128,25 +144,32 @@ class Scoreboard:
 
         Clips of several sets have different numbers of candidates; missing ones get probability 0.
         """
+        # Probability 0 after the softmax, and still finite.
         table = np.full((len(clips), max(len(c.log_prob) for c in clips)), -1e9)
         for row, clip in zip(table, clips, strict=True):
             row[: len(clip.log_prob)] = rule_scores(clip, "summed")
         return scoring.log_posterior(table)
 
-    def calibration(self, clips: Sequence[ClipScore]) -> dict[str, Any] | None:
+    def calibration(self, clips: Sequence[ClipScore]) -> CalibrationBlock | None:
         """Negative log-likelihood (nats), expected calibration error, both with intervals, and the bins of a plot."""
         known = [(c, t) for c in clips if (t := self.truth(c)) is not None]
         if not known:
             return None
+        # A label outside the candidates has no probability that could be calibrated.
         posterior, truth = self.posterior([c for c, _ in known]), np.array([t for _, t in known])
         losses = -np.take_along_axis(posterior, truth[:, None], -1)[:, 0]
-        nll = rounded(bootstrap.bootstrap(losses, self.seed, self.resamples))
+        nll = round_interval(bootstrap.bootstrap(losses, self.seed, self.resamples))
         confidence, correct = np.exp(posterior.max(-1)), posterior.argmax(-1) == truth
         place = scoring.confidence_bin(confidence, BINS)
         ece = self.statistic(bootstrap.binned_gap(confidence, correct, place, BINS), len(known))
-        bins = [
-            {"low": round(b / BINS, 4), "high": round((b + 1) / BINS, 4), "n": n}
-            | {"confidence": round(c, 4) if n else None, "accuracy": round(a, 4) if n else None}
+        bins: list[BinBlock] = [
+            {
+                "low": round(b / BINS, 4),
+                "high": round((b + 1) / BINS, 4),
+                "n": n,
+                "confidence": round(c, 4) if n else None,
+                "accuracy": round(a, 4) if n else None,
+            }
             for b, (n, c, a) in enumerate(scoring.reliability(posterior, truth, BINS))
         ]
         return {
@@ -157,7 +180,7 @@ class Scoreboard:
             "bins": bins,
         }
 
-    def abstention(self, clips: Sequence[ClipScore]) -> dict[str, Any]:
+    def abstention(self, clips: Sequence[ClipScore]) -> AbstentionBlock:
         """Accuracy on the most confident share of the clips, and the area under the risk-coverage curve.
 
         The answer is the headline's; its confidence is its probability under `posterior`.
@@ -167,6 +190,7 @@ class Scoreboard:
         correct = np.array([self.ranked(c, HEADLINE, 1) for c in clips])
         curve = scoring.risk_coverage(confidence, correct)
         area = self.statistic(bootstrap.area_under_risk(confidence, correct), len(clips))
+        # At least one clip is answered.
         places = [max(1, round(share * len(clips))) - 1 for share in COVERAGES]
         return {
             "coverage": list(COVERAGES),
@@ -175,14 +199,14 @@ class Scoreboard:
             "aurc_ci95": area["ci95"],
         }
 
-    def mean_class(self, clips: Sequence[ClipScore]) -> dict[str, Any]:
-        """{"value", "n", "ci95"}: mean of the per-class accuracies, each label of each set weighing the same."""
+    def mean_class(self, clips: Sequence[ClipScore]) -> IntervalBlock:
+        """Mean of the per-class accuracies, each label of each set weighing the same."""
         names = {pair: i for i, pair in enumerate(sorted({(c.set, c.label) for c in clips}))}
         hits = np.array([self.ranked(c, HEADLINE, 1) for c in clips])
         classes = np.array([names[c.set, c.label] for c in clips])
         return self.statistic(bootstrap.class_mean(hits, classes), len(clips))
 
-    def summary(self, clips: Sequence[ClipScore]) -> dict[str, Any]:
+    def summary(self, clips: Sequence[ClipScore]) -> ScoresBlock:
         """The block that stands both over all sets and for each."""
         rules = {rule: self.accuracy(clips, rule) for rule in RULES}
         return {
@@ -195,27 +219,28 @@ class Scoreboard:
             "outside_candidates": sum(self.truth(c) is None for c in clips),
         }
 
-    def set_metrics(self, name: str, clips: Sequence[ClipScore], floor: float | None) -> dict[str, Any]:
+    def set_metrics(self, name: str, clips: Sequence[ClipScore], floor: float | None) -> SetBlock:
         """`summary` of one set with its floor, per-class accuracy and confusion matrix (row = truth)."""
         names = list(self.candidates[name])
         known = [(c, t) for c in clips if (t := self.truth(c)) is not None]
         predicted = np.array([int(rule_scores(c, HEADLINE).argmax()) for c, _ in known], dtype=int)
         truth = np.array([t for _, t in known], dtype=int)
         counts = scoring.confusion_matrix(predicted, truth, len(names))[:, : len(names)]
-        per_class = []
-        for i, label in enumerate(names):
-            hits = [self.ranked(c, HEADLINE, 1) for c, t in known if t == i]
-            found = self.share(hits) if hits else {"value": None, "ci95": [None, None]}
-            per_class.append({"label": label, "n": len(hits), "value": found["value"], "ci95": found["ci95"]})
+        hits = [[self.ranked(c, HEADLINE, 1) for c, t in known if t == i] for i in range(len(names))]
         return {
             **self.summary(clips),
             "floor": floor,
             "labels": names,
-            "per_class": per_class,
+            "per_class": [self._class_block(*pair) for pair in zip(names, hits, strict=True)],
             "confusion": counts.tolist(),
         }
 
-    def harmonic(self, clips: Sequence[ClipScore], unseen: Sequence[str]) -> dict[str, Any]:
+    def _class_block(self, label: str, hits: Sequence[bool]) -> ClassBlock:
+        """Accuracy on one label's clips; without any there is no value."""
+        share: IntervalBlock = self.share(hits) if hits else {"value": None, "n": 0, "ci95": [None, None]}
+        return {"label": label, "n": share["n"], "value": share["value"], "ci95": share["ci95"]}
+
+    def harmonic(self, clips: Sequence[ClipScore], unseen: Sequence[str]) -> HarmonicBlock:
         """Generalised zero-shot: accuracy on seen and on unseen classes and 2 s u / (s + u), over all candidates.
 
         Raises:
@@ -232,7 +257,7 @@ class Scoreboard:
             "harmonic": both,
         }
 
-    def assemble(self, clips: Sequence[ClipScore], floors: Mapping[str, float]) -> dict[str, Any]:
+    def assemble(self, clips: Sequence[ClipScore], floors: Mapping[str, float]) -> AllScoresBlock:
         """Rows of all sets -> `summary` over all of them and "sets" with one entry for each set that has clips.
 
         Raises:
@@ -240,6 +265,7 @@ class Scoreboard:
         """
         if not clips:
             raise ValueError("no scored clips")
+        # In the order of the candidates, clips by key: the order decides which clips a resample draws.
         by_set: dict[str, list[ClipScore]] = {name: [] for name in self.candidates}
         for clip in sorted(clips, key=lambda c: c.key):
             by_set[clip.set].append(clip)

@@ -57,6 +57,7 @@ def read_rows(folder: str) -> pa.Table:
 
 def write_part(folder: str, table: pa.Table) -> None:
     """One part, whole or not at all, under a name that its clips decide."""
+    # Two drivers that write the same clips write the same file, not a second one.
     name = hashlib.sha256("\n".join(table["key"].to_pylist()).encode()).hexdigest()[:16]
     buffer = io.BytesIO()
     pq.write_table(table.cast(ROWS), buffer, compression="zstd")
@@ -74,13 +75,13 @@ def check_finite(name: str, table: pa.Table) -> None:
             raise StageFailed(f"{name}: the model gives clip {key} a score that is not a finite number")
 
 
-def clip_score(row: Mapping[str, Any]) -> ClipScore:
+def to_clip_score(row: Mapping[str, Any]) -> ClipScore:
     """A row as the metrics take it."""
     lists = {name: tuple(row[name]) for name in ("log_prob", "tokens", "prior")}
     return ClipScore(key=row["key"], set=row["set"], label=row["label"], generated=row["generated"], **lists)
 
 
-def sample(keys: Sequence[str], most: int) -> list[str]:
+def sample_keys(keys: Sequence[str], most: int) -> list[str]:
     """At most `most` keys (0: all), chosen by hash, so that the choice does not depend on their order."""
     if not most or len(keys) <= most:
         return sorted(keys)
@@ -97,6 +98,7 @@ def batches_of(questions: Sequence[ClipToScore], size: int) -> list[list[ClipToS
 
     They depend on the questions alone: a batch's composition decides its padding and so the last bits of its scores.
     """
+    # One set a batch: its clips share the candidates, which are read once.
     ordered = sorted(questions, key=lambda q: (q.set, q.key))
     batches = []
     for name in sorted({q.set for q in ordered}):

@@ -31,6 +31,7 @@ def exact_match(answer: str, candidates: Sequence[str]) -> int | None:
     answer that says "throw and catch" where both are candidates.
     """
     stated = stated_label(answer)
+    # Spaces around: whole words match at the ends too.
     text = f" {normalise(answer if stated is None else stated)} "
     by_length = sorted(range(len(candidates)), key=lambda c: -len(normalise(candidates[c])))
     for c in by_length:
@@ -51,6 +52,7 @@ def nearest_match(answer: str, candidates: Sequence[str]) -> int | None:
         return named
     stated = stated_label(answer)
     own = _trigrams(answer if stated is None else stated)
+    # The denominator is at least 1 for an answer of punctuation only.
     scores = [2 * len(own & other) / max(1, len(own) + len(other)) for other in map(_trigrams, candidates)]
     best = max(range(len(scores)), key=lambda c: scores[c])
     return best if scores[best] > 0 else None
@@ -88,6 +90,7 @@ def closed_set(
 
 def log_posterior(scores: Floats) -> Floats:
     """(N, C) scores -> log-probabilities over the candidates."""
+    # The softmax does not change, and nothing overflows.
     shifted = scores - scores.max(-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
@@ -167,6 +170,7 @@ def per_class_accuracy(predicted: Ints, truth: Ints, classes: int) -> Floats:
 def confusion_matrix(predicted: Ints, truth: Ints, classes: int) -> Ints:
     """(classes, classes + 1) counts, row = truth, column = prediction; the last column counts clips without answer."""
     table = np.zeros((classes, classes + 1), dtype=np.int64)
+    # No answer has a column of its own behind the classes.
     column = np.where(np.asarray(predicted) < 0, classes, predicted)
     np.add.at(table, (np.asarray(truth), column), 1)
     return table

@@ -12,7 +12,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 from models.prompts import PROMPTS_VERSION
 from pipelines.config.evaluation import TransferConfig
@@ -21,15 +21,17 @@ from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection, protocol_of, select
 from pipelines.evaluation import stage as evaluation
+from pipelines.evaluation.stage import list_clips
 from pipelines.leakage import of_run as leakage
 from pipelines.runtime.digest import digest
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.manifest import run_once
 from pipelines.runtime.paths import RunPaths
 from pipelines.runtime.progress import say
-from pipelines.scores import baselines
+from pipelines.scores.baselines import score_nearest
+from pipelines.scores.blocks import IntervalBlock
 from pipelines.scores.metrics import Scoreboard
-from pipelines.scores.rows import sample
+from pipelines.scores.rows import sample_keys
 from pipelines.training import stage as training
 from pipelines.training.keys import stage_key
 from pipelines.training.stage import Runner
@@ -55,6 +57,7 @@ def synonyms_of(cfg: FullConfig) -> Synonyms:
 
 def names_of(store: ClipStore, selection: Selection, name: str) -> tuple[str, ...]:
     """What a set may be called in the table: its own name and its format's."""
+    # All clips of a set come from one reader; any of them names the format.
     first = next(iter((*selection.train[name], *selection.test[name])))
     return tuple(dict.fromkeys((name, store.clip(first).source.reader)))
 
@@ -72,14 +75,15 @@ def shared_labels(cfg: FullConfig, store: ClipStore, pair: TransferConfig) -> di
     if pair.test in pair.sources:
         raise UserError(f"evaluate.transfer: {pair.test} both trains and tests")
     named = {names_of(store, selection, name): selection.labels[name] for name in pair.sources}
-    found = shared(synonyms_of(cfg), named, (names_of(store, selection, pair.test), selection.labels[pair.test]))
+    wording = shared(synonyms_of(cfg), named, (names_of(store, selection, pair.test), selection.labels[pair.test]))
     seen = {label for name in pair.sources for label in selection.labels[name]}
-    found |= {theirs: ours for theirs, ours in pair.synonyms.items() if theirs in selection.labels[pair.test]}
-    found = {theirs: ours for theirs, ours in found.items() if ours in seen}
-    if len(set(found.values())) < LEAST:
-        count = len(set(found.values()))
+    # What the pair itself says comes last: it overrules the table.
+    wording |= {theirs: ours for theirs, ours in pair.synonyms.items() if theirs in selection.labels[pair.test]}
+    wording = {theirs: ours for theirs, ours in wording.items() if ours in seen}
+    if len(set(wording.values())) < LEAST:
+        count = len(set(wording.values()))
         raise UserError(f"evaluate.transfer: {pair.train} and {pair.test} share {count} labels, {LEAST} are needed")
-    return found
+    return wording
 
 
 def pairs_of(cfg: FullConfig, store: ClipStore) -> list[TransferConfig]:
@@ -92,6 +96,7 @@ def pairs_of(cfg: FullConfig, store: ClipStore) -> list[TransferConfig]:
         pair = TransferConfig(train=one, test=other, epochs=cfg.evaluate.transfer_epochs)
         try:
             shared_labels(cfg, store, pair)
+        # Of all pairs most share too little; only pairs that are named must.
         except UserError:
             continue
         if (one, other) not in named:
@@ -104,13 +109,15 @@ def pairs_of(cfg: FullConfig, store: ClipStore) -> list[TransferConfig]:
 def stage_for(cfg: FullConfig, pair: TransferConfig) -> StageConfig:
     """One multiple-choice stage that trains what the first stage of the table trains."""
     first = cfg.train.stages[0]
+    # From the same start for all sources: a stage that went before has seen other sets.
     plain = {"start": "", "steps": 0, "loss_weights": {}}
     return dataclasses.replace(first, name="transfer", tasks={"mqa": 1.0}, epochs=pair.epochs, **plain)
 
 
-def trained(cfg: FullConfig, paths: RunPaths, pair: TransferConfig, runner: Runner | None) -> tuple[str, str]:
+def train_sources(cfg: FullConfig, paths: RunPaths, pair: TransferConfig, runner: Runner | None) -> tuple[str, str]:
     """(export, key) of the model of a pair's sources; trained once for all pairs that have the same."""
     stage = stage_for(cfg, pair)
+    # By sources and epochs alone: pairs that share them share the model.
     out = storage.join(paths.transfer, "models", f"{'+'.join(pair.sources)}-{pair.epochs:g}")
     key = stage_key(cfg, paths, stage, None, pair.sources)
 
@@ -121,23 +128,39 @@ def trained(cfg: FullConfig, paths: RunPaths, pair: TransferConfig, runner: Runn
     return storage.join(out, "export"), key
 
 
-def nearest(cfg: FullConfig, store: ClipStore, pair: TransferConfig, labels: dict[str, str]) -> dict[str, Any]:
-    """{"value", "n", "ci95"} of the nearest training clip with a shared label, all clips of the test set."""
-    selection, told = select(cfg, store), store.labels()
-    wanted = set(labels.values())
-    learnt = [k for name in pair.sources for k in (*selection.train[name], *selection.validation[name])]
-    test = evaluation.taking_part(selection, pair.test)
-    asked = sample([key for key in test if told[key] in labels], cfg.evaluate.max_clips)
-    hits = baselines.transfer_hits(
-        store, {k: told[k] for k in learnt if told[k] in wanted}, {k: labels[told[k]] for k in asked}, {}
-    )
+def compare_nearest(cfg: FullConfig, store: ClipStore, pair: TransferConfig, wording: dict[str, str]) -> IntervalBlock:
+    """Accuracy of the nearest training clip with a shared label, all clips of the test set.
+
+    Args:
+        cfg: `evaluate` and the seed are used.
+        store: the clips.
+        pair: which sets.
+        wording: label of the test set -> label of the training sets.
+    """
+    selection, labels = select(cfg, store), store.labels()
+    shared_by_both = set(wording.values())
+    # Validation clips too: nothing is chosen by them here.
+    keys = [k for name in pair.sources for k in (*selection.train[name], *selection.validation[name])]
+    train = {k: labels[k] for k in keys if labels[k] in shared_by_both}
+    candidates = [key for key in list_clips(selection, pair.test) if labels[key] in wording]
+    test = {k: wording[labels[k]] for k in sample_keys(candidates, cfg.evaluate.max_clips)}
+    hits = score_nearest(store, train, test, {})
     return Scoreboard({}, cfg.evaluate.bootstrap, cfg.seed).share(hits.tolist())
 
 
-def work(
+def score_pair(
     cfg: FullConfig, paths: RunPaths, pair: TransferConfig, labels: dict[str, str], model: tuple[str, str], out: str
 ) -> dict[str, Any]:
-    """Scores one pair."""
+    """Scores one pair: an entry of transfer.json.
+
+    Args:
+        cfg: the run's configuration.
+        paths: the run.
+        pair: which sets.
+        labels: label of the test set -> label of the training sets.
+        model: export and key, from `train_sources`.
+        out: folder below which the rows are kept.
+    """
     store, table = ClipStore(paths.shards), synonyms_of(cfg)
     result = evaluation.score_transfer(cfg, paths, *model, pair.test, labels, storage.join(out, "scores"))
     return {
@@ -146,18 +169,35 @@ def work(
         "epochs": pair.epochs,
         "synonyms": {"name": table.name, "hash": table.hash},
         "wording": labels,
-        "nearest": nearest(cfg, store, pair, labels) if cfg.evaluate.baselines else None,
+        "nearest": compare_nearest(cfg, store, pair, labels) if cfg.evaluate.baselines else None,
         **result,
     }
 
 
-def matrix(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """{"train", "test", "cells"}: sets of rows and columns, and the numbers of each pair."""
-    cells = []
-    for result in results:
-        shown = {name: result["accuracy"][name] for name in ("value", "ci95", "chance", "n")}
-        cells.append({"train": result["train"], "test": result["test"], "labels": len(result["labels"])} | shown)
-        cells[-1]["nearest"] = result["nearest"]
+class MatrixCell(TypedDict):
+    """One pair of matrix.json. labels: how many both sets share; nearest: see `compare_nearest`."""
+
+    train: str
+    test: str
+    labels: int
+    value: float | None
+    ci95: list[float | None]
+    chance: float
+    n: int
+    nearest: IntervalBlock | None
+
+
+class TransferMatrix(TypedDict):
+    """matrix.json: names of the rows (trained on) and columns (tested on), and a cell for each pair."""
+
+    train: list[str]
+    test: list[str]
+    cells: list[MatrixCell]
+
+
+def make_matrix(results: Sequence[dict[str, Any]]) -> TransferMatrix:
+    """The entries of transfer.json as a matrix."""
+    cells = [_matrix_cell(result) for result in results]
     return {
         "train": list(dict.fromkeys(cell["train"] for cell in cells)),
         "test": sorted({cell["test"] for cell in cells}),
@@ -165,15 +205,35 @@ def matrix(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def matrix_lines(found: dict[str, Any]) -> list[str]:
+def _matrix_cell(result: dict[str, Any]) -> MatrixCell:
+    accuracy = result["accuracy"]
+    return {
+        "train": result["train"],
+        "test": result["test"],
+        "labels": len(result["labels"]),
+        "value": accuracy["value"],
+        "ci95": accuracy["ci95"],
+        "chance": accuracy["chance"],
+        "n": accuracy["n"],
+        "nearest": result["nearest"],
+    }
+
+
+def format_matrix(matrix: TransferMatrix) -> list[str]:
     """The matrix as text: accuracy (chance) in per cent, row: trained on, column: tested on."""
-    cells = {(cell["train"], cell["test"]): cell for cell in found["cells"]}
-    rows = [["trained on", *found["test"]]]
-    for source in found["train"]:
-        told = [cells.get((source, test)) for test in found["test"]]
-        rows.append([source, *(f"{100 * c['value']:.1f} ({100 * c['chance']:.0f})" if c else "-" for c in told)])
+    cells = {(cell["train"], cell["test"]): cell for cell in matrix["cells"]}
+    rows = [["trained on", *matrix["test"]]]
+    for source in matrix["train"]:
+        rows.append([source, *(_percent(cells.get((source, test))) for test in matrix["test"])])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [" ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+
+
+def _percent(cell: MatrixCell | None) -> str:
+    """Accuracy and chance; "-" for a pair that was not tried."""
+    if cell is None or cell["value"] is None:
+        return "-"
+    return f"{100 * cell['value']:.1f} ({100 * cell['chance']:.0f})"
 
 
 def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[str, Any]:
@@ -189,27 +249,28 @@ def run(cfg: FullConfig, paths: RunPaths, runner: Runner | None = None) -> dict[
     """
     if not cfg.train.stages:
         raise UserError("transfer trains as the first stage of train.stages does, which is empty")
-    asked = cfg.evaluate
-    told = (asked.answer, asked.generate, asked.max_new_tokens, asked.max_reason_tokens)
-    scoring = (*told, asked.max_clips, asked.bootstrap, asked.baselines)
+    scored = cfg.evaluate
+    answers = (scored.answer, scored.generate, scored.max_new_tokens, scored.max_reason_tokens)
+    scoring = (*answers, scored.max_clips, scored.bootstrap, scored.baselines)
     store = ClipStore(paths.shards)
     pairs = pairs_of(cfg, store)
     for pair in pairs:
         for source in pair.sources:
             leakage.check_transfer(cfg, paths, source, pair.test)
+    # For all pairs before the first training: a typo in the last one shows at once.
     shared_by = [shared_labels(cfg, store, pair) for pair in pairs]
     results = []
     for pair, labels in zip(pairs, shared_by, strict=True):
-        model = trained(cfg, paths, pair, runner)
+        model = train_sources(cfg, paths, pair, runner)
         out = storage.join(paths.transfer, f"{pair.train}-to-{pair.test}")
         # The test set's protocol decides which of its clips take part at all.
         protocol = protocol_of(cfg, store, pair.test).hash
         key = digest("transfer", 3, pair, model[1], sorted(labels.items()), protocol, scoring, PROMPTS_VERSION)
         name = f"transfer {pair.train} -> {pair.test}"
-        results.append(run_once(name, out, key, partial(work, cfg, paths, pair, labels, model, out)))
+        results.append(run_once(name, out, key, partial(score_pair, cfg, paths, pair, labels, model, out)))
     storage.write_atomic(storage.join(paths.transfer, "transfer.json"), json.dumps(results, indent=1))
-    found = matrix(results)
-    storage.write_atomic(storage.join(paths.transfer, "matrix.json"), json.dumps(found, indent=1))
-    for line in matrix_lines(found):
+    matrix = make_matrix(results)
+    storage.write_atomic(storage.join(paths.transfer, "matrix.json"), json.dumps(matrix, indent=1))
+    for line in format_matrix(matrix):
         say(f"[transfer] {line}")
-    return {"pairs": results, "matrix": found}
+    return {"pairs": results, "matrix": matrix}

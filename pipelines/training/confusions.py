@@ -18,7 +18,7 @@ from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.inference import scorer
 from pipelines.scores.metrics import ClipScore
-from pipelines.scores.rows import ClipToScore, clip_score, sample
+from pipelines.scores.rows import ClipToScore, sample_keys, to_clip_score
 from pipelines.training.job import StageJob
 
 Table = dict[str, dict[str, float]]
@@ -65,7 +65,7 @@ def mine_confusions(
     assert job.start is not None
     selection = select(job.cfg, ClipStore(job.shards))
     most = job.cfg.train.negatives.confusion_clips
-    questions = [ClipToScore(key, name, labels[key]) for name in sorted(keys) for key in sample(keys[name], most)]
+    questions = [ClipToScore(key, name, labels[key]) for name in sorted(keys) for key in sample_keys(keys[name], most)]
     candidates = {name: selection.labels[name] for name in keys if selection.labels[name]}
     # Likelihoods only: what a model would write is another question than what it confuses.
     scoring = dataclasses.replace(job.cfg.evaluate, generate=False, answer="direct")
@@ -90,4 +90,4 @@ def _score_here(
     for part in (questions[start : start + size] for start in range(0, len(questions), size)):
         rows += actor.table(part).to_pylist()
     torch.set_num_threads(threads)  # the actor's constructor takes one
-    return sorted((clip_score(row) for row in rows), key=lambda score: score.key)
+    return sorted((to_clip_score(row) for row in rows), key=lambda score: score.key)

@@ -20,7 +20,7 @@ from pipelines.exports.store import build_model, write_export
 from pipelines.inference.scorer import Scorer
 from pipelines.ingest.stage import ingest
 from pipelines.report import stage as report
-from pipelines.report import worst_clips
+from pipelines.report.worst_clips import choose_worst
 from pipelines.runtime.manifest import run_once
 from pipelines.runtime.paths import RunPaths
 from pipelines.scores.rows import ClipToScore, read_rows
@@ -140,7 +140,7 @@ def test_report_draws_clips_with_the_model(cfg: FullConfig, paths: RunPaths) -> 
     html = Path(paths.root, "report.html").read_text()
     assert data["stages"]["evaluate"]["status"] == "done"
     # Two sets, two clips each, and the clips of confusions, drawn twice; two frames make two strips.
-    confused = worst_clips.choose(paths.evaluate, data["evaluate"])
+    confused = choose_worst(paths.evaluate, data["evaluate"])
     assert 0 < len(confused) <= 6
     assert html.count("</b> taken for <b>") == len(confused)
     assert html.count("data:image/webp;base64,") == (2 * 2 + len(confused)) * 2 * 2

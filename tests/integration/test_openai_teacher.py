@@ -222,11 +222,10 @@ def test_a_dry_run_counts_and_sends_nothing(paths: RunPaths, teacher_server, cap
     found = costs.estimate(cfg, paths)
     assert teacher_server.control()["requests"] == 0
     real = rationales.run(cfg, paths)
-    requests = sum(row["requests"] for row in found["rows"])
+    requests = found.total.requests
     assert requests == teacher_server.control()["requests"] == 2 * real["wanted"]
-    tokens = sum(row["input"] + row["output"] for row in found["rows"])
-    assert real["tokens"] <= tokens
-    assert real["usd"] <= sum(row["usd"] for row in found["rows"])
+    assert real["tokens"] <= found.total.input + found.total.output
+    assert real["usd"] <= found.total.usd
     costs.show(cfg, paths)
     assert f"{requests} questions are settled" in capsys.readouterr().out
 

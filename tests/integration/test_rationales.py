@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.config.rationales import RationalesConfig
+from pipelines.config.rationales import AcceptConfig, RationalesConfig
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.ingest.stage import ingest
+from pipelines.rationales import costs
 from pipelines.rationales import stage as rationales
 from pipelines.rationales.answers import load_rationales
-from pipelines.rationales.stage import questions
+from pipelines.rationales.stage import list_tasks
+from pipelines.rationales.teachers.base import Answer, TeacherRequest, Usage
 from pipelines.rationales.teachers.ledger import Ledger
+from pipelines.rationales.teachers.registry import TEACHERS, TeacherEntry
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import RunPaths
 from skeleton_io import storage
@@ -91,7 +95,7 @@ def test_keys_follow_the_question_only(run_paths: RunPaths) -> None:
     store = ClipStore(run_paths.shards)
 
     def keys(cfg: FullConfig) -> dict[str, str]:
-        return {row["clip"]: row["key"] for row in questions(cfg, store)}
+        return {task.clip: task.key for task in list_tasks(cfg, store)}
 
     free = keys(config())
     assert len(set(free.values())) == len(free)
@@ -110,12 +114,32 @@ def test_keys_follow_the_question_only(run_paths: RunPaths) -> None:
 
 def test_fewer_clips_and_sets(run_paths: RunPaths) -> None:
     store = ClipStore(run_paths.shards)
-    full = {row["clip"] for row in questions(config(), store)}
-    some = questions(config(max_clips=4), store)
-    assert [row["dataset"] for row in some] == ["demo_bvh"] * 4 + ["demo_coco17"] * 4 + ["demo_ntu"] * 4
-    assert {row["clip"] for row in some} < full
+    full = {task.clip for task in list_tasks(config(), store)}
+    some = list_tasks(config(max_clips=4), store)
+    assert [task.dataset for task in some] == ["demo_bvh"] * 4 + ["demo_coco17"] * 4 + ["demo_ntu"] * 4
+    assert {task.clip for task in some} < full
     cfg = config()
-    one = questions(replace(cfg, train=replace(cfg.train, sets=("demo_ntu",))), store)
-    assert {row["dataset"] for row in one} == {"demo_ntu"}
+    one = list_tasks(replace(cfg, train=replace(cfg.train, sets=("demo_ntu",))), store)
+    assert {task.dataset for task in one} == {"demo_ntu"}
     with pytest.raises(UserError, match=r"train.sets names moon; the shards hold demo_bvh"):
-        questions(replace(cfg, train=replace(cfg.train, sets=("moon",))), store)
+        list_tasks(replace(cfg, train=replace(cfg.train, sets=("moon",))), store)
+
+
+def test_a_teacher_from_outside_is_one_class_and_one_entry(
+    run_paths: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Parrot:
+        """Says the label; a class of this function, so that no process but this one can import it."""
+
+        name, version, wants_frames = "parrot", 1, True
+
+        async def ask(self, request: TeacherRequest) -> Answer:
+            said = {"summary": f"{len(request.images)} frames.", "steps": [], "evidence": "", "label": request.label}
+            return Answer(raw=json.dumps(said), model="parrot 1", usage=Usage())
+
+    monkeypatch.setitem(TEACHERS, "parrot", TeacherEntry(teacher=Parrot))
+    summary = rationales.run(config(teacher="parrot", max_clips=2, accept=AcceptConfig(min_words=1)), run_paths)
+    assert (summary["teacher"], summary["model"]) == ("parrot", "parrot 1")
+    assert summary["accepted"] == summary["wanted"] == 6
+    assert {row["summary"] for row in answers(run_paths)} == {"3 frames."}
+    assert costs.estimate(config(teacher="parrot", max_clips=2), run_paths).priced

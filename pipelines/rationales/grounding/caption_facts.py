@@ -20,6 +20,7 @@ _CLAUSE = re.compile(r"\s*(?:[,;.!?]|\b(?:and then|then|and|while|before|after|a
 _PARTS = ("left_hand", "right_hand", "left_foot", "right_foot", "body")
 _SALIENT = 0.6
 """Share of the clip's longest stroke from which on a hand's or foot's stroke is a fact that a caption should name."""
+# Torso lengths from which on anybody would say that the person goes somewhere.
 _TRAVEL = 1.0
 _LIMB = re.compile(
     r"(?:\b(?:left|right|both|two|each)\s+)?\b(?:hand|arm|foot|feet|leg|head|knee|elbow|wrist|fist)s?\b", re.IGNORECASE
@@ -48,6 +49,7 @@ class FactScore:
 def caption_claims(caption: str, duration: float) -> tuple[Claim, ...]:
     """Checkable statements of a caption, clause by clause. A clause without a body part speaks of the whole person."""
     steps, subject = [], ""
+    # "And" would cut "back and forth" in two.
     for clause in _CLAUSE.split(caption.replace("back and forth", "repeatedly")):
         if not re.search(r"[a-z]", clause, re.IGNORECASE):
             continue
@@ -59,8 +61,8 @@ def caption_claims(caption: str, duration: float) -> tuple[Claim, ...]:
         # "Raises the right hand and waves": what has no part of its own goes on with the last one.
         steps.append(Step(start=0.0, end=duration, part=subject, motion=clause, cause=""))
     rationale = Rationale(summary=caption, steps=tuple(steps), evidence="", label="", text=caption)
-    found = [claim for claim in claims_of(rationale) if not _empty(claim)]
-    return tuple(dict.fromkeys(replace(claim, start=None, end=None) for claim in found))
+    claims = [claim for claim in claims_of(rationale) if not _empty(claim)]
+    return tuple(dict.fromkeys(replace(claim, start=None, end=None) for claim in claims))
 
 
 def _empty(claim: Claim) -> bool:
@@ -75,8 +77,10 @@ def score_caption(caption: str, sequence: SkeletonSequence) -> FactScore:
     """
     facts = motion_facts(sequence)
     claims = caption_claims(caption, sequence.duration)
+    # A caption gives no times: whichever movement bears it out will do.
     spans = [(None, None), *dict.fromkeys((e.start, e.end) for e in facts.events)]
     tried = [replace(claim, start=start, end=end) for claim in claims for start, end in spans]
+    # All at once: the tracks of the clip are made a single time.
     values = iter(check_claims(tried, sequence))
     right: list[Claim] = []
     stated = 0
@@ -99,8 +103,10 @@ def clear_facts(facts: MotionFacts) -> tuple[tuple[str, str], ...]:
     out: list[tuple[str, str]] = []
     limbs = [e for e in facts.events if e.part in _PARTS[:4] and e.motion in ("moves", "swings")]
     most = max((e.distance for e in limbs), default=0.0)
+    # Relative to the longest stroke: a caption names what stands out in this clip.
     out += [(e.part, _word(e)) for e in limbs if e.distance >= _SALIENT * most and _word(e)]
     for body in facts.bodies:
+        # A diagonal has no one word that a caption must use.
         if body.travel >= _TRAVEL and len(body.direction) == 1:
             out.append(("body", body.direction[0]))
     for event in facts.events:

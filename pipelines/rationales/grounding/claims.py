@@ -15,6 +15,7 @@ from pipelines.rationales.grounding.rationale import Rationale, Step
 Kind = Literal["moves", "swings", "rotates", "leaves", "still", "most", "meet", "at head"]
 
 _PARTS = {
+    # Order counts: the first group that matches names the part.
     "hand": r"hands?|wrists?|palms?|fists?|fingers?|knuckles?",
     "arm": r"arms?|forearms?|elbows?",
     "foot": r"foot|feet|ankles?|toes?|heels?",
@@ -89,11 +90,11 @@ class Claim:
 
 def claims_of(rationale: Rationale) -> tuple[Claim, ...]:
     """All claims: of the summary, of each step in order, of the evidence."""
-    found: list[Claim] = []
+    loose: list[Claim] = []
     for text in (rationale.summary, rationale.evidence):
-        found += [claim for sentence in re.split(r"(?<=[.;!?])\s+", text) for claim in _loose(sentence)]
+        loose += [claim for sentence in re.split(r"(?<=[.;!?])\s+", text) for claim in _loose(sentence)]
     steps = [claim for step in rationale.steps for claim in _of_step(step)]
-    return (*steps, *found)
+    return (*steps, *loose)
 
 
 def _of_step(step: Step) -> list[Claim]:
@@ -105,11 +106,13 @@ def _of_step(step: Step) -> list[Claim]:
     times: dict[str, Any] = {"start": step.start, "end": step.end, "persons": persons, "text": text}
     motion = step.motion
     times |= _size(motion)
+    # Most telling kinds first: a jump also "moves up", but a checker of strokes would judge it wrongly.
     if _LEAVE.search(motion):
         return [Claim(kind="leaves", parts=("body",), **times)]
     if _STILL.search(text):
         return [Claim(kind="still", parts=parts, every=every, **times)]
     ways = _ways(motion)
+    # A hand that turns is beyond what joints tell.
     if _ROTATE.search(motion) and {part.split("_")[-1] for part in parts} <= {"body", "torso", "foot"}:
         return [Claim(kind="rotates", parts=("body",), ways=ways[:1], **times)]
     if _SWING.search(motion):
@@ -127,6 +130,7 @@ def _loose(sentence: str) -> list[Claim]:
     if _MOST.search(sentence):
         return [Claim(kind="most", parts=parts, every=every, **common)]
     if _STILL.search(sentence):
+        # "Both feet and the head stay still" claims each of them.
         still = _all_parts(sentence)
         return [Claim(kind="still", parts=still, every=True, **common)] if still else []
     interval = _INTERVAL.search(sentence)
@@ -154,34 +158,38 @@ def _later_part(text: str, match: re.Match[str]) -> bool:
 
 
 def _all_parts(text: str) -> tuple[str, ...]:
-    found = [name for match in _PART.finditer(text) if match["body"] is None for name in _names(match)[0]]
-    return tuple(dict.fromkeys(found))
+    parts = [name for match in _PART.finditer(text) if match["body"] is None for name in _names(match)[0]]
+    return tuple(dict.fromkeys(parts))
 
 
 def _names(match: re.Match[str]) -> tuple[tuple[str, ...], bool]:
     part = next(name for name in _PARTS if match[name])
     side = (match["side"] or "").lower()
+    # There is one of each: a side beside it is a direction.
     if part in ("torso", "head", "body"):
         return (part,), False
     if side in ("left", "right"):
         return (f"{side}_{part}",), False
+    # "Hands" means both, "a hand" whichever fits.
     plural = side in ("both", "two", "each") or (not side and match["part"].lower().endswith(("s", "feet")))
     return (f"left_{part}", f"right_{part}"), plural
 
 
 def _persons(text: str) -> tuple[int, ...]:
-    found = _PERSON.search(text)
-    if found is None:
+    match = _PERSON.search(text)
+    if match is None:
         return ()
-    return (0, 1) if found[2] else (max(0, int(found[1]) - 1),)
+    return (0, 1) if match[2] else (max(0, int(match[1]) - 1),)
 
 
 def _ways(motion: str) -> tuple[str, ...]:
     """Directions in the order of the words; "back and forth" is none, "left hand" names a part."""
+    # "Back" alone is a direction.
     text = re.sub(r"\bback and forth\b", " ", motion, flags=re.IGNORECASE)
+    # Else "the left hand" would claim that something moves left.
     text = re.sub(rf"\b(?:left|right)\s+(?={'|'.join(_PARTS.values())})", " ", text, flags=re.IGNORECASE)
-    found = [(match.start(), way) for way, words in _WAY.items() if (match := words.search(text))]
-    return tuple(way for _, way in sorted(found))
+    ways = [(match.start(), way) for way, words in _WAY.items() if (match := words.search(text))]
+    return tuple(way for _, way in sorted(ways))
 
 
 def _size(text: str) -> dict[str, float]:

@@ -43,6 +43,7 @@ class Rationale:
 
 def sentence(step: Step) -> str:
     """A step as the student learns it; only what the teacher said of it."""
+    # Teachers end causes with commas or full stops of their own.
     cause = f"{step.cause.rstrip('., ')}, " if step.cause.strip(" .,") else ""
     text = f"{cause}from {step.start:.1f} to {step.end:.1f} s, {step.part} {step.motion}".strip()
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -23,6 +23,7 @@ from skeleton_io.record.sequence import SkeletonSequence
 
 GROUNDING_VERSION = 1
 """Raised whenever the same rationale of the same clip gets another verdict."""
+# Between the two the clip does not tell clearly: neither counted for nor against a rationale.
 CONTRADICTED = -0.25
 SUPPORTED = 0.25
 SLACK_S, SLACK_SHARE = 0.12, 0.15
@@ -31,7 +32,9 @@ SLACK_S, SLACK_SHARE = 0.12, 0.15
 _MOVED = {"hand": 0.14, "arm": 0.10, "foot": 0.14, "leg": 0.12, "torso": 0.08, "head": 0.07, "body": 0.12}
 _HAND = {side: (f"{side}_hand", f"{side}_wrist", f"{side}_hand_tip") for side in ("left", "right")}
 _ENDS = ("left_hand", "right_hand", "left_foot", "right_foot")
+# Torso lengths that a part may range over in a second and still count as still: breathing, sway, noise.
 _STILL_PATH = 0.5
+# A turn that nobody would miss.
 _TURNED = math.radians(25)
 
 
@@ -110,6 +113,7 @@ class _Scene:
         first, last = self.span(claim)
         if claim.start is None:
             return [(first, last)]
+        # People and models give times to a tenth of a second, and long movements have soft ends.
         slack = round(SLACK_S * self.fps + SLACK_SHARE * (last - first))
         moved = [(first + step, last + step) for step in (0, -slack, slack)]
         inside = [(max(0, a), min(self.frames - 1, b)) for a, b in moved]
@@ -125,6 +129,7 @@ def ground(rationale: Rationale, sequence: SkeletonSequence) -> Grounding:
     """
     claims = claims_of(rationale)
     starts = [step.start for step in rationale.steps]
+    # A tenth of a second: steps that start together may be told in any order.
     disordered = sum(later < earlier - 0.1 for earlier, later in pairwise(starts))
     return Grounding(claims=claims, values=check_claims(claims, sequence), disordered=disordered)
 
@@ -138,17 +143,18 @@ def check_claims(claims: Sequence[Claim], sequence: SkeletonSequence) -> tuple[f
 
 def _value(claim: Claim, scene: _Scene) -> float | None:
     persons = [p for p in (claim.persons or tuple(scene.tracks)) if p in scene.tracks]
+    # Two frames have no path that noise would not explain.
     if not persons or scene.frames < 3:
         return None
     if claim.kind == "meet":
         return _meets(claim, scene, persons)
     if claim.kind == "at head":
         return _at_head(claim, scene, persons)
-    found = [value for person in persons if (value := _of_person(claim, scene, person)) is not None]
-    if not found:
+    values = [value for person in persons if (value := _of_person(claim, scene, person)) is not None]
+    if not values:
         return None
     # "Both persons" means each of them; nobody named means whoever fits.
-    return min(found) if len(claim.persons) > 1 else max(found)
+    return min(values) if len(claim.persons) > 1 else max(values)
 
 
 def _of_person(claim: Claim, scene: _Scene, person: int) -> float | None:
@@ -184,17 +190,18 @@ def _moves(claim: Claim, place: Array, part: str, track: PersonTracks, scene: _S
         change = place[last] - place[first]
         length = float(np.linalg.norm(change))
         path = _path(place[first : last + 1])
-        told = [
+        agreements = [
             value
             for place_of_word, way in enumerate(claim.ways)
             if (value := _along(way, change, part, track, scene, person, first, last, place_of_word > 0)) is not None
         ]
-        if claim.ways and not told:
+        if claim.ways and not agreements:
             return None
-        moving = min(1.0, (length if told else path) / least) * 2 - 1
+        moving = min(1.0, (length if agreements else path) / least) * 2 - 1
         # One wrong direction is enough to make the statement wrong.
-        value = min(moving, *told, _as_far(claim, length, track, scene))
+        value = min(moving, *agreements, _as_far(claim, length, track, scene))
         best = value if best is None else max(best, value)
+    # Only for what seems true: a statement that is false already needs no second look.
     if best is not None and best > 0 and part != "body":
         best = min(best, _against_twin(place, part, track, scene.span(claim)))
     return best
@@ -219,6 +226,7 @@ def _against_twin(place: Array, part: str, track: PersonTracks, span: tuple[int,
     if twin is None:
         return 1.0
     first, last = span
+    # Both hands swing a little in every stroke; nearly all of the motion decides.
     own, his = _path(place[first : last + 1]), _path(twin[first : last + 1])
     return 1.0 if own >= 0.3 * his else -0.6
 
@@ -239,6 +247,7 @@ def _along(
     Moving at a right angle is moving another way. A word that comes after another one (`besides`) may tell the smaller
     part of the displacement.
     """
+    # The threshold is added so that the direction of a tiny displacement does not count as clear.
     size = float(np.linalg.norm(change)) + 0.25 * _MOVED[part.split("_")[-1]]
     if way in ("towards", "away"):
         return _towards(way, change, part, track, scene, person, first, size, besides)
@@ -269,8 +278,10 @@ def _towards(
     besides: bool,
 ) -> float | None:
     others = [other for p, other in scene.tracks.items() if p != person]
+    # Among three persons "the other" names nobody.
     if len(others) != 1:
         return None
+    # Both tracks are in lengths of their own torso; on the floor, since nobody walks up or down to another.
     line = (others[0].body[first] * (others[0].unit / track.unit) - track.body[first]) * [1, 0, 1]
     line = line / max(float(np.linalg.norm(line)), 1e-9)
     if track.view == "space" and not (part == "body" or part.endswith(("foot", "leg"))):
@@ -284,6 +295,7 @@ def _together(way: str, part: str, track: PersonTracks, first: int, last: int) -
     if sides[0] is None or sides[1] is None:
         return None
     gap = np.linalg.norm(sides[0] - sides[1], axis=-1)
+    # 0.3 torso lengths are a full yes.
     change = float(gap[last] - gap[first]) / 0.3
     return float(np.clip(change if way == "apart" else -change, -1, 1))
 
@@ -293,12 +305,14 @@ def _swings(claim: Claim, place: Array, part: str, track: PersonTracks, scene: _
     first, last = scene.span(claim)
     steps = np.diff(place[first : last + 1], axis=0)
     path = float(np.linalg.norm(steps, axis=-1).sum())
+    # There and back.
     least = 2 * _MOVED[part.split("_")[-1]]
     value = min(1.0, path / least) * 2 - 1
     axes = {"up": 1, "down": 1, "left": 0, "right": 0, "forward": 2, "back": 2}
     named = {axes[way] for way in claim.ways if way in axes}
     if named and value > 0 and track.view == "space":
         middle = (first + last) // 2
+        # All steps in the axes of the middle frame: a person who swings an arm may turn meanwhile.
         turned = np.array([track.direction(part, step, middle)[:3] for step in steps])
         share = np.abs(turned).sum(0) / max(float(np.abs(turned).sum()), 1e-9)
         value = min(value, float(np.clip((share[list(named)].max() - 0.2) * 4, -1, 1)))
@@ -307,6 +321,7 @@ def _swings(claim: Claim, place: Array, part: str, track: PersonTracks, scene: _
 
 def _still(place: Array, scene: _Scene, claim: Claim) -> float:
     first, last = scene.span(claim)
+    # Sway grows with the root of time, as a random walk does.
     seconds = max((last - first) / scene.fps, 1.0)
     extent = float(np.linalg.norm(np.ptp(place[first : last + 1], axis=0)))
     return float(np.clip(1 - 1.6 * extent / (_STILL_PATH * max(1.0, seconds**0.5)), -1, 1))
@@ -330,6 +345,7 @@ def _rotates(claim: Claim, scene: _Scene, track: PersonTracks) -> float | None:
     best = -1.0
     for first, last in scene.spans(claim):
         turn = _largest_turn(track.heading[first : last + 1])
+        # A turn of the threshold is a full yes, none a full no.
         size = min(1.0, abs(turn) / _TURNED) * 2 - 1
         if claim.degrees:
             size = min(size, 1 - 2 * max(0.0, abs(abs(math.degrees(turn)) - claim.degrees) - 15) / claim.degrees)
@@ -341,6 +357,7 @@ def _rotates(claim: Claim, scene: _Scene, track: PersonTracks) -> float | None:
 
 def _largest_turn(heading: Array) -> float:
     """The largest change of heading from an earlier to a later frame, with its sign."""
+    # Not last minus first: who turns and turns back has turned.
     left = heading - np.minimum.accumulate(heading)
     right = heading - np.maximum.accumulate(heading)
     return float(left.max() if left.max() >= -right.min() else right.min())
@@ -348,6 +365,7 @@ def _largest_turn(heading: Array) -> float:
 
 def _leaves(claim: Claim, scene: _Scene, person: int) -> float:
     """Both feet off the floor during the interval."""
+    # The facts have looked for flights over all of the clip already, with the floor as it is there.
     flights = [e for e in scene.facts.events if e.person == person and e.motion == "leaves the floor"]
     first, last = (t / scene.fps for t in scene.span(claim))
     return 1.0 if any(e.start <= last + SLACK_S and e.end >= first - SLACK_S for e in flights) else -0.7
@@ -359,6 +377,7 @@ def _meets(claim: Claim, scene: _Scene, persons: list[int]) -> float | None:
     gaps = []
     pairs = [(p, p) for p in persons] if len(claim.persons) < 2 else [(claim.persons[0], claim.persons[1])]
     for a, b in pairs:
+        # Each person is measured by the own torso.
         scale = scene.tracks[b].unit / scene.tracks[a].unit
         for one, two in (
             (("left", "right"),)

@@ -11,8 +11,8 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from pipelines.rationales.teachers.base import (
     Answer,
@@ -23,8 +23,9 @@ from pipelines.rationales.teachers.base import (
     TeacherRequest,
     Usage,
 )
-from pipelines.rationales.teachers.ledger import LedgerWriter, Line
+from pipelines.rationales.teachers.ledger import LedgerWriter, Outcome, line_of
 from pipelines.rationales.teachers.limits import Grant
+from pipelines.rationales.teachers.task import TeacherTask
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 LIMITED_ATTEMPTS = 50
@@ -58,10 +59,17 @@ class Expected:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherQuestion:
-    """One request with what the ledger says about it: key, clip, dataset, label, purpose, sample and hashes."""
+    """A task, ready to be sent.
 
-    facts: dict[str, Any]
+    Attributes:
+        task: what the ledger says about it.
+        request: what the teacher gets.
+        frames_sha: hash of the request's pictures; None where it has none.
+    """
+
+    task: TeacherTask
     request: TeacherRequest
+    frames_sha: str | None = None
 
 
 class Dispatcher:
@@ -91,6 +99,7 @@ class Dispatcher:
         check: Callable[[TeacherQuestion, Answer], None],
     ) -> None:
         self._teacher, self._account, self._ledger, self._holder = teacher, account, ledger, holder
+        # Held until the line is on storage, not only until the answer: see the head of the module.
         self._slots, self._attempts = asyncio.Semaphore(in_flight), attempts
         self._expected, self._check = expected, check
 
@@ -120,9 +129,8 @@ class Dispatcher:
                     if attempt - limited < self._attempts:
                         await asyncio.sleep(_backoff(attempt, error.after_s))
                     continue
-                line = {"status": "answered", "kind": "", "reason": "", "raw": answer.raw, "model": answer.model}
-                await self._write(question, line, answer.usage, start, attempt)
-                return "answered"
+                price, seconds = self._expected.price(answer.usage), round(time.monotonic() - start, 4)
+                return await self._write(question, Outcome.answered(answer, price, seconds, attempt))
             error = TeacherError("unavailable", f"given up after {attempt} attempts: {reason}")
             return await self._failed(question, error, start, attempt)
 
@@ -132,6 +140,7 @@ class Dispatcher:
             grant = await self._account.reserve(self._holder, held.total, self._expected.price(held))
             if grant.stop:
                 return grant
+            # Outside the account: others may reserve meanwhile.
             await asyncio.sleep(grant.wait_s)
             if grant.granted:
                 return grant
@@ -147,6 +156,7 @@ class Dispatcher:
             return answer
         except TeacherError as error:
             usage = usage if usage.total else error.usage
+            # What the check refuses was paid for: the error leaves with the usage of the answer.
             raise TeacherError(error.kind, error.reason, usage, error.raw) from None
         except RetryLater as error:
             failed, after = not error.limited, error.after_s
@@ -156,14 +166,12 @@ class Dispatcher:
             await self._account.report(self._holder, usage.total, money, held.total, held_usd, failed, after)
 
     async def _failed(self, question: TeacherQuestion, error: TeacherError, start: float, attempt: int) -> str:
-        line = {"status": "failed", "kind": error.kind, "reason": error.reason, "raw": error.raw, "model": ""}
-        await self._write(question, line, error.usage, start, attempt)
-        return "failed"
+        price, seconds = self._expected.price(error.usage), round(time.monotonic() - start, 4)
+        return await self._write(question, Outcome.failed(error, price, seconds, attempt))
 
-    async def _write(self, question: TeacherQuestion, line: Line, usage: Usage, start: float, attempt: int) -> None:
-        cost = {"usage": asdict(usage), "usd": self._expected.price(usage)}
-        times = {"seconds": round(time.monotonic() - start, 4), "attempts": attempt, "at": round(time.time(), 3)}
-        await self._ledger.append({**question.facts, **line, **cost, **times})
+    async def _write(self, question: TeacherQuestion, outcome: Outcome) -> str:
+        await self._ledger.append(line_of(question.task.facts(question.frames_sha), outcome))
+        return outcome.status
 
 
 def _backoff(attempt: int, after_s: float) -> float:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pipelines.rationales.grounding.rationale import Rationale, Step, rationale_text, sentence
 from pipelines.rationales.teachers.base import Answer, TeacherError, TeacherRequest, Usage
 from pipelines.rationales.teachers.kinematic_evidence import evidence_of, person_words, still_parts
-from pipelines.rationales.teachers.kinematic_hands import hand_subject, joined_fingers, speed_word
+from pipelines.rationales.teachers.kinematic_hands import hand_subject, join_fingers, speed_word
 from pipelines.rationales.teachers.structured import to_json
 from skeleton_io.kinematics.facts import MotionEvent, MotionFacts
 from skeleton_io.kinematics.motion import motion_facts
@@ -78,7 +78,7 @@ class KinematicTeacher:
         if not label:
             raise TeacherError("unanswerable", f"{request.sequence.key}: no label to explain")
         facts = motion_facts(request.sequence)
-        deeds = _chosen(facts, self.max_steps)
+        deeds = _choose_deeds(facts, self.max_steps)
         steps = tuple(s for s in _steps(deeds, facts) if not leaks(sentence(s), label))
         summary = _unless_leaking(_summary(facts, deeds), label)
         evidence = _unless_leaking(evidence_of(facts), label)
@@ -94,6 +94,7 @@ def leaks(text: str, label: str) -> bool:
 
 def _stems(text: str) -> list[str]:
     """Words without their endings: swing, swings and swinging are one; so are wave and waving, not by and bye."""
+    # A small stemmer on purpose: too eager costs a sentence, too shy would leak the label.
     words = [re.sub(r"(?<=\w{2})(?:ing|ed|es|s)+$", "", word) for word in re.findall(r"[a-z0-9]+", text.lower())]
     return [re.sub(r"(?<=\w{3})e$", "", word) for word in words]
 
@@ -118,7 +119,7 @@ def _weight(event: MotionEvent) -> float:
     return event.distance * math.sqrt(event.repetitions) * _WEIGHT[event.part.split("_")[-1]] * company
 
 
-def _chosen(facts: MotionFacts, most: int) -> list[_Deed]:
+def _choose_deeds(facts: MotionFacts, most: int) -> list[_Deed]:
     """The events worth telling, paired where two sides or two persons do the same, in the order of time."""
     parts = {a.part for a in facts.activity}
     stand_ins = {f"{side}_{limb}" for side in ("left", "right") for limb in ("hand", "foot")} - parts
@@ -144,18 +145,19 @@ def _chosen(facts: MotionFacts, most: int) -> list[_Deed]:
                 weight=weight,
             )
         )
-    deeds = _paired(_paired(_fingers(deeds, facts), _same_person), _both_persons)
+    # Fingers, then both sides of one person, then both persons: each joins what the one before made.
+    deeds = _pair_deeds(_pair_deeds(_join_curls(deeds, facts), _same_person), _both_persons)
     deeds = [replace(deed, weight=deed.weight * (_RETURN if _returns(deed, deeds) else 1.0)) for deed in deeds]
     deeds.sort(key=lambda deed: -deed.weight)
-    kept = [deed for deed in deeds[:most] if deed.weight >= _LEAST_SHARE * deeds[0].weight]
-    return sorted(kept, key=lambda deed: (deed.event.start, deed.subject))
+    strongest = [deed for deed in deeds[:most] if deed.weight >= _LEAST_SHARE * deeds[0].weight]
+    return sorted(strongest, key=lambda deed: (deed.event.start, deed.subject))
 
 
-def _fingers(deeds: list[_Deed], facts: MotionFacts) -> list[_Deed]:
+def _join_curls(deeds: list[_Deed], facts: MotionFacts) -> list[_Deed]:
     """Fingers of a hand that bend or stretch together become one deed."""
     curls = [deed for deed in deeds if deed.event.motion in ("bends", "stretches")]
     out = [deed for deed in deeds if deed not in curls]
-    for event, subject, count in joined_fingers([deed.event for deed in curls], facts):
+    for event, subject, count in join_fingers([deed.event for deed in curls], facts):
         weight = _weight(event) * (1 + (_PAIR - 1) * (count - 1))
         person = person_words(event.person, facts)
         out.append(_Deed(event=event, subject=subject + person, plural=count > 1, direction=(), weight=weight))
@@ -175,8 +177,9 @@ def _returns(deed: _Deed, deeds: Sequence[_Deed]) -> bool:
     )
 
 
-def _paired(deeds: list[_Deed], join: Callable[[_Deed, _Deed], _Deed | None]) -> list[_Deed]:
+def _pair_deeds(deeds: list[_Deed], join: Callable[[_Deed, _Deed], _Deed | None]) -> list[_Deed]:
     """Replaces pairs of deeds that happen together and agree by one."""
+    # Greedy: a deed joins the first one that fits and no other.
     rest, out = list(deeds), []
     while rest:
         first = rest.pop(0)
@@ -197,12 +200,13 @@ def _overlap(a: MotionEvent, b: MotionEvent) -> float:
 
 
 def _alike(a: MotionEvent, b: MotionEvent) -> bool:
+    # A hand that goes twice as far does something else.
     sizes = sorted((a.distance, b.distance))
     same_count = abs(a.repetitions - b.repetitions) <= 1 and (a.repetitions > 1) == (b.repetitions > 1)
     return a.motion == b.motion and a.motion in ("moves", "swings") and same_count and sizes[0] > 0.5 * sizes[1]
 
 
-def _merged(a: _Deed, b: _Deed, subject: str, direction: tuple[str, ...]) -> _Deed:
+def _merge(a: _Deed, b: _Deed, subject: str, direction: tuple[str, ...]) -> _Deed:
     event = replace(
         a.event,
         start=min(a.event.start, b.event.start),
@@ -228,11 +232,12 @@ def _same_person(a: _Deed, b: _Deed) -> _Deed | None:
     swings = one.motion == "swings"
     first, second = one.direction[0], two.direction[0]
     if {first, second} == {"left", "right"}:
+        # A left hand that goes right comes to the middle.
         inward = (first == "right") == (one.part == f"left_{limb}")
-        return _merged(a, b, subject, ("together" if inward else "apart",))
+        return _merge(a, b, subject, ("together" if inward else "apart",))
     if first == second or (swings and _OPPOSITE.get(first) == second):
         common = tuple(word for word in one.direction if word in two.direction)
-        return _merged(a, b, subject, common if common and not swings else (first,))
+        return _merge(a, b, subject, common if common and not swings else (first,))
     return None
 
 
@@ -245,7 +250,7 @@ def _both_persons(a: _Deed, b: _Deed) -> _Deed | None:
         return None
     *before, noun = a.subject.split(" of person")[0].split()
     subject = " ".join([*before, noun if a.plural else _PLURALS[noun], "of both persons"])
-    return _merged(a, b, subject, tuple(word for word in a.direction if word in b.direction))
+    return _merge(a, b, subject, tuple(word for word in a.direction if word in b.direction))
 
 
 def _size(event: MotionEvent) -> str:
@@ -283,7 +288,7 @@ def _steps(deeds: Sequence[_Deed], facts: MotionFacts) -> list[Step]:
         before = deeds[k - 1].event if k else None
         if before is None:
             cause = "First"
-        elif _pushed(deed.event, facts):
+        elif _was_pushed(deed.event, facts):
             cause = "So"
         elif deed.event.start < before.end - 0.5 * min(before.end - before.start, deed.event.end - deed.event.start):
             cause = "With it"
@@ -297,7 +302,7 @@ def _steps(deeds: Sequence[_Deed], facts: MotionFacts) -> list[Step]:
     return out
 
 
-def _pushed(event: MotionEvent, facts: MotionFacts) -> bool:
+def _was_pushed(event: MotionEvent, facts: MotionFacts) -> bool:
     return any(
         c.kind == "hand and other"
         and event.person == c.persons[1]

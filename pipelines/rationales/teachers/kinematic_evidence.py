@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from skeleton_io.kinematics.facts import Contact, MotionFacts, PairMotion, Relation
 
+# Torso lengths per second: what a resting hand of a noisy recording travels.
 _STILL_PATH = 0.35
 _MOST_SENTENCES = 3
 
@@ -25,6 +26,7 @@ def still_parts(facts: MotionFacts) -> list[str]:
         quiet = []
         for side in ("left", "right"):
             activity = facts.part(f"{side}_{limb}", facts.persons[0])
+            # A short stroke in a long clip hardly adds to the path, and yet the part has moved.
             travelled = any(e.part == f"{side}_{limb}" and e.person == facts.persons[0] for e in facts.events)
             if activity is not None and not travelled and activity.path < _STILL_PATH * max(1.0, facts.duration):
                 quiet.append(side)
@@ -37,7 +39,7 @@ def still_parts(facts: MotionFacts) -> list[str]:
 
 def evidence_of(facts: MotionFacts) -> str:
     """Contacts, how two persons stand to each other, symmetry, pauses, where the body ends up; the first three."""
-    sentences = [_contact(contact, facts) for contact in _told(facts.contacts)]
+    sentences = [_contact(contact, facts) for contact in _longest_contacts(facts.contacts)]
     sentences += [_relation(relation) for relation in facts.relations]
     sentences += [_pair(pair, facts) for pair in facts.pairs]
     sentences += [_pause(pause, facts) for pause in _longest(facts.pauses)]
@@ -45,20 +47,22 @@ def evidence_of(facts: MotionFacts) -> str:
         body = facts.bodies[0]
         travelled = [e for e in facts.events if e.part == "body" and e.motion == "moves" and e.distance > 1.0]
         if body.travel > 1.0 and travelled and body.direction:
+            # The facts give metres for events only; the body's own events tell how long a torso length is.
             unit = next((e.metres / e.distance for e in travelled), math.nan)
             size = f"{body.travel:.1f} torso lengths" if math.isnan(unit) else f"{body.travel * unit:.1f} m"
             sentences.append(f"The body ends {size} {' and '.join(body.direction)}.")
+        # A fifth larger or smaller: less than that comes from sway and noise.
         if not math.isnan(body.nearer) and abs(body.nearer) > 0.2:
             sentences.append(f"The body comes {'closer' if body.nearer > 0 else 'less close'}.")
     return " ".join([sentence for sentence in sentences if sentence][:_MOST_SENTENCES])
 
 
-def _told(contacts: Sequence[Contact]) -> list[Contact]:
+def _longest_contacts(contacts: Sequence[Contact]) -> list[Contact]:
     """At most one contact of a kind: the longest."""
     best: dict[str, Contact] = {}
     for contact in contacts:
-        kept = best.get(contact.kind)
-        if kept is None or contact.end - contact.start > kept.end - kept.start:
+        before = best.get(contact.kind)
+        if before is None or contact.end - contact.start > before.end - before.start:
             best[contact.kind] = contact
     return sorted(best.values(), key=lambda contact: contact.start)
 
@@ -82,10 +86,11 @@ def _contact(contact: Contact, facts: MotionFacts) -> str:
 
 def _relation(relation: Relation) -> str:
     """Whether two persons face each other and whether they end closer or apart; empty where neither can be said."""
+    # Distances of the two bodies, torso lengths, at the first and the last frame.
     change = relation.end - relation.start
-    said = ["face each other"] if relation.facing else []
-    said += ["end apart" if change > 0 else "end closer"] if abs(change) > 0.3 else []
-    return f"Both persons {' and '.join(said)}." if said else ""
+    clauses = ["face each other"] if relation.facing else []
+    clauses += ["end apart" if change > 0 else "end closer"] if abs(change) > 0.3 else []
+    return f"Both persons {' and '.join(clauses)}." if clauses else ""
 
 
 def _pair(pair: PairMotion, facts: MotionFacts) -> str:
@@ -94,6 +99,7 @@ def _pair(pair: PairMotion, facts: MotionFacts) -> str:
 
 
 def _longest(pauses: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    # One pause is enough to set a motion apart; a list of them reads like a protocol.
     return sorted(pauses, key=lambda pause: pause[0] - pause[1])[:1]
 
 

@@ -14,6 +14,7 @@ FAST = {"hand": 6.0, "arm": 5.0, "foot": 6.0, "leg": 5.0, "torso": 3.0, "head": 
 SLOW = {"hand": 1.2, "arm": 1.0, "foot": 1.2, "leg": 1.0, "torso": 0.6, "head": 0.6, "body": 0.6}
 # Bare hands, palm lengths (9 cm) per second.
 FAST_PALM, SLOW_PALM = 12.0, 2.5
+# Least share of the common time: fingers of one grip start a few frames apart.
 _TOGETHER = 0.3
 
 
@@ -43,13 +44,14 @@ def hand_subject(part: str, facts: MotionFacts) -> str:
     return f"{before}{FINGER_WORDS[name]} finger"
 
 
-def joined_fingers(events: Sequence[MotionEvent], facts: MotionFacts) -> list[tuple[MotionEvent, str, int]]:
+def join_fingers(events: Sequence[MotionEvent], facts: MotionFacts) -> list[tuple[MotionEvent, str, int]]:
     """Events of fingers -> (event, subject, how many fingers): those of one hand that do the same at the same time."""
     rest, out = sorted(events, key=lambda event: event.start), []
     while rest:
         first = rest.pop(0)
         group = [first]
         for other in list(rest):
+            # A finger that bends twice makes two events; the second is another movement of the hand.
             if _same(first, other) and other.part not in {event.part for event in group}:
                 group.append(other)
                 rest.remove(other)
@@ -78,6 +80,7 @@ def _subject(group: Sequence[MotionEvent], facts: MotionFacts) -> str:
     before = hand_subject(group[0].part.split("_")[0] + "_hand", facts).removesuffix("hand")
     if len(group) == len(FINGER_WORDS):
         return "all fingers" + (f" of {before}hand" if before != "the " else "")
+    # "Index, middle and ring finger": the thumb is no finger in plain English and stands first.
     last = " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[-1]
     fingers = f"{before}{last} finger{'s' if len(words) > 1 else ''}"
     return f"{before}thumb and {fingers}" if "thumb" in names else fingers

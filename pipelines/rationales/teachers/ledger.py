@@ -13,17 +13,110 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
+from pipelines.rationales.teachers.base import Answer, FailureKind, Purpose, TeacherError, Usage
 from skeleton_io import storage
 
 PAUSES_S = (0.5, 2.0, 8.0)
 """Waits before the second, third and fourth attempt at writing a group."""
-Line = dict[str, Any]
-"""key, clip, dataset, label, purpose, sample; status "answered" | "failed" with kind and reason; raw; model, usage,
-usd, seconds, attempts, at, and the hashes of prompt, frames and parameters."""
+
+
+class UsageCounts(TypedDict):
+    """Tokens, as `Usage` counts them."""
+
+    input: int
+    output: int
+    cached: int
+
+
+class Line(TypedDict):
+    """One line: the facts of a `TeacherTask`, then how it ended (`Outcome`)."""
+
+    key: str
+    clip: str
+    dataset: str
+    label: str
+    asked: str
+    drawing: str
+    purpose: Purpose
+    sample: int
+    prompt_sha: str
+    frames_sha: NotRequired[str]
+    status: Literal["answered", "failed"]
+    kind: FailureKind | Literal[""]
+    reason: str
+    raw: str
+    model: str
+    usage: UsageCounts
+    usd: float
+    seconds: float
+    attempts: int
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one task ended.
+
+    Attributes:
+        status: "answered", or "failed" for a dead letter.
+        kind, reason: sort of failure and one line about it; empty where it was answered.
+        raw: the teacher's own words, as far as there are any.
+        model: who answered, as the server names it; empty where it failed.
+        usage: tokens that were paid.
+        usd: their price, US dollars.
+        seconds: from the first attempt to the answer; 0 where many tasks were asked at once.
+        attempts: how often the request was sent.
+        at: when, seconds since 1970.
+    """
+
+    status: Literal["answered", "failed"]
+    kind: FailureKind | Literal[""] = ""
+    reason: str = ""
+    raw: str = ""
+    model: str = ""
+    usage: Usage
+    usd: float
+    seconds: float = 0.0
+    attempts: int = 1
+    at: float = field(default_factory=lambda: round(time.time(), 3))
+
+    @classmethod
+    def answered(cls, answer: Answer, usd: float, seconds: float = 0.0, attempts: int = 1) -> Outcome:
+        """The outcome of a usable answer."""
+        return cls(
+            status="answered",
+            raw=answer.raw,
+            model=answer.model,
+            usage=answer.usage,
+            usd=usd,
+            seconds=seconds,
+            attempts=attempts,
+        )
+
+    @classmethod
+    def failed(cls, error: TeacherError, usd: float, seconds: float = 0.0, attempts: int = 1) -> Outcome:
+        """A dead letter; what was paid for it stands in the error."""
+        return cls(
+            status="failed",
+            kind=error.kind,
+            reason=error.reason,
+            raw=error.raw,
+            usage=error.usage,
+            usd=usd,
+            seconds=seconds,
+            attempts=attempts,
+        )
+
+
+def line_of(facts: dict[str, Any], outcome: Outcome) -> Line:
+    """The line of a task, from `TeacherTask.facts` and how it ended."""
+    return cast("Line", {**facts, **asdict(outcome)})
 
 
 class Ledger:
@@ -47,12 +140,13 @@ class Ledger:
 
     def latest(self) -> dict[str, Line]:
         """Key -> the line that counts: the first answered one, else the last failed one."""
-        found: dict[str, Line] = {}
+        lines: dict[str, Line] = {}
         for line in self.lines():
-            before = found.get(line["key"])
+            # A later dead letter must not hide an answer, a later answer replaces a dead letter.
+            before = lines.get(line["key"])
             if before is None or before["status"] != "answered":
-                found[line["key"]] = line
-        return found
+                lines[line["key"]] = line
+        return lines
 
     def settled(self, retry_failed: bool) -> set[str]:
         """Keys that are not asked again.
@@ -79,7 +173,7 @@ def _whole(text: bytes) -> Line | None:
         line = json.loads(text)
     except ValueError:
         return None  # the tail of a line whose writer was killed
-    return line if isinstance(line, dict) and "key" in line and "status" in line else None
+    return cast("Line", line) if isinstance(line, dict) and "key" in line and "status" in line else None
 
 
 def write_lines(uri: str, name: str, lines: list[Line]) -> None:
@@ -119,6 +213,7 @@ class LedgerWriter:
         await future
 
     async def _drain(self) -> None:
+        # Whatever has come while the last group was written: one fsync for many lines.
         while self._waiting:
             group, self._waiting = self._waiting, []
             try:
@@ -157,6 +252,7 @@ class LedgerWriter:
             view = memoryview(data)
             while view:
                 view = view[os.write(self._file, view) :]
+            # An answer that is paid for must outlive the machine.
             os.fsync(self._file)
         except OSError:
             # Half a line may be there now, and the next line must not be glued to it: it goes to a segment of its own.

@@ -61,6 +61,7 @@ class _Rate:
     def take(self, amount: float, now: float) -> float:
         if not self.seconds_each:
             return 0.0
+        # Time that nobody used is not saved up beyond the burst.
         self.due = max(self.due, now - BURST_SECONDS)
         wait = max(0.0, self.due - now)
         self.due += amount * self.seconds_each
@@ -138,6 +139,7 @@ class Limits:
             after_s: the server asked everyone to wait so long (Retry-After); 0 where it did not.
         """
         now = self._clock()
+        # The reservation was an upper bound; from now on the real amount counts.
         self._hold(holder, -held_usd, -held_tokens)
         self.usd, self.tokens = self.usd + usd, self.tokens + tokens
         self._probe_until = float("-inf")
@@ -159,6 +161,7 @@ class Limits:
         return {"usd": round(self.usd, 6), "tokens": self.tokens, "stop": self.stop}
 
     def _hold(self, holder: str, usd: float, tokens: int) -> None:
+        # Summed by holder, not by request: a holder that dies is freed as a whole (`enter`).
         money, count = self._held.get(holder, (0.0, 0))
         self._held[holder] = (money + usd, count + tokens)
 

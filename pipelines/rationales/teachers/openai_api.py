@@ -144,14 +144,15 @@ def completion_answer(reply: dict[str, Any]) -> Answer:
 
 def chat_body(cfg: ApiTeacherConfig, request: TeacherRequest, structured: bool) -> dict[str, Any]:
     """The request as the chat protocol has it; also what a batch file holds."""
-    said = prompt(request, structured)
-    content: list[dict[str, Any]] = [{"type": "text", "text": said.user}]
+    texts = prompt(request, structured)
+    content: list[dict[str, Any]] = [{"type": "text", "text": texts.user}]
+    # As data URIs: nothing has to be uploaded, and a batch file holds them too.
     for kind, data in request.images:
         url = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
         content.append({"type": "image_url", "image_url": {"url": url, "detail": cfg.image_detail}})
     body: dict[str, Any] = {
         "model": cfg.model,
-        "messages": [{"role": "system", "content": said.system}, {"role": "user", "content": content}],
+        "messages": [{"role": "system", "content": texts.system}, {"role": "user", "content": content}],
         "temperature": cfg.temperature,
         cfg.max_tokens_field: cfg.max_tokens,
     }
@@ -163,14 +164,16 @@ def chat_body(cfg: ApiTeacherConfig, request: TeacherRequest, structured: bool) 
 
 def expected_usage(cfg: ApiTeacherConfig, request: TeacherRequest) -> Usage:
     """Upper estimate of what a request costs: a token for three letters, `image_tokens` per frame, a full answer."""
-    said = prompt(request, structured=False)
-    letters = len(said.system) + len(said.user)
+    texts = prompt(request, structured=False)
+    letters = len(texts.system) + len(texts.user)
     return Usage(input=letters // 3 + len(request.images) * cfg.image_tokens, output=cfg.max_tokens)
 
 
 def price(cfg: ApiTeacherConfig, usage: Usage) -> float:
     """US dollars at the configured prices."""
+    # The server counts cached tokens as input too.
     fresh = usage.input - usage.cached
+    # Without a price of their own they are taken to cost the full one.
     cached = cfg.usd_per_million_cached or cfg.usd_per_million_input
     money = fresh * cfg.usd_per_million_input + usage.cached * cached + usage.output * cfg.usd_per_million_output
     return money / 1e6
@@ -192,12 +195,13 @@ def retry_after(headers: Any) -> float:
         return 0.0
 
 
-def _usage(found: Any) -> Usage:
+def _usage(counters: Any) -> Usage:
     """Whatever is no number counts as none."""
-    found = found if isinstance(found, dict) else {}
-    details = found.get("prompt_tokens_details")
+    counters = counters if isinstance(counters, dict) else {}
+    details = counters.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    counts = (found.get("prompt_tokens"), found.get("completion_tokens"), cached)
+    counts = (counters.get("prompt_tokens"), counters.get("completion_tokens"), cached)
+    # Some servers leave counts out, others send null.
     known = [count if isinstance(count, int) and count > 0 else 0 for count in counts]
     return Usage(input=known[0], output=known[1], cached=known[2])
 

@@ -50,7 +50,9 @@ def prompt(request: TeacherRequest, structured: bool) -> Prompt:
 
 @lru_cache
 def _templates(purpose: Purpose):  # noqa: ANN202 - jinja2's template class
+    # Plain text for a model: escaping would put &amp; into labels.
     env = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     text = (FOLDER / FILES[purpose]).read_text(encoding="utf-8")
+    # The two headings part the file; no prompt holds a NUL.
     _, system, user = text.replace("# system\n", "\0").replace("# user\n", "\0").split("\0")
     return env.from_string(system), env.from_string(user)

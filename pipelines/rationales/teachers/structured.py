@@ -75,9 +75,9 @@ def parse(raw: str) -> Rationale:
         raise TeacherError("malformed", f"no list of steps but {type(steps).__name__}", raw=raw)
     if not label:
         raise TeacherError("malformed", "no label", raw=raw)
-    made = tuple(_step(step, place, raw) for place, step in enumerate(steps[:MOST_STEPS]))
-    text = rationale_text(summary, made, evidence, label)
-    return Rationale(summary=summary, steps=made, evidence=evidence, label=label, text=text)
+    first = tuple(_step(step, place, raw) for place, step in enumerate(steps[:MOST_STEPS]))
+    text = rationale_text(summary, first, evidence, label)
+    return Rationale(summary=summary, steps=first, evidence=evidence, label=label, text=text)
 
 
 def parse_label(raw: str) -> str:
@@ -87,14 +87,14 @@ def parse_label(raw: str) -> str:
         TeacherError: malformed.
     """
     data = _json_object(raw)
-    found = _text(data, "label") if data is not None else ""
-    if not found and (lines := _labels(raw)):
-        found = lines[-1]
-    if not found and data is None and len(raw.strip().splitlines()) == 1:
-        found = raw.strip().strip(".\"'")
-    if not found:
+    label = _text(data, "label") if data is not None else ""
+    if not label and (lines := _labels(raw)):
+        label = lines[-1]
+    if not label and data is None and len(raw.strip().splitlines()) == 1:
+        label = raw.strip().strip(".\"'")
+    if not label:
         raise TeacherError("malformed", "no label", raw=raw)
-    return found
+    return label
 
 
 def to_json(rationale: Rationale) -> str:
@@ -106,20 +106,24 @@ def to_json(rationale: Rationale) -> str:
 
 def _json_object(raw: str) -> dict[str, Any] | None:
     """The first JSON object in a text; None where there is none."""
+    # Prose or a code fence may stand before it.
     start = raw.find("{")
     if start < 0:
         return None
+    # As it stands first: the cure for trailing commas could spoil a text that needs none.
     for text in (raw[start:], re.sub(r",(\s*[}\]])", r"\1", raw[start:])):
         try:
-            found, _ = json.JSONDecoder().raw_decode(text)
+            value, _ = json.JSONDecoder().raw_decode(text)
+        # A model that repeats itself writes brackets a thousand deep.
         except (ValueError, RecursionError):
             continue
-        return found if isinstance(found, dict) else None
+        return value if isinstance(value, dict) else None
     return None
 
 
 def _text(data: dict[str, Any], name: str) -> str:
     value = data.get(name, "")
+    # Some models write the evidence as a list of sentences.
     if isinstance(value, list):
         value = " ".join(str(item) for item in value)
     text = " ".join(str(value).split()) if isinstance(value, str | int | float) else ""
@@ -131,14 +135,14 @@ def _labels(raw: str) -> list[str]:
 
     Line by line: a pattern over the whole text takes minutes for an answer of nothing but punctuation.
     """
-    lines, found = [line for line in raw.splitlines() if re.search(r"\w", line)], []
+    lines, labels = [line for line in raw.splitlines() if re.search(r"\w", line)], []
     for line, following in pairwise([*lines, ""]):
         if match := _LABEL.match(line):
-            found.append(_trimmed(match[1] or following))
-    return [label for label in found if label]
+            labels.append(_trim(match[1] or following))
+    return [label for label in labels if label]
 
 
-def _trimmed(text: str) -> str:
+def _trim(text: str) -> str:
     """From the first letter or digit to the last."""
     inside = [place for place, letter in enumerate(text) if letter.isalnum()]
     return text[inside[0] : inside[-1] + 1] if inside else ""
@@ -158,11 +162,12 @@ def _step(value: Any, place: int, raw: str) -> Step:
 
 def _seconds(value: dict[str, Any], names: tuple[str, ...]) -> float | None:
     for name in names:
-        found = value.get(name)
-        if isinstance(found, str) and (match := _NUMBER.search(found)):
-            found = float(match.group())
-        if isinstance(found, int | float) and not isinstance(found, bool) and abs(found) < 1e6:
-            return float(found)
+        seconds = value.get(name)
+        if isinstance(seconds, str) and (match := _NUMBER.search(seconds)):
+            seconds = float(match.group())
+        # A number with a dozen digits is no time, and overflows what comes after.
+        if isinstance(seconds, int | float) and not isinstance(seconds, bool) and abs(seconds) < 1e6:
+            return float(seconds)
     return None
 
 
@@ -185,7 +190,8 @@ def _from_text(raw: str) -> Rationale:
                 Step(start=times[0], end=times[1], part=what["part"], motion=what["motion"].rstrip("."), cause=cause)
             )
         else:
+            # Before the first step it introduces, after it it concludes.
             (evidence if steps else summary).append(re.sub(r"^(summary|evidence)\s*:\s*", "", text, flags=re.I))
-    made = tuple(steps[:MOST_STEPS])
-    parts = " ".join(summary), made, " ".join(evidence), labels[-1]
-    return Rationale(summary=parts[0], steps=made, evidence=parts[2], label=parts[3], text=rationale_text(*parts))
+    first = tuple(steps[:MOST_STEPS])
+    parts = " ".join(summary), first, " ".join(evidence), labels[-1]
+    return Rationale(summary=parts[0], steps=first, evidence=parts[2], label=parts[3], text=rationale_text(*parts))

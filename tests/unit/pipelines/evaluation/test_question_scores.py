@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.evaluation.question_scores import QuestionItem, from_file, from_motion, tell, verdict
+from pipelines.evaluation.question_scores import (
+    QuestionItem,
+    judge_answer,
+    make_questions,
+    read_questions,
+    summarise_verdicts,
+)
 from pipelines.runtime.errors import UserError
 from pipelines.scores.metrics import Scoreboard
 from skeleton_io.demo.body import INDEX, Body
@@ -33,21 +39,21 @@ def row(prediction: str = "", generated: str | None = None) -> dict[str, object]
 
 
 def test_closed_and_free_answers_are_judged_apart():
-    found = verdict(item(), row(SIDES[0], "It is The Right Hand."))
+    found = judge_answer(item(), row(SIDES[0], "It is The Right Hand."))
     assert (found.closed, found.free) == (True, False)
-    assert verdict(item(), row(SIDES[1], "the left hand!")).free is True
-    assert verdict(item(), row(SIDES[1], None)).free is None
+    assert judge_answer(item(), row(SIDES[1], "the left hand!")).free is True
+    assert judge_answer(item(), row(SIDES[1], None)).free is None
     open_question = item("Three times", ())
-    assert verdict(open_question, row(generated="three times.")).free is True
-    assert verdict(open_question, row(generated="four")).free is False
-    assert verdict(open_question, row()).closed is None
+    assert judge_answer(open_question, row(generated="three times.")).free is True
+    assert judge_answer(open_question, row(generated="four")).free is False
+    assert judge_answer(open_question, row()).closed is None
 
 
 def test_blocks_hold_chance_majority_and_counts():
-    verdicts = [verdict(item(clip=f"s/{i}"), row(SIDES[i % 2], None)) for i in range(6)]
-    verdicts += [verdict(item(SIDES[1], clip=f"s/{i}"), row(SIDES[1], None)) for i in range(2)]
-    verdicts += [verdict(item("2", ("1", "2", "3", "4"), "repetitions", "s/9"), row("1", "2"))]
-    told = tell(JUDGE, verdicts)
+    verdicts = [judge_answer(item(clip=f"s/{i}"), row(SIDES[i % 2], None)) for i in range(6)]
+    verdicts += [judge_answer(item(SIDES[1], clip=f"s/{i}"), row(SIDES[1], None)) for i in range(2)]
+    verdicts += [judge_answer(item("2", ("1", "2", "3", "4"), "repetitions", "s/9"), row("1", "2"))]
+    told = summarise_verdicts(JUDGE, verdicts)
     hand, count = told["kinds"]
     assert (hand["kind"], hand["n"], hand["chance"], hand["majority"]) == ("which hand", 8, 0.5, 0.75)
     assert hand["closed"]["value"] == pytest.approx(5 / 8)
@@ -68,10 +74,12 @@ def test_external_questions_are_read_and_scored(tmp_path: Path):
     ]
     for data in (rows, {"questions": rows}):
         (tmp_path / "q.json").write_text(json.dumps(data))
-        found = from_file(str(tmp_path / "q.json"), {"s/1", "s/2"})
+        found = read_questions(str(tmp_path / "q.json"), {"s/1", "s/2"})
         assert [(i.kind, i.choices) for i in found] == [("other", ()), ("mine", ("a", "b"))]
-    assert found[0].asking(12).prompt.endswith("Answer in a few words.")
-    told = tell(JUDGE, [verdict(found[0], row(generated="A cup.")), verdict(found[1], row("a", "b"))])
+    assert found[0].to_prompt(12).prompt.endswith("Answer in a few words.")
+    told = summarise_verdicts(
+        JUDGE, [judge_answer(found[0], row(generated="A cup.")), judge_answer(found[1], row("a", "b"))]
+    )
     assert [(k["kind"], k["free"]["value"]) for k in told["kinds"]] == [("mine", 1.0), ("other", 1.0)]
 
 
@@ -89,15 +97,15 @@ def test_external_questions_are_read_and_scored(tmp_path: Path):
 def test_files_that_are_no_questions_say_where(data: str, said: str, tmp_path: Path):
     (tmp_path / "q.json").write_text(data)
     with pytest.raises(UserError, match=said):
-        from_file(str(tmp_path / "q.json"), {"s/1"})
+        read_questions(str(tmp_path / "q.json"), {"s/1"})
 
 
 def test_the_order_of_the_choices_does_not_depend_on_the_answer():
-    orders = {item(clip=f"s/{i}").asking(4).prompt for i in range(20)}
+    orders = {item(clip=f"s/{i}").to_prompt(4).prompt for i in range(20)}
     assert len(orders) == 2
     for i in range(20):
         one, two = item(SIDES[0], clip=f"s/{i}"), item(SIDES[1], clip=f"s/{i}")
-        assert one.asking(4).prompt == two.asking(4).prompt
+        assert one.to_prompt(4).prompt == two.to_prompt(4).prompt
 
 
 def wave(number: int, side: str) -> SkeletonSequence:
@@ -112,10 +120,10 @@ def wave(number: int, side: str) -> SkeletonSequence:
 
 def test_questions_of_the_motion_are_balanced_and_limited():
     clips = [wave(i, "left" if i < 5 else "right") for i in range(20)]
-    items = from_motion(clips, 0)
+    items = make_questions(clips, 0)
     hands = Counter(i.answer for i in items if i.kind == "which hand")
     assert hands == {SIDES[0]: 5, SIDES[1]: 10}
-    few = Counter(i.kind for i in from_motion(clips, 3))
+    few = Counter(i.kind for i in make_questions(clips, 3))
     assert max(few.values()) == 3
-    assert Counter(i.answer for i in from_motion(clips, 4) if i.kind == "which hand") == dict.fromkeys(SIDES, 2)
-    assert items == from_motion(clips[::-1], 0)
+    assert Counter(i.answer for i in make_questions(clips, 4) if i.kind == "which hand") == dict.fromkeys(SIDES, 2)
+    assert items == make_questions(clips[::-1], 0)

@@ -1,4 +1,4 @@
-"""Rows on disk: whole parts, no doubles, a choice of clips that ignores their order. Neither Ray nor a model."""
+"""What is evaluated anew and what is not, and what is missing. Neither Ray nor a model."""
 
 from __future__ import annotations
 
@@ -11,46 +11,22 @@ from pipelines.config.loading import decode
 from pipelines.config.tree import FullConfig
 from pipelines.data.selection import Selection
 from pipelines.evaluation import stage as evaluation
-from pipelines.evaluation.stage import trained_model
+from pipelines.evaluation.stage import find_trained_model
 from pipelines.inference import scorer
-from pipelines.runtime.errors import StageFailed, UserError
+from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import RunPaths
-from pipelines.scores.rows import ROWS, ClipToScore, batches_of, check_finite, clip_score, read_rows, sample, write_part
+from pipelines.scores.rows import (
+    ROWS,
+    ClipToScore,
+    to_clip_score,
+    write_part,
+)
 from skeleton_io.protocols.protocol import Protocol
 
 
 def rows(*keys, prediction="bow"):
     one = {"set": "a", "label": "bow", "prediction": prediction, "log_prob": [-1.0, -2.0], "tokens": [1, 2]}
     return pa.Table.from_pylist([{"key": k, **one, "prior": [0.0, 0.0], "generated": None} for k in keys], ROWS)
-
-
-def test_parts_come_back_whole_and_once(tmp_path):
-    folder = str(tmp_path / "rows")
-    assert read_rows(folder).num_rows == 0
-    write_part(folder, rows("a/1", "a/2"))
-    write_part(folder, rows("a/3"))
-    write_part(folder, rows("a/3"))
-    write_part(folder, rows("a/2", "a/4"))
-    found = read_rows(folder)
-    assert sorted(found["key"].to_pylist()) == ["a/1", "a/2", "a/3", "a/4"]
-    assert found.schema == ROWS
-    assert len(list((tmp_path / "rows").iterdir())) == 3
-
-
-def test_a_row_becomes_a_clip_score():
-    clip = clip_score(rows("a/1").to_pylist()[0])
-    assert clip.log_prob == (-1.0, -2.0)
-    assert clip.tokens == (1, 2)
-    assert clip.generated is None
-
-
-def test_sample_is_a_subset_that_ignores_order():
-    keys = [f"a/{i}" for i in range(50)]
-    chosen = sample(keys, 10)
-    assert len(chosen) == 10
-    assert chosen == sample(keys[::-1], 10)
-    assert set(sample(keys, 5)) <= set(chosen)
-    assert sample(keys, 0) == sorted(keys)
 
 
 def test_finished_rows_are_not_scored_again(tmp_path):
@@ -66,13 +42,13 @@ def test_a_protocol_that_tests_alike_and_trains_otherwise_is_evaluated_anew(tmp_
     rules = {name: Protocol(name=name, field="subject", **sides) for name in ("whole", "clean")}
     store = SimpleNamespace(sets=("a",), digest="d", labels=lambda: {"a/2": "bow"})
     chosen = Selection({"a": ("a/1",)}, {"a": ()}, {"a": ("a/2",)}, {"a": ("bow", "wave")}, {"a": ()})
-    (score,) = (clip_score(row) for row in rows("a/2").to_pylist())
+    (score,) = (to_clip_score(row) for row in rows("a/2").to_pylist())
     made = []
     monkeypatch.setattr(evaluation, "ClipStore", lambda _: store)
     monkeypatch.setattr(evaluation, "select", lambda *_: chosen)
     monkeypatch.setattr(evaluation, "protocol_of", lambda cfg, *_: rules[cfg.data.protocols["a"]])
     monkeypatch.setattr(evaluation, "score", lambda *_, **__: [score])
-    monkeypatch.setattr(evaluation.method_table, "table", lambda cfg, *_: made.append(cfg.data.protocols["a"]) or [])
+    monkeypatch.setattr(evaluation, "compare_methods", lambda cfg, *_: made.append(cfg.data.protocols["a"]) or [])
     for name in ("whole", "clean", "clean"):
         cfg = decode({"data": {"protocols": {"a": name}}}, "test")
         summary = evaluation.Evaluation(cfg, "model", "key", "shards", str(tmp_path)).run()
@@ -80,27 +56,10 @@ def test_a_protocol_that_tests_alike_and_trains_otherwise_is_evaluated_anew(tmp_
     assert made == ["whole", "clean"]
 
 
-def test_batches_depend_on_the_questions_alone():
-    questions = [ClipToScore(f"{name}/{i}", name, "bow") for i in range(5) for name in ("b", "a")]
-    found = batches_of(questions, 2)
-    assert [[q.key for q in batch] for batch in found] == [
-        ["a/0", "a/1"], ["a/2", "a/3"], ["a/4"], ["b/0", "b/1"], ["b/2", "b/3"], ["b/4"],
-    ]  # fmt: skip
-    assert batches_of(questions[::-1], 2) == found
-
-
-def test_a_score_that_is_no_number_is_refused():
-    table = rows("a/1", "a/2")
-    check_finite("evaluate", table)
-    broken = table.set_column(4, "log_prob", pa.array([[-1.0, -2.0], [-1.0, float("nan")]], pa.list_(pa.float32())))
-    with pytest.raises(StageFailed, match="a/2"):
-        check_finite("evaluate", broken)
-
-
 def test_no_model_is_said_plainly(tmp_path):
     stage = {"name": "1", "tasks": {"mqa": 1}, "trains": ["renderer"], "learning_rate": {"renderer": 1e-3}}
     cfg = decode({"train": {"stages": [stage]}}, "test")
     with pytest.raises(UserError, match="skel train"):
-        trained_model(cfg, RunPaths(str(tmp_path)))
+        find_trained_model(cfg, RunPaths(str(tmp_path)))
     with pytest.raises(UserError, match="stages is empty"):
-        trained_model(FullConfig(), RunPaths(str(tmp_path)))
+        find_trained_model(FullConfig(), RunPaths(str(tmp_path)))

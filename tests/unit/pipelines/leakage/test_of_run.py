@@ -226,7 +226,7 @@ def test_train_evaluate_and_transfer_are_stopped(tmp_path: Path, monkeypatch: py
     cfg = config()
     pair = TransferConfig(train="a", test="b")
     cfg = replace(cfg, evaluate=replace(cfg.evaluate, transfer=(pair,)))
-    monkeypatch.setattr(evaluation, "trained_model", lambda *_: ("nowhere", "key"))
+    monkeypatch.setattr(evaluation, "find_trained_model", lambda *_: ("nowhere", "key"))
     for stage in (training, evaluation, transfer):
         with pytest.raises(UserError, match=r"leakage: .*a/c00 is the same recording as b/c90"):
             stage.run(cfg, paths)

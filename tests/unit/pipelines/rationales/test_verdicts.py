@@ -1,4 +1,4 @@
-"""Rules of acceptance, near copies and the examples of the review page."""
+"""Rules of acceptance and blind votes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import replace
 import pytest
 
 from pipelines.config.rationales import AcceptConfig
-from pipelines.rationales.duplicates import most_alike
-from pipelines.rationales.review_page import grouped
 from pipelines.rationales.verdicts import blind_labels, rejections, same_label, says_given
 
 GOOD = {
@@ -80,35 +78,3 @@ def test_blind_answers_are_votes_in_order():
         line(0, "", "x", "explain"),
     ]
     assert blind_labels(lines) == {"s/a": ["wave", "sit", ""]}
-
-
-def test_copies_are_found_whatever_their_numbers():
-    first = "The right hand goes up by 0.3 m. Then, from 0.5 to 0.9 s, the right hand goes down. Both feet stay."
-    copy = first.replace("0.3", "0.4").replace("0.9", "1.9")
-    near = first.replace("Both feet stay.", "The left hand stays still.")
-    other = "The body turns left by 90 degrees and both persons end closer while their hands meet twice."
-    values = most_alike([first, other, copy, near])
-    assert values[0] == 0.0
-    assert values[1] < 0.2
-    assert values[2] == 1.0
-    assert 0.5 < values[3] < 1.0
-
-
-def test_copies_among_many():
-    texts = [f"word{k} goes to word{k * 7 % 91} and word{k * 3 % 53} then word{k + 1} ends" for k in range(300)]
-    letters = [text.translate(str.maketrans("0123456789", "abcdefghij")) for text in texts]
-    assert max(most_alike(letters)) < 0.9
-    assert most_alike([*letters, letters[17]])[-1] == 1.0
-
-
-def test_examples_show_every_rule_and_every_set():
-    rows = [
-        {"clip": f"{name}/{k}", "dataset": name, "accepted": not bad, "rejected_for": bad}
-        for name in ("one", "two")
-        for k, bad in enumerate(([], [], [], ["max_words"], ["label_equal", "max_words"]))
-    ]
-    groups = grouped(rows)
-    assert [g["title"].split(":")[0] for g in groups] == ["Rejected", "Rejected", "Accepted", "Accepted"]
-    assert [len(g["rows"]) for g in groups] == [2, 2, 2, 2]
-    assert groups[0]["rows"][0]["rejected_for"][0] == "label_equal"
-    assert groups == grouped(rows[::-1])

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import re
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from pipelines import cli
 from pipelines.config.loading import decode
 from pipelines.config.tree import FullConfig
 from pipelines.figures import score_charts
+from pipelines.figures.pages import render_page
+from pipelines.report import other_scores, scores_page
 from pipelines.report import scores as report_scores
 from pipelines.report import stage as report
-from pipelines.report import worst_clips
+from pipelines.report.page_clips import Confusion, DrawnClip, DrawnConfusion
 from pipelines.runtime.manifest import provenance
 from pipelines.runtime.paths import RunPaths
 from pipelines.scores.metrics import ClipScore, Scoreboard
-from pipelines.scores.rows import ROWS
 
 NAMES = ("bow", "clap", "wave")
 
@@ -113,26 +112,6 @@ def test_the_verdict_says_which_way():
     assert "overconfident" in report_scores.verdict([*bins, sure])
     assert "underconfident" in report_scores.verdict([*bins, sure | {"accuracy": 1.0}])
     assert "close to calibrated" in report_scores.verdict([*bins, sure | {"accuracy": 0.9}])
-
-
-def test_the_clip_of_a_confusion_is_the_surest(tmp_path):
-    found = metrics()
-    rows = [
-        {**{n: getattr(c, n) for n in ("key", "set", "label", "log_prob", "tokens", "prior", "generated")}}
-        | {"prediction": NAMES[i % 2]}
-        for i, c in enumerate(clips())
-    ]
-    (tmp_path / "evaluate" / "rows-x").mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=ROWS), tmp_path / "evaluate" / "rows-x" / "part-0.parquet")
-    chosen = worst_clips.choose(str(tmp_path / "evaluate"), found | {"rows": "rows-x"})
-    assert [(e["truth"], e["predicted"], e["count"], e["of"]) for _, e in chosen] == [
-        ("bow", "clap", 2, 4),
-        ("clap", "bow", 2, 4),
-        ("wave", "bow", 2, 4),
-    ]
-    assert [shown.key for shown, _ in chosen] == ["a/09", "a/10", "a/08"]
-    assert chosen[0][1]["written"] == "clap"
-    assert worst_clips.choose(str(tmp_path / "evaluate"), found) == []
 
 
 def test_charts_draw_what_they_are_given():
@@ -242,3 +221,41 @@ def test_page_of_an_evaluation_alone(tmp_path, capsys):
 def test_report_says_what_it_needs(capsys, arguments, message):
     assert cli.main(["report", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_confusion_is_shown_with_its_clip():
+    drawn = DrawnClip(
+        key="a/7",
+        split="test",
+        label="bow",
+        rationale="",
+        prediction="clap",
+        probability=0.75,
+        of_truth=0.125,
+        answer="drawn anew",
+        explanation="Both <hands> meet.",
+        rendered=["data:image/webp;base64,AAAA"],
+        sticks=["data:image/webp;base64,BBBB"],
+    )
+    confusion = Confusion(truth="bow", predicted="clap", count=2, of=4)
+    found = {
+        "name": "alone",
+        "written": "2030-01-02T03:04:05+00:00",
+        "checkpoint": "/nowhere",
+        "shards": {"uri": "/nowhere/shards", "digest": "feedbeef"},
+        "evaluate": metrics(),
+        "provenance": provenance(),
+    }
+    page = scores_page.build_page(
+        found,
+        dict.fromkeys(other_scores.FILES),
+        {"a": [DrawnConfusion(confusion=confusion, drawn=drawn, written="as it wrote")]},
+    )
+    html = render_page("report.html.j2", page)
+    assert "<b>bow</b> taken for <b>clap</b>" in html
+    assert "in 2 of 4 clips" in html
+    assert "as it wrote" in html
+    assert "drawn anew" not in html
+    assert "Both &lt;hands&gt; meet." in html
+    assert "12.5 %" in html
+    assert "base64,BBBB" in html

@@ -6,12 +6,10 @@ import json
 import re
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 
 from pipelines.config.loading import decode
 from pipelines.config.tree import FullConfig
-from pipelines.figures import charts
 from pipelines.report import gather
 from pipelines.report import stage as report
 from pipelines.runtime.manifest import provenance
@@ -178,46 +176,3 @@ def test_versions_of_an_earlier_run_are_told_apart(full_run):
     path.write_text(json.dumps(old | {"git_revision": "abc1234"}))
     data = gather.gather(config(), RunPaths(str(full_run)))
     assert data["provenance"]["mixed"] == {"evaluate": {"git_revision": "abc1234"}}
-
-
-def test_worst_confusions_are_sorted_and_leave_out_the_diagonal():
-    found = report.worst_confusions(["x", "y"], [[5, 1], [3, 2]])
-    assert [(w["truth"], w["predicted"], w["count"], w["of"]) for w in found] == [("y", "x", 3, 5), ("x", "y", 1, 6)]
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 0.037), (12, 95), (0, 12345)])
-def test_ticks_are_round_and_inside(low, high):
-    marks = charts.ticks(low, high)
-    assert 2 <= len(marks) <= 6
-    assert low <= marks[0]
-    assert marks[-1] <= high
-    steps = np.diff(marks)
-    assert np.allclose(steps, steps[0])
-
-
-def test_smooth_keeps_straight_lines():
-    line = list(np.linspace(3, 1, 40))
-    assert np.allclose(charts.smooth(line, 9), line)
-
-
-def test_filmstrips_hold_the_frames():
-    import base64
-    import io
-
-    from PIL import Image
-
-    frames = np.zeros((5, 3, 64, 64), np.float32)
-    frames[3, 0] = 1.0
-    first, second = charts.filmstrips(frames, 32)
-    image = Image.open(io.BytesIO(base64.b64decode(second.removeprefix("data:image/webp;base64,"))))
-    assert image.size == (32 * 2 + 2, 32)
-    red, green, _ = image.convert("RGB").getpixel((16, 16))
-    assert red > 200 > 60 > green
-    assert first.startswith("data:image/webp;base64,")
-
-
-def test_charts_survive_empty_and_constant_series():
-    assert charts.line_chart([charts.Line("loss", [], [], 1)], "step", "t") == ""
-    assert "nan" not in charts.line_chart([charts.Line("loss", [1, 2], [float("nan"), 0.0], 1)], "step", "t").lower()
-    assert "<circle" in charts.scatter(["a", "b"], [0.0, 0.0], 0, False, "t")
-    assert "<circle" in charts.scatter([0.1], [0.5], 0, True, "t")

@@ -12,6 +12,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
 from pipelines.scores import baselines
+from pipelines.scores.baselines import predict_linear, predict_nearest, score_baselines
 from skeleton_io.demo.dataset import DemoConfig, write_demo
 from skeleton_io.sources.registry import SOURCES
 
@@ -30,24 +31,24 @@ def test_linear_is_ridge_regression(clouds):
     train, y, test, truth = clouds
     penalty = baselines.RIDGE * ((train - train.mean(0)) ** 2).sum() / len(train)
     expected = RidgeClassifier(alpha=penalty).fit(train, y).predict(test)
-    found = baselines.linear(train, y, test)
+    found = predict_linear(train, y, test)
     assert (found == expected).all()
     assert (found == truth).mean() > 0.6
     # Fewer clips than features: solved in the other form, with the same result.
     few = RidgeClassifier(alpha=baselines.RIDGE * ((train[:20] - train[:20].mean(0)) ** 2).sum() / 20)
-    assert (baselines.linear(train[:20], y[:20], test) == few.fit(train[:20], y[:20]).predict(test)).all()
+    assert (predict_linear(train[:20], y[:20], test) == few.fit(train[:20], y[:20]).predict(test)).all()
 
 
 def test_nearest_neighbours(clouds, monkeypatch):
     train, y, test, truth = clouds
-    found = baselines.nearest(train, y, test)
+    found = predict_nearest(train, y, test)
     expected = KNeighborsClassifier(5).fit(train, y)
     share = expected.predict_proba(test)
     sure = (share == share.max(1, keepdims=True)).sum(1) == 1  # ties are broken by the nearest one here
     assert (found[sure] == expected.predict(test)[sure]).all()
     assert (found == truth).mean() > 0.6
     monkeypatch.setattr(baselines, "_ROWS", 7)
-    assert (baselines.nearest(train, y, test) == found).all()
+    assert (predict_nearest(train, y, test) == found).all()
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ class Store:
 
 def test_clips_are_read_one_by_one(clip):
     store, keys = Store(clip), [f"s/{n}" for n in range(40)]
-    found = baselines.hits(store, keys[:30], keys[30:], {key: str(int(key[2:]) % 2) for key in keys})
+    found = score_baselines(store, keys[:30], keys[30:], {key: str(int(key[2:]) % 2) for key in keys})
     assert all(hits.all() for hits in found.values())
     assert store.most <= 2
 

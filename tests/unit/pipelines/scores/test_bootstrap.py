@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from pipelines.scores import bootstrap
+from pipelines.scores.bootstrap import compare_paired, draw_counts
 
 
 def test_bootstrap_interval():
@@ -35,12 +36,12 @@ def test_blocks_change_nothing(monkeypatch):
     values = np.random.default_rng(0).random(50)
     whole = bootstrap.bootstrap(values, seed=3, resamples=300)
     monkeypatch.setattr(bootstrap, "_BLOCK_VALUES", 50 * 7)
-    assert [len(block) for block in bootstrap.draws(50, 0, 15)] == [7, 7, 1]
+    assert [len(block) for block in draw_counts(50, 0, 15)] == [7, 7, 1]
     assert bootstrap.bootstrap(values, seed=3, resamples=300) == whole
 
 
 def test_every_resample_has_as_many_clips():
-    (counts,) = bootstrap.draws(20, seed=0, resamples=30)
+    (counts,) = draw_counts(20, seed=0, resamples=30)
     assert counts.shape == (30, 20)
     assert (counts.sum(1) == 20).all()
 
@@ -60,13 +61,13 @@ def test_area_under_risk_by_hand():
 def test_paired_difference():
     rng = np.random.default_rng(0)
     a, b = rng.random(400) < 0.8, rng.random(400) < 0.6
-    found = bootstrap.paired(a, b, seed=0)
+    found = compare_paired(a, b, seed=0)
     assert found.value == pytest.approx(a.mean() - b.mean())
     assert found.low < found.value < found.high
     assert found.low > 0
     assert found.p < 0.01
     assert found.mcnemar == pytest.approx(stats.binomtest(found.only_a, found.only_a + found.only_b).pvalue)
-    back = bootstrap.paired(b, a, seed=0)
+    back = compare_paired(b, a, seed=0)
     assert (back.value, back.low, back.high) == pytest.approx((-found.value, -found.high, -found.low))
 
 
@@ -74,7 +75,7 @@ def test_pairing_makes_a_small_steady_difference_certain():
     """5 of 100 clips more, all others alike: unpaired intervals overlap, the paired one leaves out 0."""
     b = np.arange(100) < 50
     a = np.arange(100) < 56
-    found = bootstrap.paired(a, b, seed=0)
+    found = compare_paired(a, b, seed=0)
     assert found.low > 0
     assert bootstrap.bootstrap(a, 0).low < bootstrap.bootstrap(b, 0).high
     assert (found.only_a, found.only_b) == (6, 0)
@@ -82,7 +83,7 @@ def test_pairing_makes_a_small_steady_difference_certain():
 
 def test_no_difference_is_no_difference():
     hits = np.arange(10) < 5
-    same = bootstrap.paired(hits, hits, seed=0)
+    same = compare_paired(hits, hits, seed=0)
     assert (same.value, same.low, same.high, same.p, same.mcnemar) == (0, 0, 0, 1, 1)
     with pytest.raises(ValueError, match="two equal rows"):
-        bootstrap.paired(hits, hits[:5], seed=0)
+        compare_paired(hits, hits[:5], seed=0)

@@ -20,7 +20,7 @@ def scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs one pair under some settings of `evaluate`; returns how often a pair was scored so far."""
     counts: list[int] = []
 
-    def work(*_: object) -> dict[str, Any]:
+    def score_pair(*_: object) -> dict[str, Any]:
         counts.append(1)
         accuracy = {"value": 0.5, "ci95": [0.4, 0.6], "chance": 0.5, "n": 8}
         return {"train": "a", "test": "b", "labels": ["x", "y"], "nearest": None, "accuracy": accuracy}
@@ -28,9 +28,9 @@ def scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(transfer, "ClipStore", lambda _: None)
     monkeypatch.setattr(transfer, "shared_labels", lambda *_: {"x": "x", "y": "y"})
     monkeypatch.setattr(transfer.leakage, "check_transfer", lambda *_: None)
-    monkeypatch.setattr(transfer, "trained", lambda *_: ("model", "key"))
+    monkeypatch.setattr(transfer, "train_sources", lambda *_: ("model", "key"))
     monkeypatch.setattr(transfer, "protocol_of", lambda *_: SimpleNamespace(hash="protocol"))
-    monkeypatch.setattr(transfer, "work", work)
+    monkeypatch.setattr(transfer, "score_pair", score_pair)
 
     def run(**settings: Any) -> int:
         asked = {"transfer": [{"train": "a", "test": "b"}], **settings}

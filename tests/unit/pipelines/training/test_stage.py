@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.config.loading import decode
 from pipelines.config.tree import FullConfig
-from pipelines.evaluation import stage as evaluation
+from pipelines.evaluation.stage import find_trained_model
 from pipelines.runtime import stop
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.manifest import run_once
@@ -39,7 +39,7 @@ def finished(tmp_path, monkeypatch):
 def test_a_model_of_this_configuration_is_taken(finished):
     cfg, paths = finished
     export = f"{paths.train}/2/export"
-    assert evaluation.trained_model(cfg, paths) == (export, f"0 2 {paths.train}/1/export")
+    assert find_trained_model(cfg, paths) == (export, f"0 2 {paths.train}/1/export")
     assert find_start(cfg, paths) == export
 
 
@@ -47,7 +47,7 @@ def test_a_model_of_another_configuration_is_refused(finished):
     cfg, paths = finished
     other = replace(cfg, seed=cfg.seed + 1)
     with pytest.raises(UserError, match="another configuration"):
-        evaluation.trained_model(other, paths)
+        find_trained_model(other, paths)
     assert find_start(other, paths) is None
 
 
@@ -56,7 +56,7 @@ def test_tuning_starts_from_the_last_stage_that_matches(finished):
     run_once("train 2", f"{paths.train}/2", "other", dict)
     assert find_start(cfg, paths) == f"{paths.train}/1/export"
     with pytest.raises(UserError, match="another configuration"):
-        evaluation.trained_model(cfg, paths)
+        find_trained_model(cfg, paths)
 
 
 def test_a_request_during_the_export_ends_the_run_after_the_stage(finished, monkeypatch):

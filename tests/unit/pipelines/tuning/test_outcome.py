@@ -48,7 +48,7 @@ def test_the_table_and_the_best_configuration(tmp_path: Path) -> None:
     assert rows[2]["error"] == "out of memory"
     # A tie goes to the earlier trial.
     assert summary["best"] == {"renderer.bone_radius": 0.03}
-    best = loading.load(str(tmp_path / BEST_FILE))
+    best = loading.load_config(str(tmp_path / BEST_FILE))
     assert best == loading.with_values(CFG, {"renderer.bone_radius": 0.03}, "test")
     numbers = ("trials", "finished", "stopped_early", "failed", "validation_clips", "best_accuracy", "accuracy_before")
     assert [summary[name] for name in numbers] == [4, 3, 1, 1, 7, 0.9, 0.5]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.config.loading import decode
-from pipelines.config.tree import Range
+from pipelines.config.tune import Range
 from pipelines.tuning.space import current_values, is_inside, make_distribution
 
 

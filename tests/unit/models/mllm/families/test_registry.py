@@ -18,7 +18,7 @@ from models.mllm.positions import VideoTiming
 from models.mllm.tiny import write_tiny_checkpoint
 from models.prompts import prompt_corpus
 from models.trainable import counts
-from pipelines.config.loading import decode, load
+from pipelines.config.loading import decode, load_config
 from pipelines.runtime.errors import UserError
 
 SMALL = TinyMLLMConfig(vision_width=32, vision_layers=2, llm_width=32, llm_layers=2, heads=2, patch=8, vocab=384)
@@ -78,7 +78,7 @@ def test_unknown_families_are_refused_with_those_that_there_are(tmp_path):
         family_named("gpt")
     (tmp_path / "typo.yaml").write_text("mllm: {family: interVL}\n")
     with pytest.raises(UserError, match=r"mllm\.family must be one of internvl, qwen2_5_vl, qwen3_vl, found 'interVL'"):
-        load(str(tmp_path / "typo.yaml"))
+        load_config(str(tmp_path / "typo.yaml"))
 
 
 def test_every_line_of_the_table_leads_to_the_family_of_that_name():

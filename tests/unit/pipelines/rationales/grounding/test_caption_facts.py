@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.evaluation.captions import facts_of
+from pipelines.evaluation.captions import score_facts
 from pipelines.rationales.grounding.caption_facts import caption_claims, clear_facts, score_caption
 from pipelines.scores.metrics import Scoreboard
 from skeleton_io.demo.body import INDEX, Body
@@ -65,9 +65,9 @@ def test_pronouns_go_on_with_the_last_part():
 def test_shares_are_over_all_statements_and_silence_is_told():
     seq = clip("wave", side="right", repeats=3)
     texts = ["the right hand goes up, then goes down", "the left hand goes up", "hello"]
-    found = facts_of([score_caption(text, seq) for text in texts], Scoreboard({}, 200, 0))
+    found = score_facts([score_caption(text, seq) for text in texts], Scoreboard({}, 200, 0))
     assert found["precision"]["value"] == pytest.approx(2 / 3, abs=1e-4)
     assert found["recall"]["value"] == pytest.approx(2 / 6, abs=1e-4)
     assert (found["stated"], found["silent"]) == (1.0, pytest.approx(1 / 3, abs=1e-4))
-    silent = facts_of([score_caption("hello", seq)], Scoreboard({}, 200, 0))
+    silent = score_facts([score_caption("hello", seq)], Scoreboard({}, 200, 0))
     assert (silent["precision"]["value"], silent["recall"]["value"]) == (None, 0.0)

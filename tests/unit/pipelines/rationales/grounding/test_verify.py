@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.rationales.grounding.claims import claims_of, parts_of
 from pipelines.rationales.grounding.rationale import Rationale, Step, rationale_text
 from pipelines.rationales.grounding.verify import Grounding, ground
 from skeleton_io.record.sequence import SkeletonSequence, Source
@@ -146,24 +145,3 @@ def test_what_a_picture_cannot_tell_is_not_counted() -> None:
     assert deep.share == 1.0
     assert verdict(flat, told((0.5, 1.0, "right hand", "goes up"))).supported == 1
     assert verdict(flat, told((0.5, 1.0, "left hand", "goes up"))).contradicted == 1
-
-
-def test_sentences_without_claims_make_none() -> None:
-    assert claims_of(told(summary="A typical everyday motion.", evidence="It is done with care.")) == ()
-
-
-@pytest.mark.parametrize(
-    ("text", "parts", "every"),
-    [
-        ("the right hand", ("right_hand",), False),
-        ("Both wrists", ("left_hand", "right_hand"), True),
-        ("left forearm of person 2", ("left_arm",), False),
-        ("person 1's right knee", ("right_leg",), False),
-        ("upper body", ("torso",), False),
-        ("whole body", ("body",), False),
-        ("legs", ("left_leg", "right_leg"), True),
-        ("the camera", (), False),
-    ],
-)
-def test_parts(text: str, parts: tuple, every: bool) -> None:
-    assert parts_of(text) == (parts, every)

@@ -13,8 +13,8 @@ from models.draction.fixed import StickRenderer
 from pipelines.config.rationales import RationalesConfig
 from pipelines.config.tree import FullConfig
 from pipelines.data.renderer_input import clip_input
-from pipelines.rationales.actors import frames_config
-from pipelines.rationales.stage import DRAWING_VERSION, recipe
+from pipelines.rationales.frames import DRAWING_VERSION, frames_config
+from pipelines.rationales.stage import recipe_of
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.record.topologies import COCO17, NTU25
 
@@ -75,7 +75,7 @@ def test_the_hash_notices_a_thinner_bone():
 
 def test_frames_enter_the_key():
     def shown(**changes: object) -> str:
-        return recipe(replace(FullConfig(), rationales=RationalesConfig(teacher="openai_api", **changes)))["drawing"]
+        return recipe_of(replace(FullConfig(), rationales=RationalesConfig(teacher="openai_api", **changes))).drawing
 
     assert shown() == shown()
     assert len({shown(), shown(frames=4), shown(image_size=64)}) == 3
