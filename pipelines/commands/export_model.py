@@ -28,4 +28,4 @@ def _export(args: argparse.Namespace, rest: list[str]) -> None:
         raise UserError(f"skel export-model does not know {' '.join(rest)}; see skel export-model --help")
     from pipelines.exports.packaging import package
 
-    package.run(absolute(args.run), absolute(args.out), args.stage, args.replace)
+    package.write_package(absolute(args.run), absolute(args.out), args.stage, args.replace)

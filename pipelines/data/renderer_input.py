@@ -1,12 +1,15 @@
-"""One clip of the record -> what the renderer draws.
+"""One clip -> what the renderer draws.
 
 Turns a topology into the models' spec, lifts 2D, takes velocity on the original frames, chooses frames, augments and
-places the camera. All chances come from the generator that is handed in."""
+places the camera. All chances come from the generator that is handed in. An exported model carries this file along, so
+it imports nothing but the models and the topology.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -18,9 +21,39 @@ from models.draction.frames import select_frames, velocity
 from models.draction.lift import lift_2d, metric_scale
 from models.draction.renderer import ClipInput
 from models.draction.template import SkeletonSpec
-from pipelines.config.tree import AugmentConfig
-from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topology import Topology
+
+if TYPE_CHECKING:
+    from pipelines.config.tree import AugmentConfig
+
+
+class Motion(Protocol):
+    """What is needed of a clip: a `SkeletonSequence` of the record has it, and so has the clip of an exported model."""
+
+    @property
+    def topology(self) -> Topology:
+        """Names of the J joints, and the bones between them."""
+        ...
+
+    @property
+    def positions(self) -> NDArray[np.float32]:
+        """(T, P, J, 3), or (T, P, J, 2) in an image; NaN = missing."""
+        ...
+
+    @property
+    def scale(self) -> str:
+        """`metric` for metres; anything else is brought to human size."""
+        ...
+
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+        ...
+
+    @property
+    def timestamps(self) -> NDArray[np.float64] | None:
+        """(T,) seconds, where the frames are not evenly spaced."""
+        ...
 
 
 @lru_cache(maxsize=256)
@@ -37,7 +70,7 @@ def skeleton_spec(topology: Topology) -> SkeletonSpec:
     )
 
 
-def metric_positions(seq: SkeletonSequence) -> NDArray[np.float32]:
+def metric_positions(seq: Motion) -> NDArray[np.float32]:
     """(T, P, J, 3) metres: 2D on a plane before the sensor, normalised 3D brought to human size."""
     if seq.scale == "metric" and seq.positions.shape[-1] == 3:
         return seq.positions
@@ -60,7 +93,7 @@ def camera_for(positions: torch.Tensor, spec: SkeletonSpec, cfg: RendererConfig,
 
 
 def clip_input(
-    seq: SkeletonSequence,
+    seq: Motion,
     cfg: RendererConfig,
     frame_rng: np.random.Generator | None,
     augment: AugmentConfig | None,
@@ -81,14 +114,14 @@ def clip_input(
         ValueError: augmentation without a generator.
     """
     spec, positions = skeleton_spec(seq.topology), metric_positions(seq)
-    yaw, noise, kept = 0.0, 0.0, slice(0, seq.frames)
+    yaw, noise, kept = 0.0, 0.0, slice(0, len(positions))
     if augment is not None:
         if frame_rng is None:
             raise ValueError("clip_input: augmentation needs a generator")
         # Always the same draws in the same order: switching one change off leaves the others as they were.
         yaw = np.deg2rad(augment.yaw_deg) * frame_rng.uniform(-1, 1)
         positions = positions * np.float32(1 + augment.scale * frame_rng.uniform(-1, 1))
-        kept, noise = random_crop(seq.frames, augment.crop, frame_rng), augment.noise_m
+        kept, noise = random_crop(len(positions), augment.crop, frame_rng), augment.noise_m
     moved = velocity(positions, seq.fps, cfg.velocity_stride_s, seq.timestamps)[kept]
     positions = positions[kept]
     camera = camera_for(torch.from_numpy(np.ascontiguousarray(positions)), spec, cfg, float(yaw))

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from pipelines.config.loading import to_plain
-from pipelines.config.stages import FRESH
+from pipelines.config.stages import FRESH, StageConfig
+from pipelines.config.tree import FullConfig
 from pipelines.exports.find import find_export, is_export
 from pipelines.exports.store import CONFIG_FILE, LABELS_FILE
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import RunPaths
 from pipelines.runtime.progress import say
 from skeleton_io import storage, strict_yaml
-
-if TYPE_CHECKING:
-    from pipelines.config.stages import StageConfig
-    from pipelines.config.tree import FullConfig
-
 
 SIZES = ("feature_dim", "nfm", "nfm_width", "gru", "gru_width", "views", "learn_camera")
 """Fields of the renderer that its weights' shapes depend on."""
@@ -58,10 +53,7 @@ def outside(stage: StageConfig) -> str:
         raise UserError(f"{place}: a checkpoint of a multimodal LLM alone; set mllm.path to it instead")
     if storage.exists(storage.join(stage.start, "checkpoints")) and not is_export(storage.join(stage.start, "export")):
         raise UserError(f"{place}: a training stage that is not finished; run `skel train` on it first")
-    try:
-        return find_export(stage.start)
-    except UserError as error:
-        raise UserError(f"{place}: {str(error).partition(': ')[2]}") from None
+    return find_export(stage.start, subject=place)
 
 
 def check_starts(cfg: FullConfig) -> None:

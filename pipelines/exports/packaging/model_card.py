@@ -205,14 +205,14 @@ def _labels(labels: Mapping[str, Sequence[str]]) -> str:
 def _terms(cfg: FullConfig) -> str:
     base = "" if not cfg.mllm.path else " of the model that training started from, and"
     return (
-        "## Terms and limits\n\n`modeling_skeletonllm.py` is under Apache-2.0. The weights carry the terms"
+        "## Terms and limits\n\n`modeling_skeletonllm.py` and `skeletonllm/` are under Apache-2.0. The weights carry the terms"
         f"{base} of the data sets named above. Answers are those of a language model: they can be wrong and still "
         "sound sure. It was tested on the clips counted above and on nothing else; in particular not for medical, "
         "safety or surveillance use."
     )
 
 
-def text(cfg: FullConfig, labels: Mapping[str, Sequence[str]], export: str, paths: RunPaths | None) -> str:
+def card_text(cfg: FullConfig, labels: Mapping[str, Sequence[str]], export: str, paths: RunPaths | None) -> str:
     """The card as Markdown.
 
     Args:
