@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import get_args
 
 from pipelines.commands.base import Add
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import absolute
 from pipelines.runtime.progress import say
+from pipelines.scores.rule_names import Rule
 
 EXAMPLES = """examples:
   skel compare runs/a runs/b
@@ -25,9 +27,8 @@ def register(add: Add) -> None:
     parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     parser.add_argument("a", metavar="A", help="run or evaluation folder")
     parser.add_argument("b", metavar="B", help="run or evaluation folder")
-    rules = ["normalised", "summed", "prior_corrected", "exact", "nearest", "substring"]
     parser.add_argument(
-        "--rule", default="normalised", choices=rules, help="what counts as right (default: normalised)"
+        "--rule", default="normalised", choices=get_args(Rule), help="what counts as right (default: normalised)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--resamples", type=int, default=10_000, help="of the bootstrap")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import get_args
 
 from pipelines.commands.base import Add
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import absolute
+from skeleton_io.exporters.formats import ExportFormat
 
-FORMATS = ("pyskl", "humanml3d", "npz", "bvh", "parquet")
-"""Keys of `skeleton_io.exporters.registry.EXPORTERS`, which --help does not load."""
+FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 
 
 def register(add: Add) -> None:

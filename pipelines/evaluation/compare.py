@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import RunPaths
-from pipelines.scores import bootstrap, rules
+from pipelines.scores import bootstrap
 from pipelines.scores.metrics import ClipScore, Scoreboard
 from pipelines.scores.rows import clip_score, read_rows
+from pipelines.scores.rule_names import AnswerRule, Rule
 from skeleton_io import storage
 
-Rule = Literal["normalised", "summed", "prior_corrected", "exact", "nearest", "substring"]
 METRICS = "metrics.json"
 
 
@@ -65,22 +65,10 @@ def hits(found: Finished, keys: Sequence[str], rule: Rule) -> Any:
     Raises:
         UserError: a rule on written answers, and a clip has none.
     """
-    judge = Scoreboard(found.candidates, 1, 0)
-    told = []
-    for clip in (found.clips[key] for key in keys):
-        if rule in ("normalised", "summed", "prior_corrected"):
-            told.append(judge.ranked(clip, rule, 1))
-            continue
-        if clip.generated is None:
-            raise UserError(f"{found.uri}: {clip.key} has no written answer (evaluate.generate); choose another --rule")
-        names = list(found.candidates[clip.set])
-        if rule == "substring":
-            told.append(rules.substring_match(clip.generated, clip.label))
-            continue
-        match = rules.exact_match if rule == "exact" else rules.nearest_match
-        index = match(clip.generated, names)
-        told.append(index is not None and names[index] == clip.label)
-    return np.array(told, dtype=bool)
+    board, clips = Scoreboard(found.candidates, 1, 0), [found.clips[key] for key in keys]
+    if silent := [clip.key for clip in clips if clip.generated is None and rule in get_args(AnswerRule)]:
+        raise UserError(f"{found.uri}: {silent[0]} has no written answer (evaluate.generate); choose another --rule")
+    return np.array([board.is_right(clip, rule) for clip in clips], dtype=bool)
 
 
 def compare(a: Finished, b: Finished, rule: Rule, seed: int, resamples: int) -> dict[str, Any]:

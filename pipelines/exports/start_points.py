@@ -67,13 +67,13 @@ def check_starts(cfg: FullConfig) -> None:
         if stage.start and stage.start not in (FRESH, *before):
             export = outside(stage)
             # Only this field: an export of an older version may lack others.
-            held = strict_yaml.parse(storage.read_text(storage.join(export, CONFIG_FILE)))
-            kind = held["renderer"]["kind"]
+            stored = strict_yaml.parse(storage.read_text(storage.join(export, CONFIG_FILE)))["renderer"]
+            kind = stored["kind"]
             place = f"stage {stage.name}: start {stage.start}"
             if kind != cfg.renderer.kind:
                 raise UserError(f"{place} holds a renderer of kind {kind}, renderer.kind is {cfg.renderer.kind}")
             wanted = to_plain(cfg)["renderer"]
-            others = [name for name in SIZES if name in held["renderer"] and held["renderer"][name] != wanted[name]]
+            others = [name for name in SIZES if name in stored and stored[name] != wanted[name]]
             if others:
                 say(f"[train] {place} has another renderer.{', renderer.'.join(others)}; what does not fit begins anew")
         before.append(stage.name)

@@ -65,7 +65,6 @@ def draw(model_uri: str, shards_uri: str, shown: list[Shown], explain: bool) -> 
         shown: clips to draw.
         explain: also ask for the model's own rationale, where a stage trained that.
     """
-    import numpy as np
     import torch
 
     from models import prompts
@@ -93,7 +92,7 @@ def draw(model_uri: str, shards_uri: str, shown: list[Shown], explain: bool) -> 
                 asked = [prompts.rationale_prompt()]
                 told = model.mllm.generate(frames, asked, EXPLANATION_TOKENS)[0] if explain else None
         means = rules.closed_set(scores.log_prob.cpu().numpy(), scores.tokens.cpu().numpy())
-        shares = np.exp(rules.log_posterior(means[None])[0])
+        shares = rules.probabilities(means)
         drawn.append(
             {
                 "key": item.key,

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.figures import score_charts
 from pipelines.figures.score_charts import Curve
+from pipelines.scores.rule_names import Rule
 
 KINDS = {
     "model": "this model",
@@ -22,21 +23,22 @@ KINDS = {
 
 DRAWN = 4
 """Sets with a curve of their own: as many as there are colours besides that of all clips."""
-RULES = (
-    ("normalised", "per token"),
-    ("summed", "whole answer"),
-    ("prior_corrected", "less prior"),
-    ("exact", "written, exact"),
-    ("nearest", "written, nearest"),
-    ("substring", "written, substring"),
-)
+RULES: dict[Rule, str] = {
+    "normalised": "per token",
+    "summed": "whole answer",
+    "prior_corrected": "less prior",
+    "exact": "written, exact",
+    "nearest": "written, nearest",
+    "substring": "written, substring",
+}
+"""Rule -> title of its column."""
 
 
 def rules_part(evaluate: Mapping[str, Any]) -> dict[str, Any]:
     """Every rule for the same clips, per set and over all: value and interval, None where a rule was not scored."""
     blocks = [*evaluate["sets"].items(), ("all clips", evaluate)]
     found = [(name, {**block["rules"], **(block["generated"] or {})}) for name, block in blocks]
-    columns = [(key, title) for key, title in RULES if any(key in scores for _, scores in found)]
+    columns = [(key, title) for key, title in RULES.items() if any(key in scores for _, scores in found)]
     rows = [{"name": name, "cells": [scores.get(key) for key, _ in columns]} for name, scores in found]
     return {"rules": rows, "rule_columns": columns}
 

@@ -37,7 +37,7 @@ def worst_confusions(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> 
 def sure(row: Mapping[str, Any]) -> float:
     """Probability of a row's prediction: softmax over the candidates of the mean log-probability per token."""
     means = rules.closed_set(np.asarray(row["log_prob"]), np.asarray(row["tokens"]))
-    return float(np.exp(rules.log_posterior(means[None])[0]).max())
+    return float(rules.probabilities(means).max())
 
 
 def choose(folder: str, evaluate: Mapping[str, Any]) -> list[tuple[Shown, dict[str, Any]]]:

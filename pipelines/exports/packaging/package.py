@@ -31,6 +31,8 @@ CODE_PACKAGE = "skeletonllm"
 CARD_FILE = "README.md"
 TRAINING_FILE = "training_config.yaml"
 _ENTRY = "pipelines.exports.packaging.standalone"
+# Bounds of fields, of which the package reads nothing but the number, without the library for them.
+_STAND_INS = {"annotated_types": "pipelines.exports.packaging.plain_bounds"}
 _MODELING = '''"""Skeletons drawn for a multimodal LLM: SkeletonLLM.from_pretrained(FOLDER).answer(clip, question).
 
 Written by `skel export-model` of skeleton-ray {version} (revision {revision}), as was `{package}/`: its sources.
@@ -51,10 +53,10 @@ if __name__ == "__main__":
 
 def model_code() -> dict[str, str]:
     """File -> text of the code that goes along: needs numpy, torch, safetensors and transformers, nothing of ours."""
-    made = provenance()
-    versions = {"version": made["versions"]["skeleton-ray"], "revision": made["git_revision"]}
+    origin = provenance()
+    versions = {"version": origin["versions"]["skeleton-ray"], "revision": origin["git_revision"]}
     modeling = _MODELING.format(package=CODE_PACKAGE, entry=_ENTRY, **versions)
-    sources = copy_package(_ENTRY)
+    sources = copy_package(_ENTRY, stand_ins=_STAND_INS)
     return {CODE_FILE: modeling} | {f"{CODE_PACKAGE}/{path}": text for path, text in sources.items()}
 
 

@@ -204,7 +204,7 @@ class SkeletonLLM:
         with torch.autocast(frames.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             candidates = self.mllm.score_candidates(frames, [question], [labels])[0]
         means = rules.closed_set(candidates.log_prob.cpu().numpy(), candidates.tokens.cpu().numpy())
-        shares = np.exp(rules.log_posterior(means[None])[0])
+        shares = rules.probabilities(means)
         order = np.argsort(-shares, kind="stable")
         return {str(labels[int(i)]): float(shares[i]) for i in order}
 
