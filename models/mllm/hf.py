@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.config import LoraConfig, MLLMConfig, SparsifyConfig
-from models.mllm import decode, lora, sparsify
+from models.mllm import decode, sparsify
 from models.mllm.base import IGNORE, CandidateScores, LMOutput, TextBatch
 from models.mllm.families.registry import family_named
 from models.mllm.patchify import VisionGeometry, replace_patch_convolutions
@@ -223,10 +223,14 @@ class HFMultimodal(nn.Module):
 
     def add_lora(self, cfg: LoraConfig, seed: int = 0) -> None:
         """Put trainable adapters on the language model's projections, in place."""
+        from models.mllm import lora  # inside: an exported model goes without adapters
+
         lora.add_lora(self.model, cfg, seed)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write weights (safetensors, adapters merged in), configs, tokenizer and image processor."""
+        from models.mllm import lora
+
         state = lora.merged_state_dict(self.model)
         self.model.save_pretrained(folder, state_dict=state, safe_serialization=True)
         self.encoder.tokenizer.save_pretrained(folder)

@@ -36,4 +36,4 @@ class ExportModel(Command):
         """Writes it."""
         from pipelines.exports.packaging import package
 
-        package.run(absolute(self.run), absolute(self.out), self.stage, self.replace)
+        package.write_package(absolute(self.run), absolute(self.out), self.stage, self.replace)

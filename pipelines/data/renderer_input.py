@@ -1,13 +1,16 @@
-"""Clips of the record -> what the renderer draws, and the frames themselves.
+"""Clips -> what the renderer draws, and the frames themselves.
 
 Turns a topology into the models' spec, lifts 2D, takes velocity on the original frames, chooses frames, augments and
-places the camera. All chances come from the generator that is handed in."""
+places the camera. All chances come from the generator that is handed in. An exported model carries this file along, so
+it imports nothing but the models and the topology.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -19,9 +22,39 @@ from models.draction.frames import select_frames, velocity
 from models.draction.lift import lift_2d, metric_scale
 from models.draction.renderer import ClipInput, SceneRenderer
 from models.draction.template import SkeletonSpec
-from pipelines.config.train import AugmentConfig
-from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topology import Topology
+
+if TYPE_CHECKING:
+    from pipelines.config.train import AugmentConfig
+
+
+class Motion(Protocol):
+    """What is needed of a clip: a `SkeletonSequence` of the record has it, and so has the clip of an exported model."""
+
+    @property
+    def topology(self) -> Topology:
+        """Names of the J joints, and the bones between them."""
+        ...
+
+    @property
+    def positions(self) -> NDArray[np.float32]:
+        """(T, P, J, 3), or (T, P, J, 2) in an image; NaN = missing."""
+        ...
+
+    @property
+    def scale(self) -> str:
+        """`metric` for metres; anything else is brought to human size."""
+        ...
+
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+        ...
+
+    @property
+    def timestamps(self) -> NDArray[np.float64] | None:
+        """(T,) seconds, where the frames are not evenly spaced."""
+        ...
 
 
 @lru_cache(maxsize=256)
@@ -38,7 +71,7 @@ def skeleton_spec(topology: Topology) -> SkeletonSpec:
     )
 
 
-def metric_positions(seq: SkeletonSequence) -> NDArray[np.float32]:
+def metric_positions(seq: Motion) -> NDArray[np.float32]:
     """(T, P, J, 3) metres: 2D on a plane before the sensor, normalised 3D brought to human size."""
     if seq.scale == "metric" and seq.positions.shape[-1] == 3:
         return seq.positions
@@ -61,7 +94,7 @@ def camera_for(positions: torch.Tensor, spec: SkeletonSpec, cfg: RendererConfig,
 
 
 def clip_input(
-    seq: SkeletonSequence,
+    seq: Motion,
     cfg: RendererConfig,
     frame_rng: np.random.Generator | None,
     augment: AugmentConfig | None,
@@ -84,14 +117,14 @@ def clip_input(
         ValueError: augmentation without a generator.
     """
     spec, positions = skeleton_spec(seq.topology), metric_positions(seq)
-    yaw, noise, stretch = 0.0, 0.0, slice(0, seq.frames)
+    yaw, noise, stretch = 0.0, 0.0, slice(0, len(positions))
     if augment is not None:
         if frame_rng is None:
             raise ValueError("clip_input: augmentation needs a generator")
         # Always the same draws in the same order: switching one change off leaves the others as they were.
         yaw = np.deg2rad(augment.yaw_deg) * frame_rng.uniform(-1, 1)
         positions = positions * np.float32(1 + augment.scale * frame_rng.uniform(-1, 1))
-        stretch, noise = random_crop(seq.frames, augment.crop, frame_rng), augment.noise_m
+        stretch, noise = random_crop(len(positions), augment.crop, frame_rng), augment.noise_m
     velocities = velocity(positions, seq.fps, cfg.velocity_stride_s, seq.timestamps)[stretch]
     positions = positions[stretch]
     camera = camera_for(torch.from_numpy(np.ascontiguousarray(positions)), spec, cfg, float(yaw))
@@ -110,7 +143,7 @@ def on_device(clip: ClipInput, device: torch.device) -> ClipInput:
     return dataclasses.replace(clip, positions=clip.positions.to(device), velocity=clip.velocity.to(device))
 
 
-def render(clips: SkeletonSequence | Sequence[SkeletonSequence], renderer: SceneRenderer) -> torch.Tensor:
+def render(clips: Motion | Sequence[Motion], renderer: SceneRenderer) -> torch.Tensor:
     """Frames of clips as the model sees them, on the renderer's device; gradients reach the renderer's weights.
 
     Args:
@@ -124,7 +157,7 @@ def render(clips: SkeletonSequence | Sequence[SkeletonSequence], renderer: Scene
     Raises:
         ValueError: no clip, or one that does not fit the renderer's weights.
     """
-    if isinstance(clips, SkeletonSequence):
+    if not isinstance(clips, Sequence):
         return render([clips], renderer)[0]
     device = renderer.get_buffer("unit").device
     return renderer([on_device(clip_input(clip, renderer.cfg, None, None), device) for clip in clips])

@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict, get_args
 
 import numpy as np
 
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import RunPaths
-from pipelines.scores import rules
 from pipelines.scores.bootstrap import compare_paired
 from pipelines.scores.metrics import ClipScore, Scoreboard
 from pipelines.scores.rows import read_rows, to_clip_score
+from pipelines.scores.rule_names import AnswerRule, Rule
 from skeleton_io import storage
 
-Rule = Literal["normalised", "summed", "prior_corrected", "exact", "nearest", "substring"]
 METRICS = "metrics.json"
 
 
@@ -82,24 +81,12 @@ def mark_hits(evaluation: FinishedEvaluation, keys: Sequence[str], rule: Rule) -
         UserError: a rule on written answers, and a clip has none.
     """
     # No interval is drawn from it: only whether a clip is right.
-    scoreboard = Scoreboard(evaluation.candidates, 1, 0)
-    hits = []
-    for clip in (evaluation.clips[key] for key in keys):
-        if rule in ("normalised", "summed", "prior_corrected"):
-            hits.append(scoreboard.ranked(clip, rule, 1))
-            continue
-        if clip.generated is None:
-            raise UserError(
-                f"{evaluation.uri}: {clip.key} has no written answer (evaluate.generate); choose another --rule"
-            )
-        names = list(evaluation.candidates[clip.set])
-        if rule == "substring":
-            hits.append(rules.substring_match(clip.generated, clip.label))
-            continue
-        match = rules.exact_match if rule == "exact" else rules.nearest_match
-        index = match(clip.generated, names)
-        hits.append(index is not None and names[index] == clip.label)
-    return np.array(hits, dtype=bool)
+    scoreboard, clips = Scoreboard(evaluation.candidates, 1, 0), [evaluation.clips[key] for key in keys]
+    if silent := [clip.key for clip in clips if clip.generated is None and rule in get_args(AnswerRule)]:
+        raise UserError(
+            f"{evaluation.uri}: {silent[0]} has no written answer (evaluate.generate); choose another --rule"
+        )
+    return np.array([scoreboard.is_right(clip, rule) for clip in clips], dtype=bool)
 
 
 def compare(a: FinishedEvaluation, b: FinishedEvaluation, rule: Rule, seed: int, resamples: int) -> dict[str, Any]:

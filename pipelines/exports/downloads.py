@@ -24,8 +24,8 @@ def _state(uri: str) -> str:
     fs, path = storage.filesystem(uri)
     fs.invalidate_cache()
     marks = ("size", "ETag", "etag", "LastModified", "mtime", "created")
-    found = fs.find(path, detail=True)
-    return digest("download", uri, [(name, [str(found[name].get(mark)) for mark in marks]) for name in sorted(found)])
+    files = fs.find(path, detail=True)
+    return digest("download", uri, [(name, [str(files[name].get(mark)) for mark in marks]) for name in sorted(files)])
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def shared_download(uri: str) -> Iterator[Path]:
     gate, readers = folder.with_suffix(".lock"), folder.with_suffix(".readers")
     # Two locks: with one, whoever waits to look would wait for readers to leave, and those may wait for each other.
     with readers.open("a") as reading:
-        with _alone(gate):
+        with _exclusive(gate):
             fcntl.flock(reading, fcntl.LOCK_SH)
             if not (folder / WHOLE).exists():
                 shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
@@ -49,19 +49,19 @@ def shared_download(uri: str) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            with _alone(gate):
-                _leave(folder, reading.fileno())
+            with _exclusive(gate):
+                _remove_unread(folder, reading.fileno())
 
 
 @contextmanager
-def _alone(gate: Path) -> Iterator[None]:
+def _exclusive(gate: Path) -> Iterator[None]:
     """Nobody else of this machine comes or goes meanwhile."""
     with gate.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _leave(folder: Path, reading: int) -> None:
+def _remove_unread(folder: Path, reading: int) -> None:
     """Removes the copy where nobody else reads it."""
     try:
         fcntl.flock(reading, fcntl.LOCK_EX | fcntl.LOCK_NB)

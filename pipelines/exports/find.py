@@ -1,4 +1,4 @@
-"""What a user names as a checkpoint -> the export folder to load: a run, one of its training stages, or an export.
+"""What a user names as a model -> the export folder to load: of a run, of one of its training stages, or an export.
 
 Looks for files only; loading is `store.load_model`'s.
 """
@@ -19,36 +19,39 @@ _FILES = (CONFIG_FILE, LABELS_FILE, RENDERER_FILE)
 
 
 def is_export(uri: str) -> bool:
-    """Whether a folder holds what `export_model` writes."""
+    """Whether a folder holds what `write_export` writes."""
     return all(storage.exists(storage.join(uri, name)) for name in _FILES)
 
 
-def find_export(uri: str) -> str:
-    """The export that a checkpoint's name stands for.
+def find_export(uri: str, subject: str = "") -> str:
+    """The export that a model's name stands for.
 
     Args:
         uri: folder or URI of an export, of a training stage (its `export/`), or of a run (its last finished stage).
+        subject: what an error begins with; empty: the option that names models, `--model URI`.
 
     Raises:
         UserError: nothing there, or no finished model in it.
     """
+    subject = subject or f"--model {uri}"
     if not storage.exists(uri):
-        raise UserError(f"--model {uri}: no such folder")
+        raise UserError(f"{subject}: no such folder")
     for place in (uri, storage.join(uri, "export")):
         if is_export(place):
             return place
     train = RunPaths(uri).train
     if storage.exists(train):
         finished = [
-            (found["finished"], stage)
+            (manifest["finished"], stage)
             for stage in _stages(train)
-            if (found := read_manifest(storage.join(train, stage))) and is_export(storage.join(train, stage, "export"))
+            if (manifest := read_manifest(storage.join(train, stage)))
+            and is_export(storage.join(train, stage, "export"))
         ]
         if finished:
             return storage.join(train, max(finished)[1], "export")
-        raise UserError(f"--model {uri}: no stage of this run is finished; run `skel train` to its end first")
+        raise UserError(f"{subject}: no stage of this run is finished; run `skel train` to its end first")
     raise UserError(
-        f"--model {uri}: neither a run (train/STAGE/export), nor a training stage, nor an export "
+        f"{subject}: neither a run (train/STAGE/export), nor a training stage, nor an export "
         f"({', '.join(_FILES)}, mllm/)"
     )
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from pipelines.config.loading import to_plain
-from pipelines.config.stages import FRESH
+from pipelines.config.stages import FRESH, StageConfig
+from pipelines.config.tree import FullConfig
 from pipelines.exports.find import find_export, is_export
 from pipelines.exports.store import CONFIG_FILE, LABELS_FILE
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import RunPaths
 from pipelines.runtime.progress import say
 from skeleton_io import storage, strict_yaml
-
-if TYPE_CHECKING:
-    from pipelines.config.stages import StageConfig
-    from pipelines.config.tree import FullConfig
-
 
 SIZES = ("feature_dim", "nfm", "nfm_width", "gru", "gru_width", "views", "learn_camera")
 """Fields of the renderer that its weights' shapes depend on."""
@@ -58,10 +53,7 @@ def outside(stage: StageConfig) -> str:
         raise UserError(f"{place}: a checkpoint of a multimodal LLM alone; set mllm.path to it instead")
     if storage.exists(storage.join(stage.start, "checkpoints")) and not is_export(storage.join(stage.start, "export")):
         raise UserError(f"{place}: a training stage that is not finished; run `skel train` on it first")
-    try:
-        return find_export(stage.start)
-    except UserError as error:
-        raise UserError(f"{place}: {str(error).partition(': ')[2]}") from None
+    return find_export(stage.start, subject=place)
 
 
 def check_starts(cfg: FullConfig) -> None:
@@ -75,13 +67,13 @@ def check_starts(cfg: FullConfig) -> None:
         if stage.start and stage.start not in (FRESH, *before):
             export = outside(stage)
             # Only this field: an export of an older version may lack others.
-            held = strict_yaml.parse(storage.read_text(storage.join(export, CONFIG_FILE)))
-            kind = held["renderer"]["kind"]
+            stored = strict_yaml.parse(storage.read_text(storage.join(export, CONFIG_FILE)))["renderer"]
+            kind = stored["kind"]
             place = f"stage {stage.name}: start {stage.start}"
             if kind != cfg.renderer.kind:
                 raise UserError(f"{place} holds a renderer of kind {kind}, renderer.kind is {cfg.renderer.kind}")
             wanted = to_plain(cfg)["renderer"]
-            others = [name for name in SIZES if name in held["renderer"] and held["renderer"][name] != wanted[name]]
+            others = [name for name in SIZES if name in stored and stored[name] != wanted[name]]
             if others:
                 say(f"[train] {place} has another renderer.{', renderer.'.join(others)}; what does not fit begins anew")
         before.append(stage.name)

@@ -141,4 +141,4 @@ def load_model(export_uri: str) -> tuple[SkeletonLLM, FullConfig, dict[str, tupl
         cfg = decode(strict_yaml.parse((folder / CONFIG_FILE).read_text()), f"{export_uri}/{CONFIG_FILE}")
         labels = json.loads((folder / LABELS_FILE).read_text())
         model = SkeletonLLM.load_export(folder, cfg.mllm)
-    return model, cfg, {name: tuple(found) for name, found in labels.items()}
+    return model, cfg, {name: tuple(names) for name, names in labels.items()}

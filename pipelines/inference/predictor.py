@@ -249,7 +249,7 @@ def ranked(
     if not np.isfinite(log_prob).all():
         raise ValueError("the model gives a candidate a score that is not a finite number")
     means = rules.closed_set(log_prob, tokens)
-    share = np.exp(rules.log_posterior(means[None])[0])
+    share = rules.probabilities(means)
     return [
         {
             "label": names[c],

@@ -14,7 +14,13 @@ from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.exports.store import CONFIG_FILE, LABELS_FILE
-from pipelines.leakage import of_run as leakage
+from pipelines.leakage.of_run import (
+    collect_hidden_labels,
+    find_model_leaks,
+    find_shared_clips,
+    hash_contents,
+    refuse_or_report,
+)
 from skeleton_io import storage, strict_yaml
 
 
@@ -36,13 +42,14 @@ def check_export(cfg: FullConfig, export: str, store: ClipStore) -> None:
         UserError: what leaks and where.
     """
     trained = trained_config(export)
-    seen = json.loads(storage.read_text(storage.join(export, LABELS_FILE)))
-    known = [name for name in trained.train.sets or store.sets if name in store.sets and name in seen]
-    own = {name: rule for name, rule in trained.data.protocols.items() if name in store.sets}
-    then = select(dataclasses.replace(trained, data=dataclasses.replace(trained.data, protocols=own)), store)
+    labels = json.loads(storage.read_text(storage.join(export, LABELS_FILE)))
+    learnt = [name for name in trained.train.sets or store.sets if name in store.sets and name in labels]
+    # A protocol of a set that is not at hand would be refused, and says nothing here.
+    protocols = {name: rule for name, rule in trained.data.protocols.items() if name in store.sets}
+    then = select(dataclasses.replace(trained, data=dataclasses.replace(trained.data, protocols=protocols)), store)
     now, sets = select(cfg, store), sorted(cfg.train.sets or store.sets)
-    train = {f"training clips of {name}": [*then.train[name], *then.validation[name]] for name in known}
+    train = {f"training clips of {name}": [*then.train[name], *then.validation[name]] for name in learnt}
     test = {f"test clips of {name}": now.test[name] for name in sets}
-    found = leakage.shared_clips(train, test, leakage.store_contents(store.uri, store.digest))
-    hidden = leakage.hidden_labels(now, sets)
-    leakage.judge(cfg, sorted([*found, *leakage.model_findings(export, hidden)]))
+    shared = find_shared_clips(train, test, hash_contents(store.uri, store.digest))
+    hidden = collect_hidden_labels(now, sets)
+    refuse_or_report(cfg, sorted([*shared, *find_model_leaks(export, hidden)]))

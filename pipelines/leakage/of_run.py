@@ -63,24 +63,25 @@ def refuse(findings: Sequence[Finding]) -> None:
     """
     if findings:
         more = f"; and {len(findings) - SHOWN} more" if len(findings) > SHOWN else ""
-        told = "; ".join(str(finding) for finding in findings[:SHOWN])
-        way = ""
+        first = "; ".join(str(finding) for finding in findings[:SHOWN])
+        remedy = ""
         if all(finding.kind == "recording" for finding in findings):
-            way = ". Leave the set out, train under a protocol without them, or be told only: --data.repeats report"
-        text = f"leakage: training would see what the test asks. {told}{more}{way} (docs/evaluate.md, Leakage)"
+            remedy = ". Leave the set out, train under a protocol without them, or be told only: --data.repeats report"
+        text = f"leakage: training would see what the test asks. {first}{more}{remedy} (docs/evaluate.md, Leakage)"
         raise UserError(text)
 
 
-def judge(cfg: FullConfig, findings: Sequence[Finding]) -> None:
+def refuse_or_report(cfg: FullConfig, findings: Sequence[Finding]) -> None:
     """`refuse`, but a repeated recording is only told where `data.repeats` says so: published rules have some.
 
     Raises:
         UserError: as `refuse`.
     """
-    told = [finding for finding in findings if finding.kind == "recording" and cfg.data.repeats == "report"]
-    if told:
-        say(f"[leakage] {len(told)} clips train and test under two names (data.repeats: report), the first: {told[0]}")
-    refuse([finding for finding in findings if finding not in told])
+    repeats = [finding for finding in findings if finding.kind == "recording" and cfg.data.repeats == "report"]
+    if repeats:
+        first = repeats[0]
+        say(f"[leakage] {len(repeats)} clips train and test under two names (data.repeats: report), the first: {first}")
+    refuse([finding for finding in findings if finding not in repeats])
 
 
 def check_run(cfg: FullConfig, paths: RunPaths) -> None:
@@ -89,7 +90,7 @@ def check_run(cfg: FullConfig, paths: RunPaths) -> None:
     Raises:
         UserError: a leak, or a protocol that does not fit the shards.
     """
-    judge(cfg, findings_of(cfg, paths))
+    refuse_or_report(cfg, find_leaks(cfg, paths))
 
 
 def check_transfer(cfg: FullConfig, paths: RunPaths, train: str, test: str) -> None:
@@ -106,12 +107,12 @@ def check_transfer(cfg: FullConfig, paths: RunPaths, train: str, test: str) -> N
     sides = {f"training clips of {train}": [*selection.train[train], *selection.validation[train]]}
     other = [*selection.train[test], *selection.validation[test], *selection.test[test]]
     contents = {
-        key: store_contents(paths.shards, store.digest)[key] for keys in (*sides.values(), other) for key in keys
+        key: hash_contents(paths.shards, store.digest)[key] for keys in (*sides.values(), other) for key in keys
     }
-    refuse(shared_clips(sides, {f"transfer test on {test}": other}, contents))
+    refuse(find_shared_clips(sides, {f"transfer test on {test}": other}, contents))
 
 
-def findings_of(cfg: FullConfig, paths: RunPaths) -> list[Finding]:
+def find_leaks(cfg: FullConfig, paths: RunPaths) -> list[Finding]:
     """All leaks of a run, sorted by kind and place; empty for a clean one.
 
     Args:
@@ -121,30 +122,30 @@ def findings_of(cfg: FullConfig, paths: RunPaths) -> list[Finding]:
     store = ClipStore(paths.shards)
     selection, labels = select(cfg, store), store.labels()
     sets = sorted(cfg.train.sets or selection.train)
-    found = clip_findings(selection, sets, store_contents(paths.shards, store.digest))
-    hidden = hidden_labels(selection, sets)
+    findings = find_clip_leaks(selection, sets, hash_contents(paths.shards, store.digest))
+    hidden = collect_hidden_labels(selection, sets)
     if hidden:
         pools = {name: selection.labels[name] for name in sets}
-        found += label_findings(selection, sets, labels, hidden)
-        found += prompt_findings(pools, hidden)
+        findings += find_label_leaks(selection, sets, labels, hidden)
+        findings += find_prompt_leaks(pools, hidden)
         if any("yesno" in stage.tasks for stage in cfg.train.stages):
-            found += negative_findings(_negatives(cfg, selection, labels, sets), hidden)
+            findings += find_negative_leaks(_negatives(cfg, selection, labels, sets), hidden)
         if any("rationale" in stage.tasks for stage in cfg.train.stages):
             learnt = {key for name in sets for key in selection.train[name]}
-            texts = {key: text for key, text in _rationales(paths.rationales).items() if key in learnt}
-            found += rationale_findings(texts, pools, hidden)
+            texts = {key: text for key, text in load_rationales(paths.rationales).items() if key in learnt}
+            findings += find_rationale_leaks(texts, pools, hidden)
         outside = [stage for stage in cfg.train.stages if "/" in stage.start]
         for uri in [cfg.mllm.path] * bool(cfg.mllm.path) + [start_points.outside(stage) for stage in outside]:
-            found += model_findings(uri, hidden)
-    return sorted(found)
+            findings += find_model_leaks(uri, hidden)
+    return sorted(findings)
 
 
-def hidden_labels(selection: Selection, sets: Iterable[str]) -> dict[str, str]:
+def collect_hidden_labels(selection: Selection, sets: Iterable[str]) -> dict[str, str]:
     """Normalised unseen label -> "SET's label", over the sets that train together."""
     return {normalise(label): f"{label!r}, unseen in {name}" for name in sets for label in selection.unseen[name]}
 
 
-def clip_findings(selection: Selection, sets: Sequence[str], contents: Mapping[str, str]) -> list[Finding]:
+def find_clip_leaks(selection: Selection, sets: Sequence[str], contents: Mapping[str, str]) -> list[Finding]:
     """Clips on two sides: training, validation (what Tune and model selection look at) and test, over all sets."""
     free = [selection.unlabelled_train, selection.unlabelled_validation, selection.unlabelled_test]
     train, validation, test = (
@@ -155,13 +156,13 @@ def clip_findings(selection: Selection, sets: Sequence[str], contents: Mapping[s
     validation = {f"validation clips of {name} (model selection, Tune)": keys for name, keys in validation.items()}
     test = {f"test clips of {name}": keys for name, keys in test.items()}
     return [
-        *shared_clips(train, test, contents),
-        *shared_clips(validation, test, contents),
-        *[f for f in shared_clips(train, validation, contents) if f.kind == "clip"],
+        *find_shared_clips(train, test, contents),
+        *find_shared_clips(validation, test, contents),
+        *[f for f in find_shared_clips(train, validation, contents) if f.kind == "clip"],
     ]
 
 
-def shared_clips(
+def find_shared_clips(
     one: Mapping[str, Iterable[str]], other: Mapping[str, Iterable[str]], contents: Mapping[str, str]
 ) -> list[Finding]:
     """The same clip, or the same recording under two names, on both sides.
@@ -171,61 +172,62 @@ def shared_clips(
         other: place -> keys.
         contents: key -> hash of the clip's positions; keys that are missing are compared by name only.
     """
-    found = []
+    findings = []
     where = {key: place for place, keys in other.items() for key in keys}
-    same = {contents[key]: key for key in sorted(where, reverse=True) if key in contents}
+    by_content = {contents[key]: key for key in sorted(where, reverse=True) if key in contents}
     for place, keys in one.items():
         for key in sorted(keys):
             if key in where:
-                found.append(Finding("clip", place, f"clip {key} is among the {where[key]} too"))
-            elif key in contents and contents[key] in same:
-                twin = same[contents[key]]
+                findings.append(Finding("clip", place, f"clip {key} is among the {where[key]} too"))
+            elif key in contents and contents[key] in by_content:
+                twin = by_content[contents[key]]
                 text = f"clip {key} is the same recording as {twin} among the {where[twin]}"
-                found.append(Finding("recording", place, text))
-    return found
+                findings.append(Finding("recording", place, text))
+    return findings
 
 
-def label_findings(
+def find_label_leaks(
     selection: Selection, sets: Iterable[str], labels: Mapping[str, str], hidden: Mapping[str, str]
 ) -> list[Finding]:
     """Training and validation clips (the Tune objective) of a class that some protocol hides: one finding per class."""
-    found = []
+    findings = []
     parts = {"training": selection.train, "validation (model selection, Tune)": selection.validation}
     for part, keys in ((part, clips[name]) for part, clips in parts.items() for name in sets):
         first = {normalise(labels[key]): key for key in sorted(keys, reverse=True)}
         for label in sorted(set(first) & set(hidden)):
             place = f"{part} clips of {first[label].split('/', 1)[0]}"
-            found.append(Finding("label", place, f"clip {first[label]} is of {hidden[label]}"))
-    return found
+            findings.append(Finding("label", place, f"clip {first[label]} is of {hidden[label]}"))
+    return findings
 
 
-def prompt_findings(pools: Mapping[str, Sequence[str]], hidden: Mapping[str, str]) -> list[Finding]:
+def find_prompt_leaks(pools: Mapping[str, Sequence[str]], hidden: Mapping[str, str]) -> list[Finding]:
     """Unseen labels in the questions as training words them, candidates included."""
     texts = {"rationale question": (prompts.rationale_prompt(), ()), "caption question": (prompts.caption_prompt(), ())}
     texts |= {f"multiple choice of {name}": (prompts.mqa_prompt(tuple(pool)), pool) for name, pool in pools.items()}
     return [
         Finding("prompt", place, f"names {hidden[label]}")
         for place, (text, seen) in texts.items()
-        for label in named(text, seen, hidden)
+        for label in find_hidden_labels(text, seen, hidden)
     ]
 
 
-def negative_findings(tables: Mapping[str, Table], hidden: Mapping[str, str]) -> list[Finding]:
+def find_negative_leaks(tables: Mapping[str, Table], hidden: Mapping[str, str]) -> list[Finding]:
     """Unseen labels that yes/no questions ask about, as right or as wrong ones.
 
     Args:
         tables: set -> label -> its negatives, as training draws them.
-        hidden: from `hidden_labels`.
+        hidden: from `collect_hidden_labels`.
     """
-    found = set()
+    findings = set()
     for name, table in tables.items():
         for label in sorted({*table, *(other for row in table.values() for other in row)}):
             if normalise(label) in hidden:
-                found.add(Finding("negative", f"yes/no negatives of {name}", f"ask about {hidden[normalise(label)]}"))
-    return sorted(found)
+                what = f"ask about {hidden[normalise(label)]}"
+                findings.add(Finding("negative", f"yes/no negatives of {name}", what))
+    return sorted(findings)
 
 
-def rationale_findings(
+def find_rationale_leaks(
     rationales: Mapping[str, str], pools: Mapping[str, Sequence[str]], hidden: Mapping[str, str]
 ) -> list[Finding]:
     """Unseen labels in the texts that training learns from, by clip.
@@ -233,17 +235,17 @@ def rationale_findings(
     Args:
         rationales: clip key -> text.
         pools: set -> seen labels; "throw up cap or hat" is no "throw".
-        hidden: from `hidden_labels`.
+        hidden: from `collect_hidden_labels`.
     """
     return [
         Finding("rationale", f"rationale of {key}", f"names {hidden[label]}")
         for key in sorted(rationales)
         if key.split("/", 1)[0] in pools
-        for label in named(rationales[key], pools[key.split("/", 1)[0]], hidden)
+        for label in find_hidden_labels(rationales[key], pools[key.split("/", 1)[0]], hidden)
     ]
 
 
-def model_findings(uri: str, hidden: Mapping[str, str]) -> list[Finding]:
+def find_model_leaks(uri: str, hidden: Mapping[str, str]) -> list[Finding]:
     """Unseen labels that the model training starts from was trained on, where it is an export that says so.
 
     A checkpoint from elsewhere (a hub's) says nothing of its training; nothing is found there.
@@ -252,15 +254,15 @@ def model_findings(uri: str, hidden: Mapping[str, str]) -> list[Finding]:
     listed = next((p for p in (storage.join(f, "labels.json") for f in folders) if storage.exists(p)), None)
     if listed is None:
         return []
-    held = json.loads(storage.read_text(listed))
+    trained = json.loads(storage.read_text(listed))
     return [
         Finding("model", listed, f"was trained on {hidden[normalise(label)]}")
-        for label in sorted({label for labels in held.values() for label in labels})
+        for label in sorted({label for labels in trained.values() for label in labels})
         if normalise(label) in hidden
     ]
 
 
-def named(text: str, seen: Iterable[str], hidden: Iterable[str]) -> list[str]:
+def find_hidden_labels(text: str, seen: Iterable[str], hidden: Iterable[str]) -> list[str]:
     """Hidden labels that stand in a text, sorted; not those inside of a longer seen label.
 
     A label of several words counts with any endings ("jumps up" is "jump up"), one of a single word only as it is: an
@@ -271,16 +273,17 @@ def named(text: str, seen: Iterable[str], hidden: Iterable[str]) -> list[str]:
         seen: labels that may stand there.
         hidden: normalised labels that may not.
     """
-    plain, wanted = f" {normalise(text)} ", sorted(set(hidden))
-    for label in sorted({normalise(label) for label in seen} - set(wanted), key=len, reverse=True):
-        plain = plain.replace(f" {label} ", "  0  ")
-    return [label for label in wanted if f" {label} " in plain or (" " in label and leaks(plain, label))]
+    words, unseen = f" {normalise(text)} ", sorted(set(hidden))
+    # Longest first: "throw up cap or hat" must go before "throw" cuts a piece out of it.
+    for label in sorted({normalise(label) for label in seen} - set(unseen), key=len, reverse=True):
+        words = words.replace(f" {label} ", "  0  ")
+    return [label for label in unseen if f" {label} " in words or (" " in label and leaks(words, label))]
 
 
 @lru_cache(maxsize=4)
-def store_contents(uri: str, digest: str) -> dict[str, str]:
+def hash_contents(uri: str, digest: str) -> dict[str, str]:
     """Key -> hash of each clip's positions (shape and bytes, NaN included). `digest`: a changed set is a new entry."""
-    store, found = ClipStore(uri), {}
+    store, hashes = ClipStore(uri), {}
     for batch in store.shards.table(["dataset", "id", "T", "P", "J", "C", "positions"]).to_batches():
         rows: list[dict[str, Any]] = batch.select(["dataset", "id", "T", "P", "J", "C"]).to_pylist()
         positions = batch.column("positions")
@@ -289,8 +292,9 @@ def store_contents(uri: str, digest: str) -> dict[str, str]:
         for place, row in enumerate(rows):
             part = np.ascontiguousarray(values[ends[place] : ends[place + 1]])
             shape = f"{row['T']} {row['P']} {row['J']} {row['C']} ".encode()
-            found[f"{row['dataset']}/{row['id']}"] = hashlib.blake2b(shape + part.tobytes(), digest_size=16).hexdigest()
-    return found
+            content = hashlib.blake2b(shape + part.tobytes(), digest_size=16).hexdigest()
+            hashes[f"{row['dataset']}/{row['id']}"] = content
+    return hashes
 
 
 def _negatives(
@@ -298,9 +302,6 @@ def _negatives(
 ) -> Mapping[str, Table]:
     """What yes/no questions may ask about; the model's confusions change chances, not which labels there are."""
     seen = {name: selection.labels[name] for name in sets}
-    asked = dataclasses.replace(cfg.train.negatives, hardest=0)
-    return build_negatives(asked, {name: selection.train[name] for name in sets}, labels, seen).tables
-
-
-def _rationales(uri: str) -> dict[str, str]:
-    return load_rationales(uri)
+    # All of a label's negatives, not only the hardest of them.
+    every = dataclasses.replace(cfg.train.negatives, hardest=0)
+    return build_negatives(every, {name: selection.train[name] for name in sets}, labels, seen).tables

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from models import prompts
 from pipelines.config.tree import FullConfig
 from pipelines.data.clip_store import ClipStore
@@ -84,7 +82,7 @@ def draw_clips(model_uri: str, shards_uri: str, clips: list[PageClip], explain: 
                 why = [prompts.rationale_prompt()]
                 explanation = model.mllm.generate(frames, why, EXPLANATION_TOKENS)[0] if explain else None
         means = rules.closed_set(scores.log_prob.cpu().numpy(), scores.tokens.cpu().numpy())
-        shares = np.exp(rules.log_posterior(means[None])[0])
+        shares = rules.probabilities(means)
         drawn.append(
             DrawnClip(
                 key=item.key,

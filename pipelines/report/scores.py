@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.figures import score_charts
 from pipelines.figures.score_charts import Curve
+from pipelines.scores.rule_names import Rule
 
 KINDS = {
     "model": "this model",
@@ -22,14 +23,15 @@ KINDS = {
 
 DRAWN = 4
 """Sets with a curve of their own: as many as there are colours besides that of all clips."""
-RULES = (
-    ("normalised", "per token"),
-    ("summed", "whole answer"),
-    ("prior_corrected", "less prior"),
-    ("exact", "written, exact"),
-    ("nearest", "written, nearest"),
-    ("substring", "written, substring"),
-)
+RULES: dict[Rule, str] = {
+    "normalised": "per token",
+    "summed": "whole answer",
+    "prior_corrected": "less prior",
+    "exact": "written, exact",
+    "nearest": "written, nearest",
+    "substring": "written, substring",
+}
+"""Rule -> title of its column."""
 
 
 def rules_part(evaluate: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def rules_part(evaluate: Mapping[str, Any]) -> dict[str, Any]:
     blocks = [*evaluate["sets"].items(), ("all clips", evaluate)]
     scores_by_name = [(name, {**block["rules"], **(block["generated"] or {})}) for name, block in blocks]
     # Earlier versions and runs without written answers lack some rules.
-    columns = [(key, title) for key, title in RULES if any(key in scores for _, scores in scores_by_name)]
+    columns = [(key, title) for key, title in RULES.items() if any(key in scores for _, scores in scores_by_name)]
     rows = [{"name": name, "cells": [scores.get(key) for key, _ in columns]} for name, scores in scores_by_name]
     return {"rules": rows, "rule_columns": columns}
 

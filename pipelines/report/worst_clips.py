@@ -38,7 +38,7 @@ def confidence_of(row: Mapping[str, Any]) -> float:
     """Probability of a row's prediction: softmax over the candidates of the mean log-probability per token."""
     # As the headline scores: a confidence under another rule would pick other clips.
     means = rules.closed_set(np.asarray(row["log_prob"]), np.asarray(row["tokens"]))
-    return float(np.exp(rules.log_posterior(means[None])[0]).max())
+    return float(rules.probabilities(means).max())
 
 
 def choose_worst(folder: str, evaluate: Mapping[str, Any]) -> list[WorstClip]:

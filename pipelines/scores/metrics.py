@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +29,10 @@ from pipelines.scores.blocks import (
     SetBlock,
     WrittenBlock,
 )
+from pipelines.scores.rule_names import AnswerRule, RankingRule, Rule
 
-RULES = ("normalised", "summed", "prior_corrected")
-HEADLINE = "normalised"
+RULES: tuple[RankingRule, ...] = get_args(RankingRule)
+HEADLINE: RankingRule = "normalised"
 """The rule behind "accuracy", fixed in advance: choosing it by its test score would be selection on the test clips."""
 BINS = 15
 """Bins of the calibration error."""
@@ -108,6 +110,22 @@ class Scoreboard:
         truth = self.truth(clip)
         return truth is not None and bool(scoring.top_k(rule_scores(clip, rule)[None], np.array([truth]), k)[0])
 
+    def is_right(self, clip: ClipScore, rule: Rule) -> bool:
+        """Whether a clip counts as told rightly.
+
+        Raises:
+            ValueError: a rule on written answers, and the clip has none.
+        """
+        if rule in RULES:
+            return self.ranked(clip, rule, 1)
+        if clip.generated is None:
+            raise ValueError(f"{clip.key}: no written answer to judge by {rule!r}")
+        if rule == "substring":
+            return scoring.substring_match(clip.generated, clip.label)
+        match = scoring.exact_match if rule == "exact" else scoring.nearest_match
+        named = match(clip.generated, list(self.candidates[clip.set]))
+        return named is not None and named == self.truth(clip)
+
     def accuracy(self, clips: Sequence[ClipScore], rule: str) -> AccuracyBlock:
         """Top-1, -3 and -5 accuracy under one rule."""
         first = self.share([self.ranked(c, rule, 1) for c in clips])
@@ -130,13 +148,12 @@ class Scoreboard:
         if not texts:
             return None
         exact = [scoring.exact_match(text, list(self.candidates[c.set])) for c, text in texts]
-        near = [scoring.nearest_match(text, list(self.candidates[c.set])) for c, text in texts]
-        truth = [self.truth(c) for c, _ in texts]
+        shares = {rule: self.share([self.is_right(c, rule) for c, _ in texts]) for rule in get_args(AnswerRule)}
         return {
-            "exact": self.share([e is not None and e == t for e, t in zip(exact, truth, strict=True)]),
-            "nearest": self.share([e is not None and e == t for e, t in zip(near, truth, strict=True)]),
-            "substring": self.share([scoring.substring_match(text, c.label) for c, text in texts]),
-            "no_label_named": round(float(np.mean([e is None for e in exact])), 4),
+            "exact": shares["exact"],
+            "nearest": shares["nearest"],
+            "substring": shares["substring"],
+            "no_label_named": round(float(np.mean([index is None for index in exact])), 4),
         }
 
     def posterior(self, clips: Sequence[ClipScore]) -> NDArray[np.floating]:

@@ -89,10 +89,15 @@ def closed_set(
 
 
 def log_posterior(scores: Floats) -> Floats:
-    """(N, C) scores -> log-probabilities over the candidates."""
+    """(.., C) scores -> log-probabilities over the candidates."""
     # The softmax does not change, and nothing overflows.
     shifted = scores - scores.max(-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def probabilities(scores: Floats) -> Floats:
+    """(.., C) scores of `closed_set` -> probabilities of the candidates: their softmax."""
+    return np.exp(log_posterior(scores))
 
 
 def top_k(scores: Floats, truth: Ints, k: int) -> NDArray[np.bool_]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from skeleton_io import storage
 from skeleton_io.exporters.bvh import bvh_text
+from skeleton_io.exporters.formats import ExportFormat
 from skeleton_io.exporters.humanml3d import humanml3d_files
 from skeleton_io.exporters.pyskl import PysklSet
 from skeleton_io.exporters.refusal import Refused
@@ -203,7 +204,7 @@ class ParquetSet:
         self._rows = []
 
 
-EXPORTERS: dict[str, Callable[[str, Mapping[str, tuple[SplitProtocol, ...]]], Exporter]] = {
+EXPORTERS: dict[ExportFormat, Callable[[str, Mapping[str, tuple[SplitProtocol, ...]]], Exporter]] = {
     "pyskl": PysklFiles,
     "humanml3d": HumanML3DFiles,
     "npz": NpzFiles,

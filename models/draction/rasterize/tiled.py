@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from models.draction.rasterize import native
 from models.draction.rasterize.projection import Raster, project
 from models.draction.rasterize.tiles import CENTRE, TILE, Tiles, bin_gaussians
 
@@ -68,7 +67,7 @@ def rasterize_tiled(
     """
     splats = project(means_cam, radius, image_index, raster)
     core = core or core_for(splats.conic)
-    lister = native.list_rows if core == "native" else None
+    lister = _kernels(core).list_rows if core == "native" else None
     tiles = bin_gaussians(splats, means_cam.detach()[:, 2], opacity.detach(), image_index, raster, lister)
     if tiles.gaussian.numel() == 0:
         # A sum of nothing, so that a batch without a single visible Gaussian still has a graph to go back through.
@@ -81,38 +80,31 @@ def rasterize_tiled(
     return image[:, :, : raster.height, : raster.width]
 
 
-def rasterize_forward(
-    means_cam: Tensor, radius: Tensor, opacity: Tensor, colour: Tensor, image_index: Tensor, raster: Raster
-) -> Tensor:
-    """`rasterize_tiled` with the PyTorch core and without a way back: what an exported model draws with."""
-    splats = project(means_cam, radius, image_index, raster)
-    tiles = bin_gaussians(splats, means_cam.detach()[:, 2], opacity.detach(), image_index, raster)
-    image = colour.new_zeros(raster.images, 3, tiles.down * TILE, tiles.across * TILE)
-    if tiles.gaussian.numel():
-        shape = torch.cat([splats.conic, opacity.clamp_min(1e-30).log()[:, None]], dim=1)
-        _composite(_polynomial(shape, tiles), colour.index_select(0, tiles.gaussian), tiles, image)
-    return image[:, :, : raster.height, : raster.width]
-
-
 def core_for(like: Tensor) -> Core:
     """The fastest core for a tensor's device and type: Triton on CUDA, C++ on the CPU where it can be built."""
     if like.dtype != torch.float32:
         return "torch"
     if like.is_cuda:
-        return "triton" if _has_triton() else "torch"
-    return "native" if like.device.type == "cpu" and native.available() else "torch"
+        return "triton" if _is_here("triton") and find_spec("triton") is not None else "torch"
+    if like.device.type != "cpu" or not _is_here("native"):
+        return "torch"
+    return "native" if _kernels("native").available() else "torch"
 
 
 @cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+def _is_here(core: Core) -> bool:
+    """Whether a fused core's module lies beside this one: an exported model goes without."""
+    return find_spec(f"{__package__}.{core}") is not None
 
 
 def _kernels(core: Core) -> ModuleType:
     """The module that holds a fused core's `composite` and `composite_backward`."""
+    # Inside: Triton is an optional dependency, and what is imported at the top goes along with an exported model.
     if core == "native":
+        from models.draction.rasterize import native
+
         return native
-    from models.draction.rasterize import triton  # an optional dependency
+    from models.draction.rasterize import triton
 
     return triton
 
@@ -122,7 +114,7 @@ class _Composite(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, shape: Tensor, colour: Tensor, tiles: Tiles, core: Core) -> Tensor:
-        rows = native.polynomial(shape, tiles) if core == "native" else _polynomial(shape, tiles)
+        rows = (_kernels(core).polynomial if core == "native" else _polynomial)(shape, tiles)
         colours = colour.index_select(0, tiles.gaussian)
         image = shape.new_zeros(tiles.images, 3, tiles.down * TILE, tiles.across * TILE)
         if core == "torch":
@@ -144,7 +136,7 @@ class _Composite(torch.autograd.Function):
         else:
             to_rows = _kernels(ctx.core).composite_backward(rows, colours, tiles, *image, grad.contiguous())
         if ctx.core == "native":
-            return (*native.gather(shape, to_rows, tiles), None, None)
+            return (*_kernels("native").gather(shape, to_rows, tiles), None, None)
         return (*_gather_gradient(shape, to_rows, tiles), None, None)
 
 

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 # Paths, not classes: what names the families must load none of them.
 FAMILIES: dict[str, str] = {
-    "internvl": "models.mllm.families.internvl:InternVL",
-    "qwen2_5_vl": "models.mllm.families.qwen2_5_vl:Qwen25VL",
-    "qwen3_vl": "models.mllm.families.qwen3_vl:Qwen3VL",
+    "internvl": ".internvl:InternVL",
+    "qwen2_5_vl": ".qwen2_5_vl:Qwen25VL",
+    "qwen3_vl": ".qwen3_vl:Qwen3VL",
 }
-"""model_type of transformers -> "module:Class"."""
+"""model_type of transformers -> "module:Class"; a module that begins with a dot lies in this folder."""
 
 
 def family_named(name: str) -> Family:
@@ -32,4 +32,4 @@ def family_named(name: str) -> Family:
 @cache
 def _load(path: str) -> Family:
     module, _, kind = path.partition(":")
-    return getattr(import_module(module), kind)()
+    return getattr(import_module(module, __package__), kind)()

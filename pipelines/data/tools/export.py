@@ -17,6 +17,7 @@ from pipelines.data.clip_store import ClipStore
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.progress import Progress, say
 from skeleton_io import storage
+from skeleton_io.exporters.formats import ExportFormat
 from skeleton_io.exporters.registry import EXPORTERS, Refused
 from skeleton_io.protocols.protocol import assign
 from skeleton_io.record import transforms
@@ -33,7 +34,7 @@ class Refusal:
 
 
 def export(
-    uri: str, to: str, out: str, sets: Sequence[str] = (), clips: Sequence[str] = (), fill_gaps: float = 0.0
+    uri: str, to: ExportFormat, out: str, sets: Sequence[str] = (), clips: Sequence[str] = (), fill_gaps: float = 0.0
 ) -> dict[str, Any]:
     """Writes the clips of a shard set in another format.
 

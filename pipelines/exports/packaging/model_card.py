@@ -30,61 +30,80 @@ def is_hub_id(path: str) -> bool:
     return _HUB.fullmatch(path) is not None and not path.startswith(".")
 
 
-@dataclass(frozen=True)
-class Known:
+@dataclass(frozen=True, kw_only=True)
+class SetFacts:
+    """A data set as the shards have it.
+
+    Attributes:
+        licences: all that its clips state, joined.
+        clips: of all parts.
+        protocol: name of its split.
+        protocol_hash: of the split's rules.
+    """
+
+    licences: str
+    clips: int
+    protocol: str
+    protocol_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
     """What the run says; what it does not hold is empty.
 
     Attributes:
         stages: manifests of the stages up to the model's own, in order.
-        sets: set -> {"licence", "clips", "protocol", "hash"}.
+        sets: set -> what its shards say.
         shards: hash of the shard set.
         teacher: summary of the rationales.
         scores: metrics of this very model.
     """
 
     stages: tuple[Mapping[str, Any], ...] = ()
-    sets: dict[str, dict[str, str]] = field(default_factory=dict)
+    sets: dict[str, SetFacts] = field(default_factory=dict)
     shards: str = ""
     teacher: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
 
 
-def gather(cfg: FullConfig, export: str, paths: RunPaths | None) -> Known:
-    """Reads the run that an export lies in; None: there is none, so nothing is known."""
+def gather_facts(cfg: FullConfig, export: str, paths: RunPaths | None) -> RunFacts:
+    """Reads the run that an export lies in; None: there is none, so nothing is facts."""
     if paths is None:
-        return Known()
+        return RunFacts()
     own = storage.name(export.rstrip("/").rsplit("/", 1)[0])
     names = [stage.name for stage in cfg.train.stages]
     names = names[: names.index(own) + 1] if own in names else [own]
-    stages = [found for name in names if (found := read_manifest(storage.join(paths.train, name)))]
+    stages = [manifest for name in names if (manifest := read_manifest(storage.join(paths.train, name)))]
     teacher = read_manifest(paths.rationales)
     scores: Mapping[str, Any] = {}
     metrics = storage.join(paths.evaluate, "metrics.json")
     if storage.exists(metrics) and stages:
-        found = json.loads(storage.read_text(metrics))
-        scores = found if found["model"] == stages[-1]["key"] else {}
+        evaluation = json.loads(storage.read_text(metrics))
+        # The run may have been trained on since: numbers of another model are not this one's.
+        scores = evaluation if evaluation["model"] == stages[-1]["key"] else {}
     sets, shards = _sets(cfg, paths)
-    return Known(tuple(stages), sets, shards, teacher["summary"] if teacher else {}, scores)
+    return RunFacts(
+        stages=tuple(stages), sets=sets, shards=shards, teacher=teacher["summary"] if teacher else {}, scores=scores
+    )
 
 
-def _sets(cfg: FullConfig, paths: RunPaths) -> tuple[dict[str, dict[str, str]], str]:
+def _sets(cfg: FullConfig, paths: RunPaths) -> tuple[dict[str, SetFacts], str]:
     """Sets of the shards with licence and protocol, and the shards' hash."""
     if not storage.exists(storage.join(paths.shards, "index.json")):
         return {}, ""
     store = ClipStore(paths.shards)
     rows = store.meta().select(["dataset", "licence"]).to_pylist()
-    found = {}
+    sets = {}
     for name in store.sets:
-        mine = [row["licence"] for row in rows if row["dataset"] == name]
+        licences = [row["licence"] or "not stated" for row in rows if row["dataset"] == name]
         protocol = protocol_of(cfg, store, name)
-        licences = sorted({licence or "not stated" for licence in mine})
-        found[name] = {
-            "licence": "; ".join(licences),
-            "clips": str(len(mine)),
-            "protocol": protocol.name,
-            "hash": protocol.hash,
-        }
-    return found, store.digest
+        sets[name] = SetFacts(
+            licences="; ".join(sorted(set(licences))),
+            clips=len(licences),
+            protocol=protocol.name,
+            protocol_hash=protocol.hash,
+        )
+    return sets, store.digest
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -94,7 +113,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _header(cfg: FullConfig) -> str:
-    """What hubs read: tags, task and, where it is known, the model that training started from."""
+    """What hubs read: tags, task and, where it is facts, the model that training started from."""
     lines = ["---", "library_name: transformers", "pipeline_tag: image-text-to-text", "license: other"]
     if is_hub_id(cfg.mllm.path):
         lines.append(f"base_model: {cfg.mllm.path}")
@@ -119,32 +138,32 @@ multimodal LLM alone; `model.frames(clip)` are the images that it reads."""
 
 
 def _use(labels: Mapping[str, Sequence[str]]) -> str:
-    some = next((list(names)[:3] for names in labels.values() if names), ["walk", "run"])
-    return USE.format(question=prompts.caption_prompt(), labels=json.dumps(some))
+    examples = next((list(names)[:3] for names in labels.values() if names), ["walk", "run"])
+    return USE.format(question=prompts.caption_prompt(), labels=json.dumps(examples))
 
 
-def _what(cfg: FullConfig, known: Known) -> str:
+def _what(cfg: FullConfig, facts: RunFacts) -> str:
     base = cfg.mllm.path if is_hub_id(cfg.mllm.path) else storage.name(cfg.mllm.path) if cfg.mllm.path else ""
     started = f"`{base}`" if base else f"a tiny {cfg.mllm.family} with random weights"
-    drawn = cfg.renderer
-    trained = (known.sets and f"on {len(known.sets)} data sets") or "on the labels below"
+    renderer = cfg.renderer
+    trained = f"on {len(facts.sets)} data sets" if facts.sets else "on the labels below"
     return (
-        f"A skeleton sequence of any format is drawn as {drawn.frames} images of {drawn.image_size} x "
-        f"{drawn.image_size} by a renderer (`{drawn.kind}`), which a multimodal LLM reads and answers questions about "
-        f"(method: SkeletonLLM, arXiv 2603.18003). Started from {started}, trained {trained}."
+        f"A skeleton sequence of any format is drawn as {renderer.frames} images of {renderer.image_size} x "
+        f"{renderer.image_size} by a renderer (`{renderer.kind}`), which a multimodal LLM reads and answers questions "
+        f"about (method: SkeletonLLM, arXiv 2603.18003). Started from {started}, trained {trained}."
     )
 
 
-def _scores(known: Known) -> str:
-    if not known.scores:
+def _scores(facts: RunFacts) -> str:
+    if not facts.scores:
         return "## Results\n\nThe run holds no evaluation of this model, so no numbers are given."
     rows = []
-    for name, found in [*known.scores["sets"].items(), ("all", known.scores)]:
-        got, written = found["accuracy"], found.get("generated")
-        low, high = got["ci95"]
+    for name, scores in [*facts.scores["sets"].items(), ("all", facts.scores)]:
+        accuracy, written = scores["accuracy"], scores.get("generated")
+        low, high = accuracy["ci95"]
         exact = f"{written['exact']['value']:.3f}" if written else "not asked"
-        numbers = (f"{got['value']:.3f}", f"{low:.3f} to {high:.3f}", f"{got['chance']:.3f}", exact)
-        rows.append((name, got["n"], *numbers))
+        numbers = (f"{accuracy['value']:.3f}", f"{low:.3f} to {high:.3f}", f"{accuracy['chance']:.3f}", exact)
+        rows.append((name, accuracy["n"], *numbers))
     head = ("test clips of", "clips", "accuracy", "95 % interval", "chance", "in its own words")
     return (
         "## Results\n\nAccuracy among the candidate labels of each set, by the mean log-probability of a label's "
@@ -152,19 +171,21 @@ def _scores(known: Known) -> str:
     )
 
 
-def _data(cfg: FullConfig, known: Known) -> str:
-    if not known.sets:
+def _data(cfg: FullConfig, facts: RunFacts) -> str:
+    if not facts.sets:
         return "## Data\n\nThe shards that it was trained on are not at hand; the labels stand below."
-    chosen = cfg.train.sets or tuple(known.sets)
+    trained = cfg.train.sets or tuple(facts.sets)
     rows = [
-        (name, "yes" if name in chosen else "no", one["clips"], f"{one['protocol']} (`{one['hash']}`)", one["licence"])
-        for name, one in known.sets.items()
+        (name, "yes" if name in trained else "no", s.clips, f"{s.protocol} (`{s.protocol_hash}`)", s.licences)
+        for name, s in facts.sets.items()
     ]
     text = table(("set", "trained on", "clips, all parts", "protocol (hash)", "licence"), rows)
-    asked = ""
-    if known.teacher:
-        asked = f"\n\nRationales of {known.teacher['asked']} clips come from the teacher `{known.teacher['teacher']}`."
-    return f"## Data\n\n{text}\n\nHash of the shard set: `{known.shards}`.{asked}"
+    teacher = ""
+    if facts.teacher:
+        teacher = (
+            f"\n\nRationales of {facts.teacher['asked']} clips come from the teacher `{facts.teacher['teacher']}`."
+        )
+    return f"## Data\n\n{text}\n\nHash of the shard set: `{facts.shards}`.{teacher}"
 
 
 def _stage_row(stage: StageConfig, manifest: Mapping[str, Any] | None) -> tuple[object, ...]:
@@ -173,15 +194,15 @@ def _stage_row(stage: StageConfig, manifest: Mapping[str, Any] | None) -> tuple[
     tasks = ", ".join(f"{task} {weight:g}" for task, weight in stage.tasks.items())
     if manifest is None:
         return stage.name, tasks, rates, "", "", ""
-    made = manifest["summary"]
-    steps, loss = made["steps"], f"{made['loss_first']:.3f} to {made['loss_last']:.3f}"
-    accuracy = made["validation_accuracy"]
-    shown = "no clips" if accuracy is None else f"{accuracy:.3f} of {made['validation_clips']}"
-    return stage.name, tasks, rates, steps, loss, shown
+    summary = manifest["summary"]
+    loss = f"{summary['loss_first']:.3f} to {summary['loss_last']:.3f}"
+    accuracy = summary["validation_accuracy"]
+    validation = "no clips" if accuracy is None else f"{accuracy:.3f} of {summary['validation_clips']}"
+    return stage.name, tasks, rates, summary["steps"], loss, validation
 
 
-def _training(cfg: FullConfig, known: Known) -> str:
-    by_name = {found["summary"]["name"]: found for found in known.stages}
+def _training(cfg: FullConfig, facts: RunFacts) -> str:
+    by_name = {manifest["summary"]["name"]: manifest for manifest in facts.stages}
     stages = [s for s in cfg.train.stages if not by_name or s.name in by_name]
     rows = [_stage_row(stage, by_name.get(stage.name)) for stage in stages]
     head = ("stage", "tasks", "trained, with peak rates", "steps", "loss, first to last", "validation accuracy")
@@ -189,8 +210,8 @@ def _training(cfg: FullConfig, known: Known) -> str:
         f"- Configuration `{digest(cfg)}`: `training_config.yaml`. Seed {cfg.seed}. Prompts version "
         f"{prompts.PROMPTS_VERSION}. Global batch {cfg.train.global_batch}, precision {cfg.mllm.precision}."
     ]
-    if known.stages:
-        last = known.stages[-1]
+    if facts.stages:
+        last = facts.stages[-1]
         versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
         lines.append(f"- Finished {last['finished']}, key `{last['key']}`, revision `{last['git_revision']}`.")
         lines.append(f"- Python {last['python']}, {versions}; {last['platform']}.")
@@ -198,21 +219,21 @@ def _training(cfg: FullConfig, known: Known) -> str:
 
 
 def _labels(labels: Mapping[str, Sequence[str]]) -> str:
-    rows = [(name, len(found), ", ".join(found)) for name, found in labels.items()]
+    rows = [(name, len(names), ", ".join(names)) for name, names in labels.items()]
     return "## Labels seen in training\n\n" + table(("set", "number", "labels"), rows)
 
 
 def _terms(cfg: FullConfig) -> str:
     base = "" if not cfg.mllm.path else " of the model that training started from, and"
     return (
-        "## Terms and limits\n\n`modeling_skeletonllm.py` is under Apache-2.0. The weights carry the terms"
-        f"{base} of the data sets named above. Answers are those of a language model: they can be wrong and still "
-        "sound sure. It was tested on the clips counted above and on nothing else; in particular not for medical, "
-        "safety or surveillance use."
+        "## Terms and limits\n\n`modeling_skeletonllm.py` and `skeletonllm/` are under Apache-2.0. The weights carry "
+        f"the terms{base} of the data sets named above. Answers are those of a language model: they can be wrong and "
+        "still sound sure. It was tested on the clips counted above and on nothing else; in particular not for "
+        "medical, safety or surveillance use."
     )
 
 
-def text(cfg: FullConfig, labels: Mapping[str, Sequence[str]], export: str, paths: RunPaths | None) -> str:
+def card_text(cfg: FullConfig, labels: Mapping[str, Sequence[str]], export: str, paths: RunPaths | None) -> str:
     """The card as Markdown.
 
     Args:
@@ -221,6 +242,6 @@ def text(cfg: FullConfig, labels: Mapping[str, Sequence[str]], export: str, path
         export: its URI.
         paths: the run that it lies in; None: it lies alone.
     """
-    known = gather(cfg, export, paths)
-    parts = [_header(cfg), f"# {cfg.name}", _what(cfg, known), _use(labels), _scores(known), _training(cfg, known)]
-    return "\n\n".join([*parts, _data(cfg, known), _labels(labels), _terms(cfg)]) + "\n"
+    facts = gather_facts(cfg, export, paths)
+    parts = [_header(cfg), f"# {cfg.name}", _what(cfg, facts), _use(labels), _scores(facts), _training(cfg, facts)]
+    return "\n\n".join([*parts, _data(cfg, facts), _labels(labels), _terms(cfg)]) + "\n"

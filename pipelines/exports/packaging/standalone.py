@@ -1,7 +1,7 @@
 """A clip as plain numbers and a question in words -> an answer: a trained model without the rest of this project.
 
-`skel export-model` puts what stands here, and all that it uses, into one file beside the weights (`source_linker`), so
-this module imports no Ray, no readers and no shards. Trains nothing.
+`skel export-model` copies this module, and all that it imports, beside the weights (`source_copy`), so it imports no
+Ray, no readers and no shards. Trains nothing.
 """
 
 from __future__ import annotations
@@ -12,22 +12,18 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from models import prompts
-from models.config import MLLMConfig, RendererConfig, SparsifyConfig
+from models.config import MLLMConfig, SparsifyConfig
 from models.draction import weights
-from models.draction.body import ClipInput
-from models.draction.camera import clip_camera
-from models.draction.frames import select_frames, velocity
-from models.draction.lift import lift_2d, metric_scale
 from models.draction.renderer import SceneRenderer
-from models.draction.template import SkeletonSpec
 from models.mllm.hf import HFMultimodal
+from pipelines.data.renderer_input import clip_input, on_device
 from pipelines.scores import rules
 from skeleton_io.record.topologies import TOPOLOGIES
 from skeleton_io.record.topology import Topology
@@ -36,6 +32,8 @@ MODEL_FILE = "skeletonllm.json"
 """Beside the weights: how they run, and which labels they were trained on."""
 RENDERER_WEIGHTS = "renderer.safetensors"
 MODEL_FORMAT = "skeleton-ray model 1"
+UNUSED_SETTINGS = frozenset({"path", "lora", "tiny", "gradient_checkpointing"})
+"""Fields of `MLLMConfig` that MODEL_FILE leaves out: where the weights came from, and how they were trained."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,50 +107,27 @@ def skeleton_of(clip: Mapping[str, Any]) -> Topology:
     Raises:
         ValueError: neither.
     """
-    named = clip.get("topology")
-    if isinstance(named, Topology):
-        return named
-    described: Mapping[str, Any] = named if isinstance(named, Mapping) else clip
-    if "joints" in described and "bones" in described:
-        joints = tuple(str(joint) for joint in described["joints"])
-        pairs = np.asarray(described["bones"], dtype=np.int64).reshape(-1, 2)
-        name = str(described["name"]) if "name" in described else "clip" if named is None else str(named)
+    topology = clip.get("topology")
+    if isinstance(topology, Topology):
+        return topology
+    table: Mapping[str, Any] = topology if isinstance(topology, Mapping) else clip
+    if "joints" in table and "bones" in table:
+        joints = tuple(str(joint) for joint in table["joints"])
+        pairs = np.asarray(table["bones"], dtype=np.int64).reshape(-1, 2)
+        name = str(table["name"]) if "name" in table else "clip" if topology is None else str(topology)
         return Topology(name=name, joints=joints, bones=tuple((int(p), int(c)) for p, c in pairs))
-    if str(named) in TOPOLOGIES:
-        return TOPOLOGIES[str(named)]
-    raise ValueError(f"clip: expected joints and bones, or a topology of {', '.join(TOPOLOGIES)}, found {named!r}")
-
-
-def renderer_input(clip: Clip, cfg: RendererConfig) -> ClipInput:
-    """What is drawn: the middle frame of each segment, velocity from all frames, through the framing camera."""
-    meanings = clip.topology.meanings
-    spec = SkeletonSpec(
-        name=clip.topology.name,
-        joint_names=clip.topology.joints,
-        bones=clip.topology.bones,
-        side=tuple(m.side for m in meanings),
-        limb=tuple(m.limb for m in meanings),
-        order=tuple(m.order for m in meanings),
-    )
-    positions = clip.positions
-    if positions.shape[-1] == 2:
-        positions = lift_2d(torch.from_numpy(positions.copy()), spec).numpy()
-    elif clip.scale != "metric":
-        given = torch.from_numpy(positions.copy())
-        positions = (given * metric_scale(given, spec)).numpy()
-    moved = velocity(positions, clip.fps, cfg.velocity_stride_s, clip.timestamps)
-    camera = clip_camera(torch.from_numpy(np.ascontiguousarray(positions)), spec, cfg)
-    chosen = select_frames(len(positions), cfg.moments, None)
-    return ClipInput(spec, torch.from_numpy(positions[chosen]), torch.from_numpy(moved[chosen]), camera)
+    if str(topology) in TOPOLOGIES:
+        return TOPOLOGIES[str(topology)]
+    raise ValueError(f"clip: expected joints and bones, or a topology of {', '.join(TOPOLOGIES)}, found {topology!r}")
 
 
 def settings_of(stored: Mapping[str, Any]) -> MLLMConfig:
     """How the multimodal LLM runs, as far as the file says; sizes and adapters do not matter any more."""
-    known = {field.name for field in fields(MLLMConfig)} - {"path", "lora", "tiny", "gradient_checkpointing"}
-    given = {name: value for name, value in stored.items() if name in known}
-    if "sparsify" in given:
-        given["sparsify"] = SparsifyConfig(**given["sparsify"])
-    return replace(MLLMConfig(), **given)
+    names = {field.name for field in fields(MLLMConfig)} - UNUSED_SETTINGS
+    settings = {name: value for name, value in stored.items() if name in names}
+    if "sparsify" in settings:
+        settings["sparsify"] = SparsifyConfig(**settings["sparsify"])
+    return replace(MLLMConfig(), **settings)
 
 
 class SkeletonLLM:
@@ -169,7 +144,7 @@ class SkeletonLLM:
         self, renderer: SceneRenderer, mllm: HFMultimodal, labels: Mapping[str, Sequence[str]], bf16: bool
     ) -> None:
         self.renderer, self.mllm = renderer.eval(), mllm.eval()
-        self.labels = {name: tuple(found) for name, found in labels.items()}
+        self.labels = {name: tuple(words) for name, words in labels.items()}
         self.bf16 = bf16
 
     @classmethod
@@ -200,9 +175,8 @@ class SkeletonLLM:
     @torch.no_grad()
     def frames(self, clip: ClipLike) -> torch.Tensor:
         """What the LLM sees: (1, F, 3, H, W) float32 in [0, 1]."""
-        drawn = renderer_input(read_clip(clip), self.renderer.cfg)
         device = next(self.mllm.parameters()).device
-        return self.renderer([replace(drawn, positions=drawn.positions.to(device), velocity=drawn.velocity.to(device))])
+        return self.renderer([on_device(clip_input(read_clip(clip), self.renderer.cfg, None, None), device)])
 
     @torch.no_grad()
     def answer(self, clip: ClipLike, question: str, max_new_tokens: int = 64) -> str:
@@ -228,15 +202,15 @@ class SkeletonLLM:
         """
         frames, question = self.frames(clip), prompts.mqa_prompt(labels)
         with torch.autocast(frames.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            found = self.mllm.score_candidates(frames, [question], [labels])[0]
-        scores = rules.closed_set(found.log_prob.cpu().numpy(), found.tokens.cpu().numpy())
-        shares = np.exp(rules.log_posterior(cast(Any, scores)))
-        best = np.argsort(-shares, kind="stable")
-        return {str(labels[int(i)]): float(shares[i]) for i in best}
+            candidates = self.mllm.score_candidates(frames, [question], [labels])[0]
+        means = rules.closed_set(candidates.log_prob.cpu().numpy(), candidates.tokens.cpu().numpy())
+        shares = rules.probabilities(means)
+        order = np.argsort(-shares, kind="stable")
+        return {str(labels[int(i)]): float(shares[i]) for i in order}
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """`python modeling_skeletonllm.py CLIP.npz "QUESTION"`."""
+def main(folder: Path, argv: Sequence[str] | None = None) -> None:
+    """`python modeling_skeletonllm.py CLIP.npz "QUESTION"` asks the model of `folder`."""
     parser = argparse.ArgumentParser(description="Ask the model of this folder about a motion.")
     parser.add_argument("clip", help=".npz with positions, fps, and joints and bones or a topology's name")
     parser.add_argument("question", help="in words, for example: Describe the motion in one sentence.")
@@ -248,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         clip = read_clip(args.clip)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         parser.error(f"{args.clip}: {error}".replace(f"{args.clip}: {args.clip}: ", f"{args.clip}: "))
-    model = SkeletonLLM.from_pretrained(Path(__file__).resolve().parent, args.device)
+    model = SkeletonLLM.from_pretrained(folder, args.device)
     if args.labels:
         for label, share in model.classify(clip, args.labels).items():
             print(f"{share:.3f}  {label}")

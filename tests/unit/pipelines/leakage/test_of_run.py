@@ -17,6 +17,16 @@ from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection, select
 from pipelines.evaluation import stage as evaluation
 from pipelines.leakage import of_run as leakage
+from pipelines.leakage.of_run import (
+    find_clip_leaks,
+    find_label_leaks,
+    find_leaks,
+    find_model_leaks,
+    find_negative_leaks,
+    find_prompt_leaks,
+    find_rationale_leaks,
+    refuse_or_report,
+)
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import RunPaths
 from pipelines.studies import transfer
@@ -80,7 +90,7 @@ def test_a_clean_run_passes(tmp_path: Path, rule: Protocol) -> None:
     text = tmp_path / "rule.json"
     text.write_text(json.dumps(rule.to_json()))
     cfg = config(str(text), mqa=1, yesno=1, rationale=1)
-    assert leakage.findings_of(cfg, paths) == []
+    assert find_leaks(cfg, paths) == []
     leakage.check_run(cfg, paths)
     leakage.check_transfer(cfg, paths, "a", "b")
 
@@ -90,7 +100,7 @@ def test_the_same_recording_under_two_names_is_found(tmp_path: Path) -> None:
     twin = clip("a", 90, SEEN[0], "2", content=0)  # the content of c00, which trains
     paths = write(tmp_path, {"a": [*clips, twin]}, RULE)
     cfg = replace(config(), data=replace(config().data, validation_share=0.0))
-    (found,) = leakage.findings_of(cfg, paths)
+    (found,) = find_leaks(cfg, paths)
     assert found.kind == "recording"
     assert found.place == "training clips of a"
     assert found.what == "clip a/c00 is the same recording as a/c90 among the test clips of a"
@@ -104,31 +114,31 @@ def test_known_repeats_can_be_told_instead(tmp_path: Path, capsys: pytest.Captur
     leakage.check_run(cfg, paths)
     assert "1 clips train and test under two names" in capsys.readouterr().out
     with pytest.raises(UserError, match="place: x"):  # nothing else is let through
-        leakage.judge(cfg, [leakage.Finding("clip", "place", "x")])
+        refuse_or_report(cfg, [leakage.Finding("clip", "place", "x")])
 
 
 def test_a_recording_in_two_sets_is_found_only_where_both_take_part(tmp_path: Path) -> None:
     other = many("b", SEEN, first=100)
     twin = clip("b", 90, SEEN[0], "2", content=0)
     paths = write(tmp_path, {"a": many(), "b": [*other, twin]}, RULE)
-    assert kinds(leakage.findings_of(config(), paths)) == {"recording"}
+    assert kinds(find_leaks(config(), paths)) == {"recording"}
     alone = config()
-    assert leakage.findings_of(replace(alone, train=replace(alone.train, sets=("a",))), paths) == []
+    assert find_leaks(replace(alone, train=replace(alone.train, sets=("a",))), paths) == []
     with pytest.raises(UserError, match=r"clip a/c00 is the same recording as b/c90 among the transfer test on b"):
         leakage.check_transfer(config(), paths, "a", "b")
 
 
 def test_validation_of_tune_must_not_meet_the_test() -> None:
     selection = Selection({"a": ("a/1",)}, {"a": ("a/2",)}, {"a": ("a/2", "a/3")}, {"a": SEEN}, {"a": ()})
-    (found,) = leakage.clip_findings(selection, ["a"], {})
+    (found,) = find_clip_leaks(selection, ["a"], {})
     assert (found.kind, found.place) == ("clip", "validation clips of a (model selection, Tune)")
     assert found.what == "clip a/2 is among the test clips of a too"
     same = replace(selection, validation={"a": ("a/9",)})
-    (found,) = leakage.clip_findings(same, ["a"], {"a/9": "x", "a/3": "x", "a/1": "y"})
+    (found,) = find_clip_leaks(same, ["a"], {"a/9": "x", "a/3": "x", "a/1": "y"})
     assert found.kind == "recording"
-    assert leakage.clip_findings(same, ["a"], {}) == []
+    assert find_clip_leaks(same, ["a"], {}) == []
     both = replace(selection, train={"a": ("a/1", "a/5")}, validation={"a": ("a/5",)})
-    assert [f.what for f in leakage.clip_findings(both, ["a"], {})] == [
+    assert [f.what for f in find_clip_leaks(both, ["a"], {})] == [
         "clip a/5 is among the validation clips of a (model selection, Tune) too"
     ]
 
@@ -137,9 +147,9 @@ def test_validation_of_tune_must_not_meet_the_test() -> None:
 def test_clips_of_an_unseen_class_are_found(part: str) -> None:
     selection = Selection({"a": ("a/1",)}, {"a": ("a/2",)}, {"a": ("a/3",)}, {"a": SEEN}, {"a": UNSEEN})
     labels = {"a/1": SEEN[0], "a/2": SEEN[1], "a/3": UNSEEN[0], "a/4": UNSEEN[1]}
-    assert leakage.label_findings(selection, ["a"], labels, HIDDEN) == []
+    assert find_label_leaks(selection, ["a"], labels, HIDDEN) == []
     leaky = replace(selection, **{part: {"a": ("a/1", "a/4")}})
-    (found,) = leakage.label_findings(leaky, ["a"], labels, HIDDEN)
+    (found,) = find_label_leaks(leaky, ["a"], labels, HIDDEN)
     assert found.what == "clip a/4 is of 'throw', unseen in a"
     assert ("Tune" in found.place) == (part == "validation")
 
@@ -148,26 +158,26 @@ def test_a_class_hidden_in_one_set_must_not_train_in_another(tmp_path: Path) -> 
     rule = tmp_path / "rule.json"
     rule.write_text(json.dumps(ZERO.to_json()))
     paths = write(tmp_path, {"a": many(), "b": many("b", (*SEEN, "sit down"), first=100)}, RULE)
-    found = leakage.findings_of(config(str(rule), mqa=1, yesno=1), paths)
+    found = find_leaks(config(str(rule), mqa=1, yesno=1), paths)
     assert kinds(found) == {"label", "prompt", "negative"}
     assert all("'sit down', unseen in a" in finding.what for finding in found)
     assert {finding.place for finding in found} >= {"multiple choice of b", "yes/no negatives of b"}
     alone = config(str(rule), mqa=1, yesno=1)
-    assert leakage.findings_of(replace(alone, train=replace(alone.train, sets=("a",))), paths) == []
+    assert find_leaks(replace(alone, train=replace(alone.train, sets=("a",))), paths) == []
 
 
 def test_an_unseen_candidate_in_a_prompt_is_found() -> None:
-    assert leakage.prompt_findings({"a": SEEN}, HIDDEN) == []
-    (found,) = leakage.prompt_findings({"a": (*SEEN, "sit down")}, HIDDEN)
+    assert find_prompt_leaks({"a": SEEN}, HIDDEN) == []
+    (found,) = find_prompt_leaks({"a": (*SEEN, "sit down")}, HIDDEN)
     assert (found.place, found.what) == ("multiple choice of a", "names 'sit down', unseen in a")
 
 
 def test_an_unseen_negative_is_found() -> None:
     clean = {label: {other: 0.5 for other in SEEN if other != label} for label in SEEN}
-    assert leakage.negative_findings({"a": clean}, HIDDEN) == []
-    (found,) = leakage.negative_findings({"a": clean | {"throw": {SEEN[0]: 1.0}}}, HIDDEN)
+    assert find_negative_leaks({"a": clean}, HIDDEN) == []
+    (found,) = find_negative_leaks({"a": clean | {"throw": {SEEN[0]: 1.0}}}, HIDDEN)
     assert (found.place, found.what) == ("yes/no negatives of a", "ask about 'throw', unseen in a")
-    (found,) = leakage.negative_findings({"a": clean | {SEEN[1]: {"Sit down": 1.0}}}, HIDDEN)
+    (found,) = find_negative_leaks({"a": clean | {SEEN[1]: {"Sit down": 1.0}}}, HIDDEN)
     assert "'sit down'" in found.what
 
 
@@ -180,7 +190,7 @@ def test_a_stage_that_starts_from_a_model_that_saw_the_class_is_found(tmp_path: 
     (export / "labels.json").write_text(json.dumps({"z": ["throw"]}))
     paths, cfg = write(tmp_path / "run", {"a": many()}, RULE), config(str(rule), mqa=1)
     stages = tuple(replace(stage, start=str(export.parent)) for stage in cfg.train.stages)
-    (found,) = leakage.findings_of(replace(cfg, train=replace(cfg.train, stages=stages)), paths)
+    (found,) = find_leaks(replace(cfg, train=replace(cfg.train, stages=stages)), paths)
     assert (found.kind, found.what) == ("model", "was trained on 'throw', unseen in a")
 
 
@@ -188,14 +198,14 @@ def test_a_test_recording_among_the_clips_without_a_label_is_found(tmp_path: Pat
     free = [replace(clip("b", n, "", "1", 200 + n), label=None) for n in range(4)]
     twin = replace(clip("b", 9, "", "1", content=1), label=None)  # content 1 is a test recording of a
     paths = write(tmp_path, {"a": many(), "b": [*free, twin]}, RULE)
-    assert kinds(leakage.findings_of(config(), paths)) == {"recording"}
+    assert kinds(find_leaks(config(), paths)) == {"recording"}
 
 
 def test_rationales_that_name_an_unseen_class_are_found() -> None:
     clean = {"a/1": "The right hand throws the cap up. Throw up cap or hat", "a/2": "The hands meet.", "z/1": "throw"}
-    assert leakage.rationale_findings(clean, {"a": SEEN}, HIDDEN) == []
+    assert find_rationale_leaks(clean, {"a": SEEN}, HIDDEN) == []
     texts = {"a/1": "As in a throw, the arm swings.", "a/2": "The person sits down.", "a/3": "He sat."}
-    found = leakage.rationale_findings(texts, {"a": SEEN}, HIDDEN)
+    found = find_rationale_leaks(texts, {"a": SEEN}, HIDDEN)
     assert [(f.place, f.what) for f in found] == [
         ("rationale of a/1", "names 'throw', unseen in a"),
         ("rationale of a/2", "names 'sit down', unseen in a"),
@@ -206,18 +216,18 @@ def test_rationales_of_a_run_are_read(tmp_path: Path, monkeypatch: pytest.Monkey
     paths = write(tmp_path, {"a": many()}, ZERO)
     learnt = select(config(), ClipStore(paths.shards)).train["a"][0]
     monkeypatch.setattr(leakage, "load_rationales", lambda uri: {learnt: "Like to sit down.", "a/c99": "throw"})
-    assert leakage.findings_of(config(mqa=1), paths) == []  # no stage learns from them
-    (found,) = leakage.findings_of(config(mqa=1, rationale=1), paths)
+    assert find_leaks(config(mqa=1), paths) == []  # no stage learns from them
+    (found,) = find_leaks(config(mqa=1, rationale=1), paths)
     assert (found.kind, found.place) == ("rationale", f"rationale of {learnt}")
 
 
 def test_a_model_that_saw_the_class_is_found(tmp_path: Path) -> None:
     (tmp_path / "mllm").mkdir()
-    assert leakage.model_findings(str(tmp_path / "mllm"), HIDDEN) == []
+    assert find_model_leaks(str(tmp_path / "mllm"), HIDDEN) == []
     (tmp_path / "labels.json").write_text(json.dumps({"b": ["Throw", "clapping"]}))
-    (found,) = leakage.model_findings(str(tmp_path / "mllm"), HIDDEN)
+    (found,) = find_model_leaks(str(tmp_path / "mllm"), HIDDEN)
     assert found.what == "was trained on 'throw', unseen in a"
-    assert leakage.model_findings("owner/model", HIDDEN) == []
+    assert find_model_leaks("owner/model", HIDDEN) == []
 
 
 def test_train_evaluate_and_transfer_are_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ for name in ("models", "pipelines", "skeleton_io", "ray", "deepspeed")[:3]:
     except ImportError:
         continue
     raise SystemExit(f"{name} can be imported here, so this shows nothing")
-import importlib
+import contextlib, importlib, io, runpy
 import numpy as np
 from transformers import AutoModelForImageTextToText
 job = json.loads(sys.argv[2])
@@ -70,14 +70,24 @@ found = {}
 for folder in job["folders"]:
     AutoModelForImageTextToText.from_pretrained(folder)
     sys.path.insert(0, folder)
-    sys.modules.pop("modeling_skeletonllm", None)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("modeling_skeletonllm", "skeletonllm")]:
+        del sys.modules[name]
     model = importlib.import_module("modeling_skeletonllm").SkeletonLLM.from_pretrained(folder)
+    for part in (model, model.renderer, model.mllm):
+        home = sys.modules[type(part).__module__].__file__
+        if not home.startswith(folder):
+            raise SystemExit(f"{type(part).__name__} comes from {home}")
+    sys.argv, said = ["it", job["clips"][0], job["question"], "--max-new-tokens", "12"], io.StringIO()
+    with contextlib.redirect_stdout(said):
+        runpy.run_path(f"{folder}/modeling_skeletonllm.py", run_name="__main__")
     sys.path.pop(0)
     answers = []
     for clip in job["clips"]:
         frames = model.frames(clip)
         np.save(f"{folder}/{len(answers)}.npy", frames.numpy())
         answers.append([model.answer(clip, job["question"], 12), model.classify(clip, job["labels"])])
+    if said.getvalue() != answers[0][0] + "\\n":
+        raise SystemExit(f"from the shell it says {said.getvalue()!r}, not {answers[0][0]!r}")
     found[folder] = answers
 print(json.dumps([found, sorted(m for m in sys.modules if m.partition(".")[0] in ("ray", "deepspeed", "peft"))]))
 """
@@ -147,7 +157,7 @@ def runs(tmp_path_factory) -> dict[str, tuple[Path, SkeletonLLM, FullConfig]]:
 def exported(runs, tmp_path_factory) -> dict[str, Path]:
     folders = {family: tmp_path_factory.mktemp("out") / family for family in runs}
     for family, folder in folders.items():
-        package.run(str(runs[family][0]), str(folder))
+        package.write_package(str(runs[family][0]), str(folder))
     return folders
 
 
@@ -212,23 +222,23 @@ def test_a_wrong_clip_is_refused_with_a_reason(change, message):
 def test_a_second_export_does_nothing_and_another_model_needs_replace(runs, exported, tmp_path, capsys):
     out = tmp_path / "out"
     internvl, qwen = str(runs["internvl"][0]), str(runs["qwen3_vl"][0])
-    package.run(internvl, str(out))
+    package.write_package(internvl, str(out))
     before = (out / "model.safetensors").stat().st_mtime_ns
-    package.run(internvl, str(out))
+    package.write_package(internvl, str(out))
     assert "nothing to do" in capsys.readouterr().out
     assert (out / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(UserError, match="--replace"):
-        package.run(qwen, str(out))
-    package.run(qwen, str(out), replace=True)
+        package.write_package(qwen, str(out))
+    package.write_package(qwen, str(out), replace=True)
     assert json.loads((out / "config.json").read_text())["model_type"] == "qwen3_vl"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("keep")
     with pytest.raises(UserError, match="not empty"):
-        package.run(qwen, str(tmp_path / "mine"), replace=True)
+        package.write_package(qwen, str(tmp_path / "mine"), replace=True)
     with pytest.raises(UserError, match="no such folder"):
-        package.run(str(tmp_path / "nothing"), str(out))
+        package.write_package(str(tmp_path / "nothing"), str(out))
     with pytest.raises(UserError, match="2-none"):
-        package.run(qwen, str(out), stage="2-none")
+        package.write_package(qwen, str(out), stage="2-none")
 
 
 def test_card_gives_numbers_only_where_the_run_measured_this_model(runs, exported):
@@ -242,9 +252,9 @@ def test_card_gives_numbers_only_where_the_run_measured_this_model(runs, exporte
     (root / "evaluate").mkdir()
     (root / "evaluate" / "metrics.json").write_text(json.dumps(metrics))
     paths = package.run_of(str(stage / "export"))
-    assert "0.432" not in model_card.text(cfg, {"made": LABELS}, str(stage / "export"), paths)  # another model's
+    assert "0.432" not in model_card.card_text(cfg, {"made": LABELS}, str(stage / "export"), paths)  # another model's
     (root / "evaluate" / "metrics.json").write_text(json.dumps(metrics | {"model": "k1"}))
-    text = model_card.text(cfg, {"made": LABELS}, str(stage / "export"), paths)
+    text = model_card.card_text(cfg, {"made": LABELS}, str(stage / "export"), paths)
     assert "| made | 88 | 0.432 | 0.330 to 0.540 | 0.250 | not asked |" in text
     for told in ("abc123", "torch 2.13.0", "Seed 0", digest(cfg), "k1", "sit down", "Apache-2.0"):
         assert told in text
@@ -256,7 +266,7 @@ def test_configuration_goes_along_without_folders_of_this_machine(exported, tmp_
     changed["mllm"]["path"] = "/home/somebody/InternVL3-8B-hf"
     file = tmp_path / "given.yaml"
     file.write_text(json.dumps(changed))
-    text = package.shareable(load_config(str(file)))
+    text = package.shareable_config(load_config(str(file)))
     assert "somebody" not in text
     assert "ntu60:ntu" in text
     assert "InternVL3-8B-hf" in text
@@ -278,7 +288,7 @@ def test_a_wrong_file_on_its_command_line_costs_one_line(tmp_path, capsys, name,
     elif content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(SystemExit) as stop:
-        standalone.main([str(tmp_path / name), "What?"])
+        standalone.main(tmp_path, [str(tmp_path / name), "What?"])
     assert stop.value.code == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert re.search(message, last)
