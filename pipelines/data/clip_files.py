@@ -17,7 +17,7 @@ from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.shards.shard_set import ShardSet
 from skeleton_io.sources.registry import SOURCES, Source, resolve
-from skeleton_io.sources.shared.files import HEAD_BYTES, FileSource, Found, Item
+from skeleton_io.sources.shared.files import HEAD_BYTES, ClipOrError, FileSource, Item
 
 _ELSE = "name one with --format (skel formats lists them), or draft it: skel describe"
 _LEVELS = 4  # folders above a file that may belong to its name, as in subject/action/clip.txt
@@ -86,7 +86,7 @@ def _from_shards(uri: str, wanted: Sequence[str]) -> list[SkeletonSequence]:
     return [shards.clip(key) for key in wanted]
 
 
-def _from_files(uri: str, named: tuple[str, Source] | None) -> Iterator[Found]:
+def _from_files(uri: str, named: tuple[str, Source] | None) -> Iterator[ClipOrError]:
     """Clips of a file, or of every file of a folder, and an error for each that cannot be read."""
     if not storage.is_local(uri) or storage.local_path(uri).is_file():
         source, root, item = locate(uri) if named is None else locate_as(uri, named[1])

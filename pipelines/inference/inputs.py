@@ -19,7 +19,7 @@ from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.shards.shard_set import ShardSet
 from skeleton_io.sources.detection import choose, named_files, what_is_there
 from skeleton_io.sources.registry import SOURCES, Source, candidates, open_source, reference
-from skeleton_io.sources.shared.files import HEAD_BYTES, FileSource, Found, Item
+from skeleton_io.sources.shared.files import HEAD_BYTES, ClipOrError, FileSource, Item
 
 CLIPS_PER_UNIT = 32
 """Clips of a shard set that make a unit."""
@@ -186,7 +186,7 @@ def _shards(uri: str, stamp: int) -> ShardSet:
     return ShardSet.open(uri)
 
 
-def read_unit(unit: Unit) -> Iterator[Found | str]:
+def read_unit(unit: Unit) -> Iterator[ClipOrError | str]:
     """Clips of a unit; an error for each clip that cannot be read, as a value.
 
     Raises:

@@ -1,6 +1,6 @@
 """Metadata rows -> who trains and who tests. Protocols are data: a field of the clip and the values on each side.
 
-Cuts validation clips from training clips only. Holds no published rules and reads no files: `protocol_files` does.
+Cuts validation clips from training clips only. Holds no published rules and reads no files: `files` does.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def validation_split(train_keys: Iterable[str], share: float, seed: int) -> tupl
     return sorted(ranked[count:]), sorted(ranked[:count])
 
 
-def protocol_named(protocols: Sequence[Protocol], name: str | None) -> Protocol:
+def find_protocol(protocols: Sequence[Protocol], name: str | None) -> Protocol:
     """The protocol of that name; None: the default, which is the first.
 
     Raises:
@@ -162,10 +162,10 @@ def protocol_named(protocols: Sequence[Protocol], name: str | None) -> Protocol:
     """
     if name is None and protocols:
         return protocols[0]
-    found = next((p for p in protocols if p.name == name), None)
-    if found is None:
+    protocol = next((p for p in protocols if p.name == name), None)
+    if protocol is None:
         raise ValueError(f"no protocol {name!r}; there is {', '.join(p.name for p in protocols) or 'none'}")
-    return found
+    return protocol
 
 
 def _bucket(row: Mapping[str, Any]) -> str:

@@ -112,8 +112,8 @@ class Scene:
 
     def path(self, part: str, person: int) -> float | None:
         """Torso lengths travelled; None where the part is not seen."""
-        found = self.facts.part(part, person)
-        return None if found is None else found.path
+        activity = self.facts.part(part, person)
+        return None if activity is None else activity.path
 
 
 def family(kind: str) -> str:
@@ -144,7 +144,7 @@ def _names(tracks: dict[int, PersonTracks]) -> dict[int, str]:
     return {left: "the person on the left", right: "the person on the right"}
 
 
-def more(pair: Sequence[float | None], ratio: float) -> int | None:
+def compare_lengths(pair: Sequence[float | None], ratio: float) -> int | None:
     """0 or 1, whichever of two lengths is clearly larger; None where neither is."""
     one, two = pair
     if one is None or two is None or max(one, two) < ratio * max(min(one, two), 1e-9):
@@ -152,6 +152,6 @@ def more(pair: Sequence[float | None], ratio: float) -> int | None:
     return 0 if one > two else 1
 
 
-def count(number: int) -> str:
+def count_choice(number: int) -> str:
     """A number as one of the choices."""
     return COUNTS[min(number, len(COUNTS)) - 1]

@@ -11,13 +11,13 @@ _AXES = {"X": (1, 2), "Y": (2, 0), "Z": (0, 1)}
 def axis_matrices(axis: str, angles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rotations about one axis, (...) radians -> (..., 3, 3). `axis` is "X", "Y" or "Z"."""
     first, second = _AXES[axis]
-    found = np.zeros((*angles.shape, 3, 3))
-    found[..., range(3), range(3)] = 1.0
+    matrices = np.zeros((*angles.shape, 3, 3))
+    matrices[..., range(3), range(3)] = 1.0
     cos, sin = np.cos(angles), np.sin(angles)
-    found[..., first, first] = found[..., second, second] = cos
-    found[..., second, first] = sin
-    found[..., first, second] = -sin
-    return found
+    matrices[..., first, first] = matrices[..., second, second] = cos
+    matrices[..., second, first] = sin
+    matrices[..., first, second] = -sin
+    return matrices
 
 
 def euler_matrices(order: str, angles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -30,10 +30,10 @@ def euler_matrices(order: str, angles: NDArray[np.float64]) -> NDArray[np.float6
     Returns:
         (..., 3, 3); the identity for an empty order.
     """
-    found = np.broadcast_to(np.eye(3), (*angles.shape[:-1], 3, 3))
+    product = np.broadcast_to(np.eye(3), (*angles.shape[:-1], 3, 3))
     for place, axis in enumerate(order):
-        found = found @ axis_matrices(axis, angles[..., place])
-    return found
+        product = product @ axis_matrices(axis, angles[..., place])
+    return product
 
 
 def matrices_of_quaternions(turns: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,5 +87,5 @@ def quaternions(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     )
     largest = squares.argmax(-1)
     row = np.take_along_axis(rows, largest[..., None, None], -2)[..., 0, :]
-    found = row / np.linalg.norm(row, axis=-1, keepdims=True)
-    return np.where(found[..., :1] < 0, -found, found)
+    unit = row / np.linalg.norm(row, axis=-1, keepdims=True)
+    return np.where(unit[..., :1] < 0, -unit, unit)

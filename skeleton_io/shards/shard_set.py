@@ -140,10 +140,10 @@ def write_index(
     sets: dict[str, dict[str, int]] = {}
     for dataset in sorted(clips_in):
         out = sum(info.rows for info in infos if info.dataset == dataset)
-        left = sum(item.dataset == dataset for item in bad)
-        if clips_in[dataset] != out + left:
-            raise ValueError(f"{dataset}: {clips_in[dataset]} clips in, but {out} out and {left} quarantined")
-        sets[dataset] = {"clips_in": clips_in[dataset], "clips_out": out, "quarantined": left}
+        quarantined = sum(item.dataset == dataset for item in bad)
+        if clips_in[dataset] != out + quarantined:
+            raise ValueError(f"{dataset}: {clips_in[dataset]} clips in, but {out} out and {quarantined} quarantined")
+        sets[dataset] = {"clips_in": clips_in[dataset], "clips_out": out, "quarantined": quarantined}
     unknown = sorted({info.dataset for info in infos} - set(sets))
     if unknown:
         raise ValueError(f"shards of {unknown}, but no count of their input")
@@ -254,9 +254,9 @@ class ShardSet:
         """
         for info in self.shards:
             uri = self._uri(info)
-            found = storage.sha256(storage.read_bytes(uri))
-            if found != info.sha256:
-                raise SkeletonFormatError(uri, "whole file", f"sha256 {info.sha256}", found)
+            digest = storage.sha256(storage.read_bytes(uri))
+            if digest != info.sha256:
+                raise SkeletonFormatError(uri, "whole file", f"sha256 {info.sha256}", digest)
             rows = self._shard(info).num_rows
             if rows != info.rows:
                 raise SkeletonFormatError(uri, "whole file", f"{info.rows} rows", str(rows))

@@ -1,6 +1,6 @@
 """The formats as a list for people: which files, how many joints, dimensions and persons, and the page about it.
 
-Only text; what is read is decided by the table in `base`.
+Only text; what is read is decided by the table in `registry`.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _ARRAYS = ("npy, npz, csv, txt, json, mat, parquet by a YAML", "any", "2 or 3", 
 def rows() -> list[tuple[str, str, str, str, str, str]]:
     """A row of COLUMNS for each format of the table, then `arrays`."""
     unknown = ("?", "?", "?", "?")
-    listed = [(name, *ENTRIES.get(name, unknown), page(name)) for name in SOURCES]
-    return [*listed, ("my.yaml", *_ARRAYS, "docs/own-data.md")]
+    entries = [(name, *ENTRIES.get(name, unknown), page(name)) for name in SOURCES]
+    return [*entries, ("my.yaml", *_ARRAYS, "docs/own-data.md")]
 
 
 def page(name: str) -> str:

@@ -33,7 +33,7 @@ from skeleton_io.sources.mocap import (
     sfinge3d,
     texts_only,
 )
-from skeleton_io.sources.shared.files import FileSource, Found, Item
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, Item
 from skeleton_io.sources.shared.side_files import read_side
 from skeleton_io.sources.video import coco17, jhmdb, kinetics_skeleton, mediapipe, openpose, openpose18_rows, pyskl
 
@@ -63,7 +63,7 @@ class Source(Protocol):
         """Files that decide records without being items, sorted."""
         ...
 
-    def stream(self, root: str, item: Item, dataset: str) -> Iterator[Found]:
+    def stream(self, root: str, item: Item, dataset: str) -> Iterator[ClipOrError]:
         """Clips of one item, and an error for each that could not be read: at least one of either."""
         ...
 
@@ -139,13 +139,13 @@ def resolve(name: str) -> tuple[str, Source]:
             raise ValueError(f"no definition at {format_name}")
         definition = load_definition(format_name)
         return split_name(dataset or definition.name)[0], arrays.source_from(definition)
-    wanted = format_name or dataset
-    if wanted not in SOURCES:
-        if near := difflib.get_close_matches(wanted, SOURCES, n=1, cutoff=0.65):
-            raise ValueError(f"no format {wanted!r}; did you mean {near[0]}? `skel formats` lists all")
+    key = format_name or dataset
+    if key not in SOURCES:
+        if near := difflib.get_close_matches(key, SOURCES, n=1, cutoff=0.65):
+            raise ValueError(f"no format {key!r}; did you mean {near[0]}? `skel formats` lists all")
         hint = "" if format_name else f"; for a set of your own write {dataset}:FORMAT or {dataset}:DEFINITION.yaml"
-        raise ValueError(f"no format {wanted!r}; there is {', '.join(SOURCES)}{hint}")
-    return dataset, SOURCES[wanted]
+        raise ValueError(f"no format {key!r}; there is {', '.join(SOURCES)}{hint}")
+    return dataset, SOURCES[key]
 
 
 def reference(source: Source) -> str:
@@ -176,8 +176,8 @@ def candidates(root: str) -> list[Candidate]:
 
 def detect_source(root: str) -> Source | None:
     """The likeliest format of a folder's files; None where no format reads one."""
-    found = candidates(root)
-    return found[0].source if found else None
+    ranking = candidates(root)
+    return ranking[0].source if ranking else None
 
 
 def side_protocols(root: str) -> tuple[SplitProtocol, ...]:
@@ -186,13 +186,13 @@ def side_protocols(root: str) -> tuple[SplitProtocol, ...]:
     Raises:
         SkeletonFormatError: not JSON, or a rule that is not understood.
     """
-    found = []
+    rules = []
     for place, entry in enumerate(read_side(root, "protocols.json", [])):
         try:
-            found.append(SplitProtocol.from_json(entry))
+            rules.append(SplitProtocol.from_json(entry))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SkeletonFormatError("protocols.json", f"entry {place}", "a protocol", str(error)) from None
-    return tuple(found)
+    return tuple(rules)
 
 
 def protocols_for(root: str, dataset: str, source: Source) -> tuple[SplitProtocol, ...]:
@@ -205,7 +205,7 @@ def protocols_for(root: str, dataset: str, source: Source) -> tuple[SplitProtoco
     if own:
         return own
     if isinstance(source, FileSource) and source.protocols is not None:
-        held = source.protocols(root, source.list_items(root))
-        if held:
-            return held
+        rules = source.protocols(root, source.list_items(root))
+        if rules:
+            return rules
     return protocols_of(dataset if protocols_of(dataset) != protocols_of("") else source.name)

@@ -26,7 +26,7 @@ _COMPLEX = 0x0800
 _MOST_DIMENSIONS = 32
 
 
-def variables(file: SourceFile) -> dict[str, NDArray[np.generic]]:
+def read_mat5(file: SourceFile) -> dict[str, NDArray[np.generic]]:
     """Name -> array in MATLAB's shape, of all plain numeric variables.
 
     Raises:
@@ -37,7 +37,7 @@ def variables(file: SourceFile) -> dict[str, NDArray[np.generic]]:
         other = "HDF5 (v7.3)" if data[:4] == b"\x89HDF" or b"MATLAB 7.3" in data[:20] else "another header"
         raise file.error("byte 0", "a MATLAB v5 file", other)
     order = "<" if data[126:128] == b"IM" else ">"
-    found: dict[str, NDArray[np.generic]] = {}
+    arrays: dict[str, NDArray[np.generic]] = {}
     at = _HEADER
     while at < len(data):
         kind, start, size, after = _tag(file, data, at, order, f"byte {at}")
@@ -47,9 +47,9 @@ def variables(file: SourceFile) -> dict[str, NDArray[np.generic]]:
             kind, start, size, _ = _tag(file, inner, 0, order, f"variable at byte {at}")
             body = inner[start : start + size]
         if kind == _MATRIX:
-            found |= _matrix(file, body, order, f"variable at byte {at}")
+            arrays |= _matrix(file, body, order, f"variable at byte {at}")
         at = after
-    return found
+    return arrays
 
 
 def _tag(file: SourceFile, data: bytes, at: int, order: str, place: str) -> tuple[int, int, int, int]:

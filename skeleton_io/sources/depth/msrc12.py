@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from skeleton_io.record.sequence import Segment, SkeletonSequence
 from skeleton_io.record.topologies import KINECT20
-from skeleton_io.sources.decoders.table_text import numbers
+from skeleton_io.sources.decoders.table_text import read_numbers
 from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number, zeros_to_nan
 from skeleton_io.sources.shared.side_files import plain_label
 
@@ -31,7 +31,7 @@ _MOST_TAGS = 100_000
 def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file, the whole recording; frames before the tracking starts are NaN."""
     joints = len(KINECT20.joints)
-    table = numbers(file, file.text(), 1 + joints * 4)
+    table = read_numbers(file, file.text(), 1 + joints * 4)
     time = table[:, 0]
     if not np.isfinite(time).all() or (np.diff(time) < 0).any():
         row = int(np.argmax(~(np.diff(time, prepend=-np.inf) >= 0))) + 1
@@ -88,7 +88,7 @@ def _tags(file: SourceFile, time: NDArray[np.float64]) -> tuple[Segment, ...]:
     lines = data.decode("utf-8-sig", "replace").split("\n")
     if lines[0].replace(" ", "").strip() != "XQPCTick;Tag" or len(lines) > _MOST_TAGS:
         raise file.error("tagstream line 1", "XQPCTick;Tag", repr(lines[0][:40]))
-    found = []
+    segments = []
     for place, line in enumerate(lines[1:], 2):
         tick, _, tag = line.strip().partition(";")
         if not tick and not tag:
@@ -101,15 +101,15 @@ def _tags(file: SourceFile, time: NDArray[np.float64]) -> tuple[Segment, ...]:
                 f"tagstream line {place}", f"a time from {time[0]:.0f} to {time[-1]:.0f} us", f"{moment:.0f}"
             )
         seconds = float(moment - time[0]) / 1e6
-        found.append(Segment(start=seconds, end=seconds, label=_tag_label(tag)))
-    return tuple(found)
+        segments.append(Segment(start=seconds, end=seconds, label=_tag_label(tag)))
+    return tuple(segments)
 
 
 def _tag_label(tag: str) -> str:
     """ "G7 take a bow" and the like by its number; another tag in its own words."""
     code = re.match(r"\s*G(\d{1,2})(?!\d)", tag)
-    known = code is not None and 1 <= int(code.group(1)) <= len(LABELS)
-    return LABELS[int(code.group(1)) - 1] if code is not None and known else plain_label(tag)
+    is_known = code is not None and 1 <= int(code.group(1)) <= len(LABELS)
+    return LABELS[int(code.group(1)) - 1] if code is not None and is_known else plain_label(tag)
 
 
 def _sniff(path: str, head: bytes) -> bool:

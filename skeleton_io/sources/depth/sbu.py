@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import SBU15
-from skeleton_io.sources.decoders.table_text import numbers
+from skeleton_io.sources.decoders.table_text import read_numbers
 from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number
 
 FPS = 15.0  # as the paper says
@@ -23,7 +23,7 @@ TRANSFORM = "x = 1.280 - 2.560 x_n; y = 0.960 - 1.920 y_n; z = 1.280 z_n (metres
 _PERSONS = 2
 
 
-def metric(normalised: NDArray[np.float64]) -> NDArray[np.float64]:
+def to_metres(normalised: NDArray[np.float64]) -> NDArray[np.float64]:
     """(..., 3) normalised file coordinates -> metres; the inverse of the release's own normalisation."""
     return normalised * np.array([-2.56, -1.92, 1.28]) + np.array([1.28, 0.96, 0.0])
 
@@ -31,7 +31,7 @@ def metric(normalised: NDArray[np.float64]) -> NDArray[np.float64]:
 def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file, two persons in the file's order (it is not the order in the image)."""
     joints = len(SBU15.joints)
-    table = numbers(file, file.text(), 1 + _PERSONS * joints * 3, ",")
+    table = read_numbers(file, file.text(), 1 + _PERSONS * joints * 3, ",")
     steps = np.diff(table[:, 0])
     if (steps <= 0).any():
         row = int(np.argmax(steps <= 0)) + 2
@@ -40,7 +40,7 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     if (np.abs(values) > 100).any():
         raise file.error("coordinates", "normalised values", f"{np.nanmax(np.abs(values)):g}")
     missing = (values == 0).all(-1)
-    positions = metric(values).astype(np.float32)
+    positions = to_metres(values).astype(np.float32)
     positions[missing] = np.nan
     check_present(file, positions)
     pair, action, take = file.item.path.split("/")[-4:-1]

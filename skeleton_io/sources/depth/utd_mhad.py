@@ -12,7 +12,7 @@ import numpy as np
 
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import UTD20
-from skeleton_io.sources.decoders.mat5 import variables
+from skeleton_io.sources.decoders.mat5 import read_mat5
 from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number, zeros_to_nan
 
 FPS = 30.0  # Kinect v1
@@ -27,7 +27,7 @@ _NAME = re.compile(r"a(\d+)_s(\d+)_t(\d+)")
 
 def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file."""
-    content = variables(file)
+    content = read_mat5(file)
     if "d_skel" not in content:
         raise file.error("variables", "numbers d_skel", ", ".join(content)[:80] or "none")
     array = content["d_skel"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from skeleton_io.record.sequence import SkeletonSequence
-from skeleton_io.sources.mocap import bvh
+from skeleton_io.sources.mocap.bvh import read_clip
 from skeleton_io.sources.shared.files import FileSource, SourceFile, number
 
 _NAME = re.compile(r"dataset-1_([a-z-]+)_([a-z-]+)_(\d+)")
@@ -23,7 +23,7 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     content, style, take = name.groups()
     label, manner = content.replace("-", " "), style.replace("-", " ")
     return [
-        bvh.clip(
+        read_clip(
             file,
             label=label,
             setup=manner,

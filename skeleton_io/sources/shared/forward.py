@@ -57,8 +57,8 @@ def forward_kinematics(
                 positions[here, place], world[:, place] = offsets[:, place], rotations[:, place]
                 continue
             above = world[:, parent]
-            moved = (above @ offsets[:, place, :, None])[..., 0]
-            positions[here, place] = positions[here, parent] + moved
+            shift = (above @ offsets[:, place, :, None])[..., 0]
+            positions[here, place] = positions[here, parent] + shift
             world[:, place] = above @ rotations[:, place]
         turns[here] = quaternions(world)
     return positions, turns
@@ -73,9 +73,9 @@ def y_up(
         positions: (..., 3).
         turns: quaternions wxyz (..., 4) of the same world.
     """
-    found = np.stack([positions[..., 0], positions[..., 2], -positions[..., 1]], -1)
+    upright = np.stack([positions[..., 0], positions[..., 2], -positions[..., 1]], -1)
     if turns is None:
-        return found, None
+        return upright, None
     w, x, y, z = np.moveaxis(turns, -1, 0)
     # Multiplied by (1 - i) / sqrt(2) from the left.
-    return found, np.stack([w + x, x - w, y + z, z - y], -1) * np.float32(np.sqrt(0.5))
+    return upright, np.stack([w + x, x - w, y + z, z - y], -1) * np.float32(np.sqrt(0.5))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from skeleton_io.sources.shared.files import FileSource, Found, SourceFile
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, SourceFile
 
 _FIRST, _LAST = b"nose_x,nose_y,", b"class"
 
 
-def parse(file: SourceFile) -> Iterable[Found]:
+def parse(file: SourceFile) -> Iterable[ClipOrError]:
     """Raises for every file.
 
     Raises:

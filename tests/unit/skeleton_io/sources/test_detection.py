@@ -66,6 +66,6 @@ def test_kinds_of_files():
 def test_the_catalogue_knows_every_format():
     assert rows()[-1][-1] == "docs/own-data.md"
     assert set(SOURCES) <= set(ENTRIES)
-    listed = rows()
-    assert [row[0] for row in listed] == [*SOURCES, "my.yaml"]
-    assert all(len(row) == len(COLUMNS) and (ROOT / row[-1]).is_file() for row in listed)
+    entries = rows()
+    assert [row[0] for row in entries] == [*SOURCES, "my.yaml"]
+    assert all(len(row) == len(COLUMNS) and (ROOT / row[-1]).is_file() for row in entries)
