@@ -13,6 +13,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
+from skeleton_io.describe.body import guess_topology, present_frames
 from skeleton_io.describe.geometry import measure_distances
 from skeleton_io.record.topologies import TOPOLOGIES
 from skeleton_io.sources.arrays.layout import parse_layout, unfold
@@ -80,8 +81,6 @@ def guess_layouts(arrays: Sequence[NDArray[np.float64]], joints: int = 0, number
 
 def _fits_known_body(layout: Layout) -> bool:
     """Whether a named topology fits."""
-    from skeleton_io.describe.body import guess_topology, present_frames
-
     if layout.joints not in {len(topology.joints) for topology in TOPOLOGIES.values()}:
         return False
     frames = present_frames(layout.clips, layout.numbers)

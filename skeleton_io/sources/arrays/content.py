@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow import csv, parquet
 
 from skeleton_io.sources.arrays.definition import Kind, Read
+from skeleton_io.sources.decoders.mat5 import read_mat5
+from skeleton_io.sources.decoders.npy import read_npy, read_npz
 from skeleton_io.sources.shared.files import SourceFile
 
 SUFFIXES: dict[str, Kind] = {
@@ -124,17 +127,11 @@ def open_content(file: SourceFile, read: Read) -> Table | dict[str, Any] | list[
         except (ValueError, RecursionError) as error:
             raise file.error("whole file", "JSON", str(error)[:200]) from None
     if kind == "mat":
-        from skeleton_io.sources.decoders.mat5 import read_mat5
-
         return dict(read_mat5(file))
-    from skeleton_io.sources.decoders.npy import read_npy, read_npz
-
     return read_npy(file.data, file) if kind == "npy" else dict(read_npz(file.data, file))
 
 
 def _text_table(file: SourceFile, read: Read, kind: str) -> pa.Table:
-    from pyarrow import csv
-
     data = file.data.removeprefix(b"\xef\xbb\xbf")
     if not data.strip():
         raise file.error("whole file", "text", "an empty file")
@@ -165,8 +162,6 @@ def _text_table(file: SourceFile, read: Read, kind: str) -> pa.Table:
 
 
 def _parquet(file: SourceFile) -> pa.Table:
-    from pyarrow import parquet
-
     try:
         parquet_file = parquet.ParquetFile(pa.BufferReader(file.data))
         cells = parquet_file.metadata.num_rows * parquet_file.metadata.num_columns

@@ -5,6 +5,7 @@ Reads no coordinates.
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import posixpath
@@ -182,8 +183,6 @@ def _side_table(data: bytes, suffix: str, id_column: Column, value_column: Colum
 
 
 def _rows(decoded: str, separator: str) -> list[list[str]]:
-    import csv
-
     reader = csv.reader(io.StringIO(decoded), delimiter=separator)
     try:
         return [[cell.strip() for cell in row] for row in reader if row]

@@ -13,7 +13,7 @@ import numpy as np
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import NTU25
 from skeleton_io.sources.decoders.table_text import read_numbers
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, zeros_to_nan
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, zeros_to_nan
 
 FPS = 30.0  # Kinect v2
 LABELS = ("lift arms", "tilt trunk sideways", "rotate trunk", "rotate pelvis", "squat")
@@ -92,4 +92,5 @@ SOURCE = FileSource(
     companions=r"(?:.*/)?label\.csv",
     identify=_identify,
     licence="not stated with the files; research use (Capecci et al. 2019)",
+    listing=Listing(files="input.csv", joints="25", dims="3", persons="1"),
 )

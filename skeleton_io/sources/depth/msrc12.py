@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skeleton_io.record.sequence import Segment, SkeletonSequence
 from skeleton_io.record.topologies import KINECT20
 from skeleton_io.sources.decoders.table_text import read_numbers
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number, zeros_to_nan
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number, zeros_to_nan
 from skeleton_io.sources.shared.side_files import plain_label
 
 FPS = 30.0
@@ -127,4 +127,5 @@ SOURCE = FileSource(
     sniff=_sniff,
     companions=r"(?:.*/)?P\d+_\d+_\d+[A-Za-z]?_p\d+\.tagstream",
     licence="Microsoft Research licence, non-commercial (Fothergill et al. 2012)",
+    listing=Listing(files="P1_1_1_p06.csv", joints="20", dims="3", persons="1"),
 )

@@ -19,7 +19,7 @@ from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import NTU25
 from skeleton_io.sources.depth.ntu_labels import NTU_LABELS
 from skeleton_io.sources.depth.ntu_plain import decode
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number, zeros_to_nan
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number, zeros_to_nan
 from skeleton_io.sources.shared.tracks import Track, assign_slots
 
 FPS = 30.0
@@ -222,4 +222,10 @@ def _from_name(file: SourceFile) -> _Name:
     return _Name(setup=setup, view=view, subject=subject, repetition=take, label=label)
 
 
-SOURCE = FileSource(name="ntu", version=1, pattern=r"(?:.*/)?([^/]+)\.skeleton", parse=parse)
+SOURCE = FileSource(
+    name="ntu",
+    version=1,
+    pattern=r"(?:.*/)?([^/]+)\.skeleton",
+    parse=parse,
+    listing=Listing(files="S001C002P003R001A023.skeleton", joints="25", dims="3", persons="any"),
+)

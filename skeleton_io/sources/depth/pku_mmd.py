@@ -17,7 +17,15 @@ from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import NTU25
 from skeleton_io.sources.decoders.table_text import read_numbers
 from skeleton_io.sources.depth.pku_mmd_labels import PKU_LABELS
-from skeleton_io.sources.shared.files import ClipOrError, FileSource, SourceFile, check_present, number, zeros_to_nan
+from skeleton_io.sources.shared.files import (
+    ClipOrError,
+    FileSource,
+    Listing,
+    SourceFile,
+    check_present,
+    number,
+    zeros_to_nan,
+)
 from skeleton_io.sources.shared.tracks import Track, assign_slots
 
 FPS = 30.0
@@ -156,4 +164,5 @@ SOURCE = FileSource(
     sniff=_sniff,
     companions=r"(?:.*/)?[^/]*[Ll]abel[^/]*/(?:.*/)?[^/]+\.txt",
     licence="research use by agreement (Liu et al. 2017)",
+    listing=Listing(files="0002-L.txt", joints="25", dims="3", persons="2"),
 )

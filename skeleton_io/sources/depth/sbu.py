@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import SBU15
 from skeleton_io.sources.decoders.table_text import read_numbers
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number
 
 FPS = 15.0  # as the paper says
 LABELS = (
@@ -71,4 +71,5 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?(s\d\ds\d\d)/(\d\d)/(\d+)/skeleton_pos\.txt",
     parse=parse,
     licence="not stated; research use (Yun et al. 2012)",
+    listing=Listing(files="s01s02/05/001/skeleton_pos.txt", joints="15", dims="3", persons="2"),
 )

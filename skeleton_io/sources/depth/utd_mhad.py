@@ -13,7 +13,7 @@ import numpy as np
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import UTD20
 from skeleton_io.sources.decoders.mat5 import read_mat5
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number, zeros_to_nan
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number, zeros_to_nan
 
 FPS = 30.0  # Kinect v1
 LABELS = (
@@ -62,4 +62,5 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?(a\d+_s\d+_t\d+)_skeleton\.mat",
     parse=parse,
     licence="not stated; research use (Chen, Jafari, Kehtarnavaz 2015)",
+    listing=Listing(files="a1_s2_t3_skeleton.mat", joints="20", dims="3", persons="1"),
 )

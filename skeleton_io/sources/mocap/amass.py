@@ -21,7 +21,7 @@ from skeleton_io.record.topology import Topology
 from skeleton_io.sources.decoders.npy import read_npy, read_npz
 from skeleton_io.sources.shared import captions
 from skeleton_io.sources.shared.captions import join_captions
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present
 from skeleton_io.sources.shared.forward import check_size, forward_kinematics, y_up
 
 MEAN_REST = np.array([
@@ -142,4 +142,5 @@ SOURCE = FileSource(
     sniff=_sniff,
     companions=rf"(?:.*/)?rest_joints\.(?:npy|json)|{captions.COMPANIONS}",
     identify=_path_as_id,
+    listing=Listing(files="*_poses.npz, *_stageii.npz", joints="22 or 52", dims="3", persons="1"),
 )

@@ -20,7 +20,7 @@ from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topology import Topology
 from skeleton_io.sources.shared import captions
 from skeleton_io.sources.shared.captions import join_captions
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number
 from skeleton_io.sources.shared.forward import check_size, forward_kinematics
 from skeleton_io.sources.shared.joint_names import bone_end_names
 
@@ -308,4 +308,5 @@ SOURCE = FileSource(
     parse=parse,
     sniff=_sniff,
     companions=rf".*\.asf|{captions.COMPANIONS}",
+    listing=Listing(files="NN/NN_MM.amc beside NN/NN.asf", joints="any", dims="3", persons="1"),
 )

@@ -10,7 +10,7 @@ import re
 
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.sources.mocap.bvh import read_clip
-from skeleton_io.sources.shared.files import FileSource, SourceFile, number
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, number
 
 _NAME = re.compile(r"dataset-1_([a-z-]+)_([a-z-]+)_(\d+)")
 
@@ -40,4 +40,5 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?dataset-1_([a-z-]+_[a-z-]+_\d+)\.bvh",
     parse=parse,
     licence="CC BY-NC 4.0, Bandai Namco Research Inc.",
+    listing=Listing(files="dataset-1_walk_happy_001.bvh", joints="21 or 24", dims="3", persons="1"),
 )

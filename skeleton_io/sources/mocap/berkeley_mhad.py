@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import BERKELEY30
 from skeleton_io.sources.decoders.table_text import read_numbers
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number, zeros_to_nan
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number, zeros_to_nan
 
 FPS = 480.0
 """Of the optical capture; taken where a file has a single line."""
@@ -96,4 +96,5 @@ SOURCE = FileSource(
     parse=parse,
     sniff=_sniff,
     licence="not stated with the csv files; the set is for research (Ofli et al. 2013)",
+    listing=Listing(files="skl_s01_a01_r03_pos.csv", joints="30", dims="3", persons="1"),
 )

@@ -19,7 +19,7 @@ from skeleton_io.record.topology import Topology
 from skeleton_io.sources.decoders.table_text import read_numbers
 from skeleton_io.sources.shared import captions as captions_of
 from skeleton_io.sources.shared.captions import join_captions
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present
 from skeleton_io.sources.shared.forward import check_size, forward_kinematics, y_up
 from skeleton_io.sources.shared.joint_names import anatomical_names
 
@@ -321,4 +321,5 @@ SOURCE = FileSource(
     parse=parse,
     sniff=_sniff,
     companions=captions_of.COMPANIONS,
+    listing=Listing(files="*.bvh", joints="any", dims="3", persons="1"),
 )

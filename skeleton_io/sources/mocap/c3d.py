@@ -18,7 +18,7 @@ from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.sources.mocap.c3d_markers import sort_markers
 from skeleton_io.sources.shared import captions
 from skeleton_io.sources.shared.captions import join_captions
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, zeros_to_nan
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, zeros_to_nan
 from skeleton_io.sources.shared.forward import check_size
 
 BLOCK = 512
@@ -284,4 +284,5 @@ SOURCE = FileSource(
     parse=parse,
     sniff=_sniff,
     companions=rf"(?:.*/)?topology\.json|{captions.COMPANIONS}",
+    listing=Listing(files="*.c3d", joints="any", dims="3", persons="1"),
 )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from skeleton_io.record.rotations import axis_matrices, matrices_of_quaternions
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import DEEPMIMIC16
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present
 from skeleton_io.sources.shared.forward import check_size, forward_kinematics
 from skeleton_io.sources.shared.side_files import plain_label
 
@@ -142,5 +142,10 @@ def _sniff(path: str, head: bytes) -> bool:
 
 
 SOURCE = FileSource(
-    name="deepmimic", version=1, pattern=r"(?:.*/)?((?:amp_)?humanoid3d_[^/]+)\.(?:txt|json)", parse=parse, sniff=_sniff
+    name="deepmimic",
+    version=1,
+    pattern=r"(?:.*/)?((?:amp_)?humanoid3d_[^/]+)\.(?:txt|json)",
+    parse=parse,
+    sniff=_sniff,
+    listing=Listing(files="humanoid3d_*.txt", joints="16", dims="3", persons="1"),
 )

@@ -19,7 +19,7 @@ from skeleton_io.record.topologies import H36M17
 from skeleton_io.sources.decoders import npy
 from skeleton_io.sources.decoders.npy import read_members, read_object_pickle
 from skeleton_io.sources.decoders.pickles import load_pickle
-from skeleton_io.sources.shared.files import ClipOrError, FileSource, SourceFile, check_present
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, Listing, SourceFile, check_present
 from skeleton_io.sources.shared.forward import check_size, y_up
 from skeleton_io.sources.shared.side_files import plain_label
 
@@ -108,4 +108,5 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?([^/]*(?:h36m|human36m|human3\.6m)[^/]*)\.npz",
     parse=parse,
     sniff=_sniff,
+    listing=Listing(files="data_3d_h36m.npz", joints="17", dims="3", persons="1"),
 )

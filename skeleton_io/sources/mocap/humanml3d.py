@@ -15,7 +15,7 @@ from skeleton_io.record.topologies import SMPL22
 from skeleton_io.sources.decoders.npy import read_npy
 from skeleton_io.sources.shared import captions
 from skeleton_io.sources.shared.captions import parse_lines
-from skeleton_io.sources.shared.files import FileSource, Item, SourceFile, check_present
+from skeleton_io.sources.shared.files import FileSource, Item, Listing, SourceFile, check_present
 
 FPS = 20.0
 
@@ -81,4 +81,5 @@ SOURCE = FileSource(
     sniff=_sniff,
     companions=r"(?:.*/)?(?:texts/[^/]+\.txt|(?:train|test)\.txt)",
     protocols=_protocols,
+    listing=Listing(files="new_joints/000001.npy with texts/000001.txt", joints="22", dims="3", persons="1"),
 )

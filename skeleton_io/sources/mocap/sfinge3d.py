@@ -15,7 +15,7 @@ import numpy as np
 from skeleton_io.record.sequence import Segment, SkeletonSequence
 from skeleton_io.record.topologies import HAND20
 from skeleton_io.sources.decoders.table_text import read_numbers
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, zeros_to_nan
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, zeros_to_nan
 
 FPS = 20.0
 LABELS = (
@@ -123,4 +123,5 @@ SOURCE = FileSource(
     companions=r"(?:.*/)?Sequences/sequencesGT\.csv",
     identify=_identify,
     licence="not stated, please cite (Caputo et al. 2020)",
+    listing=Listing(files="Dictionary/1/2.txt, Sequences/3.txt", joints="20 (hand)", dims="3", persons="1"),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from skeleton_io.sources.shared.files import ClipOrError, FileSource, SourceFile
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, Listing, SourceFile
 
 _SIGNS = (b'"annotations"', b'"seg_id"', b'"feat_p"', b"participant,survey_language,motion", b"#0.0#0.0")
 
@@ -43,4 +43,5 @@ SOURCE = FileSource(
     r"|answers\.csv|texts/[^/]+\.txt)",
     parse=parse,
     sniff=_sniff,
+    listing=Listing(files="captions and labels without motions", joints="none", dims="none", persons="none"),
 )

@@ -118,6 +118,16 @@ def join_groups(match: re.Match[str]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A format in the list for people (`skel formats`): text that decides nothing."""
+
+    files: str = "?"
+    joints: str = "?"
+    dims: str = "?"
+    persons: str = "?"
+
+
+@dataclass(frozen=True, kw_only=True)
 class FileSource:
     """A format: which files it reads and how.
 
@@ -133,6 +143,7 @@ class FileSource:
         companions: regular expression for the files that `SourceFile.beside` is asked for; they are no items.
         identify: the pattern's match -> the item's id.
         protocols: (folder, items) -> splits that the files themselves hold, the default first.
+        listing: for the list of formats.
     """
 
     name: str
@@ -145,6 +156,7 @@ class FileSource:
     companions: str = ""
     identify: Callable[[re.Match[str]], str] = join_groups
     protocols: Callable[[str, list[Item]], tuple[Protocol, ...]] | None = None
+    listing: Listing = Listing()
 
     def detect(self, root: str) -> bool:
         """Whether the folder holds files of this format, by their names and first bytes."""

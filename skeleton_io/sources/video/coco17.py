@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import COCO17
-from skeleton_io.sources.shared.files import FileSource, SourceFile
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile
 from skeleton_io.sources.shared.linking import MOST_FRAMES, Detection, make_pixel_clip, scored_points, video_facts
 
 _JOINTS = len(COCO17.joints)
@@ -146,4 +146,11 @@ def _sniff(path: str, head: bytes) -> bool:
     return any(word in head for word in words) and b"pose_keypoints_2d" not in head
 
 
-SOURCE = FileSource(name="coco17", version=1, pattern=r"(?:.*/)?([^/]+)\.json", parse=parse, sniff=_sniff)
+SOURCE = FileSource(
+    name="coco17",
+    version=1,
+    pattern=r"(?:.*/)?([^/]+)\.json",
+    parse=parse,
+    sniff=_sniff,
+    listing=Listing(files="*.json (AlphaPose, MMPose)", joints="17", dims="2", persons="any"),
+)

@@ -21,7 +21,7 @@ from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import JHMDB15
 from skeleton_io.sources.decoders.pickles import load_pickle
-from skeleton_io.sources.shared.files import ClipOrError, FileSource, SourceFile
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, Listing, SourceFile
 from skeleton_io.sources.shared.side_files import plain_label
 
 FPS = 30.0
@@ -121,4 +121,5 @@ SOURCE = FileSource(
     licence="not stated; research use (Jhuang et al. 2013)",
     grouped=True,
     identify=_one_item,
+    listing=Listing(files="GT_train_1.pkl, GT_test_1.pkl", joints="15", dims="2", persons="1"),
 )

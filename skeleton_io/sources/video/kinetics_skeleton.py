@@ -18,7 +18,7 @@ import numpy as np
 
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import OPENPOSE18
-from skeleton_io.sources.shared.files import FileSource, SourceFile
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile
 from skeleton_io.sources.shared.linking import MOST_FRAMES, Detection, make_pixel_clip, scored_points, video_facts
 from skeleton_io.sources.shared.side_files import plain_label
 
@@ -115,4 +115,5 @@ SOURCE = FileSource(
     sniff=_sniff,
     companions=r"(?:.*/)?kinetics_(?:train|val)_label\.json",
     licence="not stated for the skeletons (Yan et al. 2018)",
+    listing=Listing(files="*.json", joints="18", dims="2", persons="any"),
 )

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from skeleton_io.record.sequence import Scale, SkeletonSequence
 from skeleton_io.record.topologies import MEDIAPIPE33
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present
 from skeleton_io.sources.shared.linking import MOST_FRAMES, MOST_PEOPLE, Video, link_detections, video_facts
 from skeleton_io.sources.shared.tracks import Track, assign_slots
 from skeleton_io.sources.video.mediapipe_table import read_table
@@ -203,4 +203,5 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?([^/]+)\.(?:json|csv)",
     parse=parse,
     sniff=_sniff,
+    listing=Listing(files="*.json", joints="33", dims="3", persons="1"),
 )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import BODY25, BODY25_HANDS, OPENPOSE18
 from skeleton_io.record.topology import Topology
-from skeleton_io.sources.shared.files import FileSource, SourceFile
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile
 from skeleton_io.sources.shared.linking import MOST_FRAMES, Detection, make_pixel_clip, scored_points, video_facts
 
 _PATTERN = r"(?:(.*)/)?([^/]*?)(\d+)(?:_keypoints)?\.json"
@@ -148,4 +148,5 @@ SOURCE = FileSource(
     sniff=_sniff,
     grouped=True,
     identify=_clip_name,
+    listing=Listing(files="*_keypoints.json, one per frame", joints="25", dims="2", persons="any"),
 )

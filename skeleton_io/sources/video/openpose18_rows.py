@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from skeleton_io.sources.shared.files import ClipOrError, FileSource, SourceFile
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, Listing, SourceFile
 
 _FIRST, _LAST = b"nose_x,nose_y,", b"class"
 
@@ -36,4 +36,5 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?([^/]+)\.csv",
     parse=parse,
     sniff=_sniff,
+    listing=Listing(files="*.csv, a row per frame (refused: no clips in it)", joints="18", dims="2", persons="1"),
 )

@@ -26,7 +26,7 @@ from skeleton_io.record.topologies import COCO17, KINECT20, NTU25, OPENPOSE18
 from skeleton_io.record.topology import Topology
 from skeleton_io.sources.decoders.pickles import load_pickle
 from skeleton_io.sources.depth.ntu_labels import NTU_LABELS
-from skeleton_io.sources.shared.files import ClipOrError, FileSource, Item, SourceFile, number
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, Item, Listing, SourceFile, number
 from skeleton_io.sources.shared.side_files import SideInfo, plain_label
 from skeleton_io.sources.shared.tracks import Track, measure_activity
 
@@ -288,4 +288,5 @@ SOURCE = FileSource(
     sniff=_sniff,
     companions=r"(?:.*/)?[^/]+\.labels\.json",
     protocols=protocols,
+    listing=Listing(files="*.pkl (annotations)", joints="17 or 25", dims="2 or 3", persons="any"),
 )

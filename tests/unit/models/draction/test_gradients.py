@@ -57,7 +57,7 @@ def test_body():
     """Skinning and placement by joints, velocity and the camera's pose."""
     template = template_of(SPEC, 2, torch.device("cpu")).to(torch.float64)
 
-    def turn_and_move(*tensors):
+    def placed(*tensors):
         body = place_body([clip_of(*tensors)], [0], template, CFG)
         return body.place, body.from_origin, body.velocity, body.depth_rgb, body.joints, body.joint_velocity
 

@@ -155,7 +155,7 @@ def test_mixed_batch_equals_separate_clips(body, cfg, renderer):
         assert together[i].amax() > 0.3
 
 
-def turn_and_move(clip, cfg):
+def placed(clip, cfg):
     return place_body([clip], [0], template_of(clip.spec, cfg.samples_per_bone, torch.device("cpu")), cfg)
 
 

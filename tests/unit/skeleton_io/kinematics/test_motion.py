@@ -68,7 +68,7 @@ def test_mirroring_the_clip_mirrors_the_facts():
     flipped = right.positions[:, :, list(right.topology.mirror)] * np.array([-1, 1, 1], dtype=np.float32)
     swap = {"left": "right", "right": "left"}
 
-    def mirror(event: MotionEvent) -> tuple[object, ...]:
+    def mirrored(event: MotionEvent) -> tuple[object, ...]:
         side, _, limb = event.part.partition("_")
         part = f"{swap[side]}_{limb}" if limb else side
         return part, event.start, event.end, tuple(swap.get(word, word) for word in event.direction), event.repetitions
