@@ -145,11 +145,13 @@ def atomic_file(uri: str) -> Iterator[BinaryIO]:
         return
     target = local_path(uri)
     target.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own: two writers of one file must not share it.
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as stream:
             yield stream
             stream.flush()
+            # A rename may reach the disk before the bytes do.
             os.fsync(stream.fileno())
         temporary.replace(target)
     finally:
@@ -245,6 +247,7 @@ def local_copy(uri: str, digest: str, cache: Path | None = None) -> Path:
     """
     if is_local(uri):
         return local_path(uri)
+    # Two levels: some file systems are slow with a hundred thousand entries in one folder.
     target = (cache or cache_folder()) / digest[:2] / f"{digest}-{name(uri)}"
     if not target.exists():
         data = read_bytes(uri)

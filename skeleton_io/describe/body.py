@@ -24,6 +24,7 @@ _HAND_SIZE = 0.5
 _CLEAR = 1.25
 """... and at most this many times, where another one fits about as well."""
 _FRAMES = 200
+"""Frames looked at: bones, units and axes show in few, and a clip may have any number."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,18 @@ def guess_coordinates(clips: Sequence[NDArray[np.float64]], numbers: int) -> Gue
     if numbers == 2:
         return Guess(("x", "y"), "two numbers per joint")
     last = frames[..., -1]
+    # Quaternions are often written with two or three digits.
     if numbers == 7 and np.allclose(np.linalg.norm(frames[..., 3:], axis=-1), 1, atol=0.02):
         return Guess(("x", "y", "z", "_", "_", "_", "_"), "the last four have length 1: a quaternion, not read")
     if numbers == 3:
         first = np.abs(frames[..., :2])
+        # Scores of some detectors run a little above 1.
         bounded = last.min() >= 0 and last.max() <= 1.2
         if bounded and (first.max() > 10 or not _spatial(frames)):
             return Guess(("x", "y", "confidence"), f"the third number lies in {last.min():.2g} to {last.max():.2g}")
         return Guess(("x", "y", "z"), "three numbers per joint, alike in their ranges")
     extra = numbers - 3
+    # Up to 2: the tracking states of a Kinect.
     certain = last.min() >= 0 and last.max() <= 2 and extra == 1
     if certain:
         return Guess(("x", "y", "z", "confidence"), f"the fourth number lies in {last.min():.2g} to {last.max():.2g}")
@@ -78,6 +82,7 @@ def guess_tracking_states(clips: Sequence[NDArray[np.float64]], values: tuple[st
 
 def _spatial(frames: NDArray[np.float64]) -> bool:
     """Whether joint distances are steadier with the third number than without."""
+    # A depth completes the distances between joints; a score, which follows its own course, disturbs them.
     flat = np.median(np.sort(_rigid(frames[..., :2])))
     return bool(np.median(np.sort(_rigid(frames))) <= 1.1 * flat)
 
@@ -91,6 +96,7 @@ def _rigid(frames: NDArray[np.float64]) -> NDArray[np.float64]:
 def link_joints(frames: NDArray[np.float64]) -> tuple[list[tuple[int, int]], float]:
     """Bones that join all joints with the steadiest, shortest links (Prim), and their mean length together."""
     mean, variation = measure_distances(frames)
+    # Steady counts more than short: a hand passes close to a hip, but at no constant distance.
     weight = mean * (1 + 4 * variation)
     joints = len(mean)
     root = int(weight.sum(1).argmin())
@@ -128,6 +134,7 @@ def guess_topology(frames: NDArray[np.float64], size: int) -> tuple[Guess, Topol
         odd = _HAND_SIZE if _is_hand(topology) != small else 0.0
         ranking.append((cost + spread + _lopsided(topology, mean) + odd, cost, topology))
     ranking.sort(key=lambda entry: entry[0])
+    # Topologies of one size often differ in a few bones only: within a tenth, the figure must fit all the better.
     close = len(ranking) > 1 and ranking[1][0] < ranking[0][0] * 1.1
     if ranking and ranking[0][1] < (_CLEAR if close else _FITS):
         cost, topology = ranking[0][1], ranking[0][2]
@@ -202,6 +209,7 @@ def guess_handedness(frames: NDArray[np.float64], topology: Topology | None, up:
         return Guess("right", f"{CHECK}no joints that tell front from back")
     front = np.cross(axis, np.mean(across, axis=0))
     share = float((np.sum(front * np.mean(ahead, axis=0), axis=-1) > 0).mean())
+    # About as many frames one way as the other: nothing has shown.
     sure = "" if abs(share - 0.5) > 0.2 else CHECK
     where = f"{max(share, 1 - share):.0%} of the frames"
     if share >= 0.5:
@@ -225,6 +233,7 @@ def guess_units(frames: NDArray[np.float64], up: str, size: int) -> tuple[Guess,
         return Guess("pixels", f"two coordinates from {lowest:.4g} to {highest:.4g}"), Guess(fit, reason)
     axis = "xyz".index(up[-1])
     tall = float(np.median(points[..., axis].max(1) - points[..., axis].min(1)))
+    # From a crouching person to one with raised arms.
     steps = (("m", 0.9, 2.6), ("cm", 90, 260), ("mm", 900, 2600), ("inch", 35, 90))
     for unit, low, high in steps:
         if low <= tall <= high:
@@ -241,6 +250,7 @@ def guess_missing(clips: Sequence[NDArray[np.float64]], numbers: int) -> Guess:
     if zeros:
         return Guess({"zero_joint": True}, f"{zeros:.1%} of the joints are exactly 0")
     values, counts = np.unique(points[(points == points[:, :1]).all(-1)], return_counts=True)
+    # A number that fills more than three whole joints is a mark, no coincidence.
     if len(counts) and counts.max() > 3 * points.shape[-1]:
         value = float(values[counts.argmax()])
         return Guess({"values": [value]}, f"{value:g} stands in all coordinates of {counts.max() // points.shape[-1]} joints")  # fmt: skip  # noqa: E501

@@ -43,6 +43,7 @@ from skeleton_io.sources.shared.files import Item, SourceFile
 from skeleton_io.sources.shared.side_files import SideInfo
 
 _MOST_READ = 8
+"""Files read for a draft: what varies shows in a few, and the folder may be remote."""
 _NOTHING = "no array of frames with 5 to 150 joints of 2 to 7 numbers each that move like a body, in small steps"
 _ORDER = ("files", "read", "columns", "rows", "clips", "layout", "persons", "coordinates", "topology", "joints")
 _ORDER += ("units", "image_size", "axes", "handedness", "fps", "time", "missing", "label", "subject", "view")
@@ -99,6 +100,7 @@ def describe(root: str, paths: Sequence[str] = ()) -> Draft:
 
 
 def _draft(root: str, kind: Kind, paths: list[str]) -> Draft:
+    # Spread over the set: neighbours in a listing are often takes of one motion.
     step = max(1, len(paths) // _MOST_READ)
     sample = [_file(root, path) for path in paths[::step][:_MOST_READ]]
     readings, _files, failures = _readings(kind, sample)

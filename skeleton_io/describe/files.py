@@ -34,10 +34,14 @@ _LETTERS = {
     "take": "repetition",
     "trial": "repetition",
 }
+# Files that describe a set and hold none of its clips.
 _NO_CLIPS = re.compile(r"(?i)(.*/)?(read_?me|licen[cs]e|index|metadata|mean|std|requirements|labels?|.*splits?)\.\w+")
 _MOST_NAMES = 200
+"""More different words than that are names of clips, no labels."""
 _MOST_ALIKE = 0.9
+"""Share of files with the most frequent form of name from which the others count as notes between the clips."""
 _MOST_FOLDERS = 6
+"""Folders tried on their own where the files of a suffix make no sense together."""
 _TOKEN = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d]+")
 # Words with - or _ between them as one; the letters that stand before a number belong to the number.
 _PHRASE = re.compile(r"[A-Za-z]+(?:[-_ ][A-Za-z]+(?![A-Za-z\d]))*|\d+|[^A-Za-z\d]+")

@@ -19,10 +19,13 @@ from skeleton_io.record.topologies import TOPOLOGIES
 from skeleton_io.sources.arrays.layout import parse_layout, unfold
 
 _JOINTS = range(5, 151)
+"""From a coarse figure to body, hands and face together (137 in OpenPose)."""
 _NUMBERS = (3, 2, 4, 7)
 """Numbers per joint: x y z, x y, one more for confidence, seven with a quaternion."""
 _PERSONS = range(2, 7)
+"""One person needs no axis; a Kinect tracks six."""
 _FRAMES = 120
+"""Frames measured per clip; more say the same and cost more."""
 _JUMPY, _LOOSE = 1.0, 0.5
 """Above these no layout is one of a body."""
 _BONUS = 1.5
@@ -58,6 +61,7 @@ class Layout:
 
     @property
     def cost(self) -> float:
+        # Ratios count, so logarithms; what is added keeps one perfect measure from deciding alone.
         return float(np.log([self.smooth + 0.01, self.rigid + 0.01, self.ordered + 0.05]).sum()) - self.bonus
 
 
@@ -166,6 +170,7 @@ def measure(points: NDArray[np.float64]) -> tuple[float, float, float] | None:
     steps = np.linalg.norm(np.diff(frames, axis=0), axis=-1)
     mean, variation = measure_distances(frames)
     np.fill_diagonal(variation, np.inf)
+    # Joints at one place (padding, doubles) keep their distance in every layout: they say nothing.
     variation[mean < 0.02 * size] = np.inf
     best = variation.min(1)
     best = best[np.isfinite(best)]

@@ -20,6 +20,7 @@ from skeleton_io.sources.shared.files import SourceFile
 
 _AXIS = r"(?P<axis>[xyzXYZ]|confidence)"
 _PERSON = r"(?P<person>(?:[pP]|[pP]erson|[bB]ody)_?\d+)[._ :-]"
+# Headers as people write them: Hips.x, x_hips, HipsX, hipsx, x1. The strictest come first.
 _PATTERNS = (
     rf"(?P<joint>.+)[._ :-]+{_AXIS}",
     rf"{_AXIS}[._ :-]+(?P<joint>.+)",
@@ -34,6 +35,7 @@ _COLUMNS = {
     "clip": ("clip", "clip_id", "video", "video_id", "sequence", "sequence_id", "seq", "sample", "sample_id"),
 }
 _FEWEST = 5
+"""Joints; fewer columns of one form are something else than a skeleton."""
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|nan|NaN|", re.ASCII)
 
 
@@ -47,6 +49,7 @@ def sniff_text(file: SourceFile, kind: str) -> tuple[Read, str]:
     if min(counts[separator]) == 0:
         separator = " "
     cells = [line.split() if separator == " " else line.rstrip().rstrip(separator).split(separator) for line in lines]
+    # The most frequent width is the table; lines of another width before it are a preamble.
     usual = max({len(row) for row in cells}, key=[len(row) for row in cells].count)
     skip = 0
     while skip < len(cells) - 1 and (len(cells[skip]) != usual or lines[skip].lstrip().startswith(("#", "%", "//"))):

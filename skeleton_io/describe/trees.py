@@ -30,7 +30,9 @@ _FPS = ("fps", "frame_rate", "framerate", "mocap_framerate", "mocap_frame_rate",
 TIMES = ("time", "times", "timestamp", "timestamps", "t", "seconds", "time_s", "time_ms", "timestamp_ms", "time_us")
 _PREFERRED = ("joint", "keypoint", "skel", "pos", "pose", "body", "landmark", "coord", "kp", "xyz")
 _FEWEST = 5
+"""Joints; an object with fewer entries is no skeleton by joint."""
 _DEEPEST = 6
+"""Levels looked into: frames, people, joints and axes are four, and a wrapper or two."""
 _MOST_CLIPS = 500
 
 
@@ -197,6 +199,7 @@ def guess_time_unit(name: str, values: NDArray[np.float64]) -> Guess | None:
     if (steps == 1).all() and values[0] == int(values[0]):
         return Guess("frames", "it grows by one")
     for unit, second in (("s", 1.0), ("ms", 1e3), ("us", 1e6), ("100ns", 1e7), ("ns", 1e9)):
+        # Capture runs at a few to some hundred frames per second.
         if 4 <= second / step <= 600:
             return Guess(unit, f"a step of {step:.6g} is {second / step:.4g} frames per second in {unit}")
     whole = bool((steps == np.rint(steps)).all())

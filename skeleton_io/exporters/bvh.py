@@ -74,6 +74,7 @@ def bvh_text(clip: SkeletonSequence, person: int) -> str:
             lines.append(f"{pad}}}")
             continue
         order.append(joint)
+        # Only a rest pose for viewers: the position channels replace it in every frame.
         offset = np.median(local[joint], axis=0) if depth else np.zeros(3)
         kind = "JOINT" if depth else "ROOT"
         name = "".join(word.capitalize() for word in clip.topology.joints[joint].split("_"))
@@ -91,4 +92,5 @@ def bvh_text(clip: SkeletonSequence, person: int) -> str:
 
 
 def _numbers(row: np.ndarray) -> str:
+    # Nine digits bring a float32 back exactly.
     return " ".join("0" if value == 0 else f"{value:.9g}" for value in row.tolist())

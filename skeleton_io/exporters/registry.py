@@ -47,6 +47,7 @@ class Exporter(Protocol):
 
 def file_name(clip: SkeletonSequence) -> str:
     """The clip's id as a file name. An id with other characters gets part of its hash, so that no two become one."""
+    # File systems take 255 bytes; hash and suffix come on top.
     plain = re.sub(r"[^\w.-]", "_", clip.id, flags=re.ASCII)[:150]
     if plain == clip.id and not plain.startswith("."):
         return plain

@@ -21,12 +21,16 @@ FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 # From the middle of the palm to the knuckle is half a palm.
 _HALF = 2.0
 _LEAST_TRAVEL = 0.5
+"""Palm lengths of travel that count as an event, about 4 cm."""
 _STILL_SPEED = 1.2
+"""Palm lengths per second below which a hand or finger rests."""
 # Sum of the angles along a finger, degrees; the thumb has one joint less.
 _LEAST_BEND = dict.fromkeys(FINGERS, 55.0) | {"thumb": 35.0}
 _LEAST_TURN = math.radians(50)
 _PINCH = 0.35
+"""Palm lengths between the tips: fingers have a thickness, so they never meet in a point."""
 _TOGETHER_S = 0.15
+"""Shorter rests do not divide a movement."""
 
 
 def track_hands(sequence: SkeletonSequence, person: int) -> PersonTracks | None:
@@ -120,6 +124,7 @@ def _activity(place: Array, part: str, person: int, fps: float) -> PartActivity:
     if len(place) < 2:
         return PartActivity(part=part, person=person, path=0.0, peak_speed=0.0, spans=())
     speed = np.linalg.norm(np.diff(place, axis=0), axis=-1) * fps
+    # Beside a fast movement a slow drift is rest.
     floor = max(_STILL_SPEED, 0.15 * float(speed.max()))
     spans = find_active_spans(speed, floor, gap=round(_TOGETHER_S * fps), least=max(1, round(0.1 * fps)))
     times = tuple((first / fps, (last + 1) / fps) for first, last in spans)

@@ -23,7 +23,9 @@ _LEAST: dict[str, float] = {"hand": 0.18, "arm": 0.18, "foot": 0.22, "leg": 0.22
 _LEAST_BODY = 0.18
 _LEAST_TURN = math.radians(50)
 _STILL_SPEED = 0.35
+"""Torso lengths per second below which a part rests."""
 _LIFT = 0.10
+"""Torso lengths of both feet and the pelvis above their first height; noise of depth sensors stays below."""
 # Nobody stays in the air for longer: a slower rise is the floor rising in a tilted camera, or stairs.
 _LONGEST_FLIGHT = 0.9
 
@@ -82,6 +84,7 @@ def _activity(place: Array, part: str, person: int, fps: float) -> PartActivity:
     if len(place) < 2:
         return PartActivity(part=part, person=person, path=0.0, peak_speed=0.0, spans=())
     speed = np.linalg.norm(np.diff(place, axis=0), axis=-1) * fps
+    # Beside a fast movement a slow drift is rest.
     floor = max(_STILL_SPEED, 0.15 * float(speed.max()))
     spans = find_active_spans(speed, floor, gap=round(0.15 * fps), least=max(1, round(0.1 * fps)))
     return PartActivity(
@@ -210,6 +213,7 @@ def _off_floor(track: PersonTracks) -> Array | None:
     left, right = (track.joint(f"{side}_ankle", f"{side}_foot", f"{side}_toes") for side in ("left", "right"))
     if left is None or right is None:
         return None
+    # The floor is where the feet are in the first tenth of the clip.
     start = slice(0, max(1, len(track.body) // 10))
     rise = [place[:, 1] - float(np.median(place[start, 1])) for place in (left, right, track.body)]
     return np.min(rise, axis=0)

@@ -15,9 +15,12 @@ from skeleton_io.kinematics.tracks import Array, PersonTracks, smooth
 CLEAR = 0.5
 """Least grade at which the facts say so."""
 _LEAST_PATH = 0.8
+"""Torso lengths that the busier side must travel."""
 _LEAST_RATIO = 0.5
+"""Share of that which the other side must travel too."""
 _LEAST_PAUSE_S = 0.4
 _PHASE_S = 0.2
+"""Velocities are averaged over this time: both sides are never in step to the frame."""
 
 
 def grade_pair(track: PersonTracks, limb: str, fps: float) -> tuple[float, float] | None:

@@ -59,6 +59,7 @@ def _between(tracks: dict[int, PersonTracks], a: int, b: int, fps: float) -> lis
         if chest is None:
             shoulders = [tracks[second].joint(f"{side}_shoulder") for side in ("left", "right")]
             chest = None if shoulders[0] is None or shoulders[1] is None else (shoulders[0] + shoulders[1]) / 2
+        # The joint lies inside the chest: a hand on shoulder, belly or back is most of a torso length away.
         for side, hand in hands.items():
             if hand and chest is not None:
                 out.append(find_meeting(hand[0], chest * ratio, 0.80, "hand and other", (first, second), side, fps))

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 # Two strokes belong to one back-and-forth movement when they point against each other and are about as long.
 _AGAINST = -0.7
 _LENGTH_RATIO = 2.2
-_LEAST_CHAIN = 4
+_LEAST_CHAIN = 4  # two strokes are a gesture there and back
 # Share of a stretch's highest speed below which it rests.
 _REST = 0.12
 # Share of a stroke's way at both ends that is not counted as part of its time.
@@ -128,6 +128,7 @@ def _join_repeats(single: list[Stroke]) -> list[Stroke]:
             peak = max(stroke.peak for stroke in run)
             longest = max(run, key=lambda stroke: stroke.length)
             mean = float(np.mean([stroke.length for stroke in run]))
+            # The direction of the first stroke, unless that was only the hand getting into place.
             change = run[0].change / max(run[0].length, 1e-9) * mean
             if run[0].length < 0.5 * longest.length:
                 change = -run[1].change / max(run[1].length, 1e-9) * mean

@@ -30,9 +30,9 @@ PART_JOINTS: dict[str, tuple[str, ...]] = {
     "torso": ("chest", "neck", "spine2", "spine3"),
     "head": ("head", "nose", "head_top"),
 }
-_LEAST_PRESENT = 0.3
-_SMOOTH_SECONDS = 0.1
-_TURN_SECONDS = 0.25
+_LEAST_PRESENT = 0.3  # share of frames that must show a joint
+_SMOOTH_SECONDS = 0.1  # three frames at 30 per second: removes jitter, keeps a clap
+_TURN_SECONDS = 0.25  # a trunk turns slower than its joints jitter
 # Shoulder width of an adult over torso length, seen from the front; used to tell front views from side views in 2D.
 _FRONT_WIDTH = 0.78
 
@@ -214,6 +214,7 @@ def _flat_axes(joints: dict[str, Array], across: Array) -> tuple[Array, View]:
     if shoulders[0] is None or shoulders[1] is None:
         return axes, "oblique"
     width = float(np.median(np.abs(shoulders[0] - shoulders[1])[:, 0])) / _FRONT_WIDTH
+    # Between the two limits a picture may be of either view: nothing is claimed.
     if width > 0.8:
         axes[:, 0, 0] = np.where(across[:, 0] >= 0, 1.0, -1.0)
         return axes, "front"

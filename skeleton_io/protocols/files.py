@@ -20,7 +20,7 @@ from skeleton_io.protocols.protocol import HASHED, Protocol, find_protocol
 
 FOLDER = Path(__file__).parent / "sets"
 SUFFIXES = (".yaml", ".yml", ".json")
-_SIZE_LIMIT = 1 << 26
+_SIZE_LIMIT = 1 << 26  # a rule by id may list every clip of a large set
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 Field = Literal["subject", "view", "setup", "repetition", "label", "id", "hash"]
 Side = Literal["train", "test"]
 REST = "*"
-_BUCKETS = 10
+_BUCKETS = 10  # of clips by hash: sides in steps of ten percent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ NamedEvent = tuple[MotionEvent, str]
 _ENDS = ("left_hand", "right_hand", "left_foot", "right_foot")
 _MOST_CHOICES = 4
 _SINK = 0.15
+"""Torso lengths that a body sinks which takes a swing before it jumps."""
 
 
 def order_questions(scene: Scene, person: int) -> Iterable[Question | None]:
@@ -147,6 +148,7 @@ def _take_off(scene: Scene, person: int) -> Iterable[Question]:
     last = round(jump.start * scene.fps)
     before = track.body[max(0, last - round(0.9 * scene.fps)) : max(1, last), 1] - track.body[0, 1]
     sunk = -float(before.min())
+    # In between either word could be said.
     if 0.3 * _SINK < sunk < _SINK:
         return
     choices = ("sinks down", "stays upright")

@@ -15,9 +15,13 @@ from skeleton_io.questions.scene import APART_S, COUNTS, MORE_RATIO, Question, S
 LEAST_APPROACH = 0.5
 """Torso lengths by which the distance of two persons must change to be asked about."""
 _STOOD = 0.2
+"""Torso lengths that somebody who stays in place may still shift."""
 _BOTH_RATIO = 1.6
+"""Ways that differ by less than this factor are of both."""
 _ONE_RATIO = 3.0
+"""Ways that differ by more are of one; in between nothing is asked."""
 _REACTION_S = 1.2
+"""What follows a touch within this time counts as an answer to it."""
 
 
 def pair_questions(scene: Scene) -> Iterable[Question]:

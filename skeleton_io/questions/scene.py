@@ -99,6 +99,7 @@ class Scene:
 
     def coin(self, name: str) -> bool:
         """The same side for a clip and its mirror image."""
+        # A hash, no random number: the clip asks the same in every run and on every machine.
         return hashlib.sha256(f"{self.key}/{name}".encode()).digest()[0] % 2 == 0
 
     def of(self, part: str, person: int) -> str:
@@ -138,6 +139,7 @@ def _names(tracks: dict[int, PersonTracks]) -> dict[int, str]:
         return {}
     (a, one), (b, two) = tracks.items()
     gap = two.body * (two.unit / one.unit) - one.body
+    # Side by side means: further apart across the picture than in depth, and never past each other.
     if abs(gap[0, 0]) < 0.6 or abs(gap[0, 0]) < abs(gap[0, 2]) or (gap[:, 0] * gap[0, 0] <= 0).any():
         return {}
     left, right = (b, a) if gap[0, 0] > 0 else (a, b)

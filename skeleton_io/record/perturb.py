@@ -107,6 +107,7 @@ def other_rate(seq: SkeletonSequence, factor: float) -> SkeletonSequence:
     if not factor > 0:
         raise ValueError(f"factor must be positive, found {factor}")
     least = 1.0 / seq.duration if seq.duration > 0 else seq.fps
+    # A hair more than the least rate, or rounding would leave one frame.
     resampled = transforms.resample(seq, max(seq.fps * factor, least * 1.0001), "nearest")
     return resampled if np.isfinite(resampled.positions).any() else seq
 
@@ -180,6 +181,7 @@ def _torso(seq: SkeletonSequence) -> float:
         if np.isfinite(lengths).any():
             return float(np.nanmedian(lengths))
     places = seq.positions[..., 1]
+    # A torso is about three tenths of the body that stands there.
     return 0.3 * float(np.nanmax(places) - np.nanmin(places))
 
 

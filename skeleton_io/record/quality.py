@@ -49,6 +49,7 @@ def measure(seq: SkeletonSequence) -> dict[str, float]:
     pairs = both.any(-1)
     still = np.where(both, step, 0.0).max(-1, initial=0.0) == 0
     size = _size(positions, present)
+    # An infinite size (a person of one joint) makes no jump.
     limit = JUMP_SIZES_PER_SECOND * size / seq.fps
     jumps = both & (np.where(both, step, 0.0) > limit[None, :, None])
     return {

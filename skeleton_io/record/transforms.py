@@ -32,6 +32,7 @@ def resample(seq: SkeletonSequence, fps: float, method: Method = "linear") -> Sk
     if method not in ("linear", "nearest"):
         raise ValueError(f"method must be linear or nearest, found {method!r}")
     times = np.arange(seq.frames) / seq.fps if seq.timestamps is None else seq.timestamps - seq.timestamps[0]
+    # The addition keeps a last frame that rounding puts a little late.
     moments = np.arange(int(np.floor(times[-1] * fps + 1e-6)) + 1) / fps
     places = np.interp(moments, times, np.arange(seq.frames))
     nearest = np.rint(places).astype(int)
@@ -72,6 +73,7 @@ def fill_gaps(seq: SkeletonSequence, longest: float) -> tuple[SkeletonSequence, 
     positions, mask = seq.positions.copy(), np.zeros(seq.present.shape, bool)
     for person, joint in np.argwhere(~seq.present.all(0)):
         present_frames = np.flatnonzero(seq.present[:, person, joint])
+        # The addition lets a gap of exactly `longest` pass in spite of rounded times.
         at = np.flatnonzero((np.diff(present_frames) > 1) & (np.diff(times[present_frames]) <= longest + 1e-9))
         for before, after in zip(present_frames[at], present_frames[at + 1], strict=True):
             gap = slice(before + 1, after)
@@ -154,6 +156,7 @@ def _axes(seq: SkeletonSequence) -> int:
 
 def _between(values: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float32]:
     """Linear interpolation along axis 0 at fractional indices. A weight of 0 takes nothing, not even a NaN."""
+    # A moment on a frame, but for rounding, takes that frame alone and no gap beside it.
     places = np.where(np.abs(places - np.rint(places)) < 1e-9, np.rint(places), places)
     low = np.floor(places).astype(int)
     high = np.minimum(low + 1, len(values) - 1)

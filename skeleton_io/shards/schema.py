@@ -19,6 +19,7 @@ from skeleton_io.record.topology import Topology
 
 SCHEMA_VERSION = 1
 _VERSION_KEY = b"skeleton_ray.schema_version"
+# Items are named: left alone, Arrow and Parquet call them differently.
 _FLOATS = pa.list_(pa.field("item", pa.float32()))
 _TEXTS = pa.list_(pa.field("item", pa.string()))
 _FIELDS: tuple[tuple[str, pa.DataType, bool], ...] = (
@@ -101,6 +102,7 @@ def to_row(seq: SkeletonSequence) -> dict[str, Any]:
         "view": seq.view,
         "setup": seq.setup,
         "repetition": seq.repetition,
+        # Sorted: two workers that measured in another order write the same bytes.
         "quality": [{"name": name, "value": float(seq.quality[name])} for name in sorted(seq.quality)],
         "notes": list(seq.notes),
     }

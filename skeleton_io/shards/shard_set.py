@@ -103,9 +103,11 @@ def write_shard(uri: str, rows: Iterable[Mapping[str, Any]]) -> ShardInfo:
     sets = sorted({row["dataset"] for row in ordered})
     if len(sets) != 1:
         raise ValueError(f"{uri}: a shard holds the clips of one set, found {sets}")
+    # Refuses an id that occurs twice.
     plan((row["id"] for row in ordered), 1)
     table = to_table(ordered)
     data = _parquet_bytes(table) if uri.endswith(SUFFIXES["parquet"]) else _ipc_bytes(table)
+    # Metadata first: a shard that is there always has it.
     storage.write_atomic(_meta_uri(uri), _ipc_bytes(table.select(list(META_COLUMNS))))
     storage.write_atomic(uri, data)
     return ShardInfo(file=storage.name(uri), dataset=sets[0], rows=table.num_rows, sha256=storage.sha256(data))
@@ -192,6 +194,7 @@ class ShardSet:
         return cls(uri, cache)
 
     def __getstate__(self) -> dict[str, Any]:
+        # Mapped tables do not travel; the other process maps them anew.
         return {"uri": self.uri, "cache": str(self._cache) if self._cache else None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -14,11 +14,11 @@ from skeleton_io import storage
 from skeleton_io.sources.shared.files import HEAD_BYTES, FileSource
 from skeleton_io.sources.shared.side_files import SIDE_FILES
 
-_MOST_READ = 8
+_MOST_READ = 8  # files of a format whose first bytes are read: a folder may be remote
 _RIVAL = 0.25
 """A second format with at least this share of the first one's files makes the folder ambiguous."""
-_NAMED = 3
-_WORDS = "texts"
+_NAMED = 3  # kinds or paths that a message names
+_WORDS = "texts"  # the format whose files are companions of others
 
 
 @dataclass(frozen=True, kw_only=True)

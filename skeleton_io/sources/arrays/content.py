@@ -34,6 +34,7 @@ SUFFIXES: dict[str, Kind] = {
 }
 TABLES = ("csv", "txt", "parquet")
 _MOST_CELLS = 100_000_000
+"""Of a Parquet file: a few kilobytes of it can stand for any number of rows."""
 _STEP = re.compile(r"[^.\[\]]+|\[(?:\*|\d+)\]")
 
 
@@ -147,6 +148,7 @@ def _text_table(file: SourceFile, read: Read, kind: str) -> pa.Table:
     if not data:
         raise file.error("whole file", "rows", "none")
     try:
+        # One block, since types are inferred from the first; one thread, since a worker has one core.
         table = csv.read_csv(
             pa.BufferReader(data),
             read_options=csv.ReadOptions(

@@ -14,7 +14,7 @@ from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.sources.arrays.checks import find_problems
 from skeleton_io.sources.arrays.definition import ArraysDefinition
 
-_MOST_BYTES = 2_000_000
+_MOST_BYTES = 2_000_000  # a definition that names every clip of a set stays below
 
 
 _ADAPTER = TypeAdapter(ArraysDefinition)

@@ -37,6 +37,7 @@ def source_from(definition: ArraysDefinition) -> FileSource:
     digest = hashlib.sha256(f"{VERSION} {definition.to_json()}".encode()).hexdigest()
     return FileSource(
         name="arrays",
+        # 28 bits of the hash: the column holds 32 with a sign.
         version=int(digest[:7], 16),
         pattern=definition.files,
         parse=_Parser(definition.to_json()),

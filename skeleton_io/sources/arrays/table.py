@@ -155,6 +155,7 @@ def _scatter(
     frame = _frame_numbers(rows, table, person)
     frames, persons = int(frame.max()) + 1, max(1, len(person_names))
     width = len(joints)
+    # Sparse is fine, but a few rows must not ask for gigabytes.
     if frames * persons * width > 50 * max(values.size, 1) + 1_000_000:
         raise ValueError(f"rows for most frames and persons, found {count} rows for {frames} x {persons}")
     grid = np.full((frames, persons, width, values.shape[-1]), np.nan)
@@ -197,6 +198,7 @@ def _frame_numbers(rows: Rows, table: Table, person: NDArray[np.int64]) -> NDArr
             next_frame[who] = numbers[-1] + 1
         return np.array(numbers, np.int64)
     values = table.numbers([table.place(rows.frame)])[:, 0]
+    # Above 2^52 every float64 is a whole number: nothing could be told from it.
     if not np.isfinite(values).all() or (values != np.rint(values)).any() or (np.abs(values) > 2**52).any():
         row = int(np.argmax(~(np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) <= 2**52)))) + 1
         raise table.file.error(f"row {row}", "a frame number", f"{values[row - 1]:g}")

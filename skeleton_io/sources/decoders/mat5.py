@@ -22,8 +22,8 @@ _MATRIX, _COMPRESSED = 14, 15
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 # Array classes that hold numbers, and what they become. Files may store them in a smaller type.
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
-_COMPLEX = 0x0800
-_MOST_DIMENSIONS = 32
+_COMPLEX = 0x0800  # flag of a second, imaginary part
+_MOST_DIMENSIONS = 32  # what every numpy takes
 
 
 def read_mat5(file: SourceFile) -> dict[str, NDArray[np.generic]]:

@@ -26,7 +26,7 @@ MOST_BYTES = 256 << 20
 _MAGIC = b"\x93NUMPY"
 _MOST_HEADER = 4096  # a plain array's header has some hundred bytes
 _MOST_DIMENSIONS = 32
-_MOST_MEMBERS = 10_000
+_MOST_MEMBERS = 10_000  # an archive of empty members costs time for each
 _CHUNK = 1 << 20
 _PLAIN = re.compile(r"[<>|=]?(?:\?|[biuf]\d{1,2}|[US]\d{1,7})")
 

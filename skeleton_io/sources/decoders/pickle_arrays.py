@@ -28,8 +28,8 @@ NAMES = {
     "builtins bytes": "bytes",
 }
 _TYPE = re.compile(r"[?]|[biuf](?:1|2|4|8)|O[48]?|[SU][1-9]\d{0,5}")
-_MOST_DIMENSIONS = 16
-_POINTER = 8
+_MOST_DIMENSIONS = 16  # skeleton arrays have five at most
+_POINTER = 8  # bytes
 
 SCALARS = (str, bytes, int, float, type(None))
 Charge = Callable[[int], None]

@@ -21,8 +21,10 @@ from skeleton_io.sources.shared.files import SourceFile
 
 SPARE_BYTES = 384 << 20
 """What a pickle may take in memory beyond its own size, by a rough account of Python's object sizes."""
+# A 64-bit number has 20 characters with its sign; int() of longer ones takes time that grows with the square.
 _MOST_DIGITS = 20
 _LONGEST_LINE = 4096
+# Bytes of a slot in a container, of an object in a slot, of an array with its header: about those of CPython.
 _SMALL, _OBJECT, _ARRAY = 8, 104, 256
 
 
@@ -221,6 +223,7 @@ def _payload(machine: _Machine, size: int) -> None:
 
 
 def _long(machine: _Machine, size: int) -> None:
+    # 128 bits: nothing in a data set is larger.
     if size > 16:
         raise Refused("a number of at most 16 bytes", f"{size}")
     machine.push(int.from_bytes(machine.take(size), "little", signed=True), _OBJECT)

@@ -17,7 +17,7 @@ from skeleton_io.sources.decoders.table_text import read_numbers
 from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number, zeros_to_nan
 from skeleton_io.sources.shared.side_files import plain_label
 
-FPS = 30.0
+FPS = 30.0  # Kinect v1; the times in the file say more
 LABELS = (
     ("lift outstretched arms", "duck", "push right", "goggles", "wind it up", "shoot", "bow", "throw")
     + ("had enough", "change weapon", "beat both", "kick")
@@ -25,7 +25,7 @@ LABELS = (
 _NAME = re.compile(r"P(\d+)_(\d+)_(\d+)([A-Za-z]?)_p(\d+)")
 _TICKS = 49.875
 """Ticks of a tag's clock in a microsecond, as the set's own loader divides."""
-_MOST_TAGS = 100_000
+_MOST_TAGS = 100_000  # almost an hour of a tag in every frame
 
 
 def parse(file: SourceFile) -> list[SkeletonSequence]:

@@ -22,12 +22,12 @@ from skeleton_io.sources.depth.ntu_plain import decode
 from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number, zeros_to_nan
 from skeleton_io.sources.shared.tracks import Track, assign_slots
 
-FPS = 30.0
+FPS = 30.0  # Kinect v2
 _COLUMNS = 12
 _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 # Tracking state of a joint: 0 not tracked, 1 inferred, 2 tracked.
 _CONFIDENCE = np.array([0.0, 0.5, 1.0])
-_MOST_FRAMES = 1_000_000
+_MOST_FRAMES = 1_000_000  # nine hours; a wrong first line must not start an endless loop
 
 
 @dataclass
@@ -120,6 +120,7 @@ def _tracks(file: SourceFile) -> tuple[int, list[Track]]:
     frames = lines.count("number of frames", _MOST_FRAMES)
     bodies: dict[str, _Occurrences] = {}
     for frame in range(frames):
+        # A Kinect v2 tracks six.
         for body in range(lines.count(f"number of bodies of frame {frame}", 6)):
             _read_body(lines, frame, body, bodies)
     if frames == 0 or not bodies:

@@ -28,7 +28,7 @@ from skeleton_io.sources.shared.files import (
 )
 from skeleton_io.sources.shared.tracks import Track, assign_slots
 
-FPS = 30.0
+FPS = 30.0  # Kinect v2
 LABEL_FOLDERS = (
     ("Train_Label_PKU_final", "Label_PKUMMD", "Label_PKU_final", "Train_Label_PKU", "Label_PKUMMD_v2")
     + ("Label", "Labels", "label", "labels")

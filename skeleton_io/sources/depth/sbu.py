@@ -37,6 +37,7 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
         row = int(np.argmax(steps <= 0)) + 2
         raise file.error(f"row {row}", "frame numbers that grow", f"{table[row - 1, 0]:g}")
     values = table[:, 1:].reshape(-1, _PERSONS, joints, 3)
+    # The image is 0 to 1 and the depth a few units: a hundred is another format.
     if (np.abs(values) > 100).any():
         raise file.error("coordinates", "normalised values", f"{np.nanmax(np.abs(values)):g}")
     missing = (values == 0).all(-1)

@@ -22,7 +22,7 @@ from skeleton_io.sources.decoders.npy import read_npy, read_npz
 from skeleton_io.sources.shared import captions
 from skeleton_io.sources.shared.captions import join_captions
 from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present
-from skeleton_io.sources.shared.forward import check_size, forward_kinematics, y_up
+from skeleton_io.sources.shared.forward_kinematics import check_size, forward_kinematics, y_up
 
 MEAN_REST = np.array([
     (0.00, -0.22, 0.03), (0.06, -0.31, 0.02), (-0.06, -0.31, 0.02), (0.00, -0.11, 0.00), (0.10, -0.69, 0.01),
@@ -33,10 +33,10 @@ MEAN_REST = np.array([
 ])  # fmt: skip
 """Joints of SMPL22 of an adult of about 1.7 m in a T-pose, arms along x, facing +z: to the centimetre, by us."""
 MEAN_NOTE = "rest skeleton: our mean adult, since there is no rest_joints.npy or rest_joints.json"
-_RATES = ("mocap_framerate", "mocap_frame_rate")
+_RATES = ("mocap_framerate", "mocap_frame_rate")  # SMPL+H and SMPL-X releases spell it differently
 _HANDS = {156: 66, 165: 75}
 """Width of a pose vector -> where its 30 joints of the hands begin. SMPL-X has jaw and eyes before them."""
-_DEEPEST = 8
+_DEEPEST = 8  # folders up; each costs a look at the storage
 
 
 def parse(file: SourceFile) -> list[SkeletonSequence]:
@@ -47,6 +47,7 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     for parent, child in topology.bones:
         parents[child] = parent
     check_size(file, len(raw), len(rest))
+    # The body is 22 joints of three numbers; hands follow where the rest skeleton has them.
     columns = list(range(66))
     if len(rest) == len(SMPLH52.joints):
         columns += range(_HANDS[raw.shape[1]], _HANDS[raw.shape[1]] + 90)
@@ -108,6 +109,7 @@ def _rest_joints(file: SourceFile, width: int) -> tuple[NDArray[np.float64], Top
             data = file.beside(name)
             if data is not None:
                 joints = _read_rest(file, name, data)
+                # Of 24 joints (SMPL) the last two are whole hands, which SMPL22 does not have.
                 hands = len(joints) == len(SMPLH52.joints) and width in _HANDS
                 return (joints, SMPLH52, False) if hands else (joints[:22], SMPL22, False)
     return MEAN_REST, SMPL22, True

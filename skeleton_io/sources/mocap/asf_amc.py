@@ -21,13 +21,13 @@ from skeleton_io.record.topology import Topology
 from skeleton_io.sources.shared import captions
 from skeleton_io.sources.shared.captions import join_captions
 from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number
-from skeleton_io.sources.shared.forward import check_size, forward_kinematics
+from skeleton_io.sources.shared.forward_kinematics import check_size, forward_kinematics
 from skeleton_io.sources.shared.joint_names import bone_end_names
 
 FPS = 120.0
 """AMC states no rate; CMU's is 120, and `fps` of clips.json wins."""
 INCH = 0.0254
-_MOST_BONES = 500
+_MOST_BONES = 500  # CMU and HDM05 have 31
 _DOFS = {"rx": "X", "ry": "Y", "rz": "Z"}
 _ROOT_DOFS = {"TX", "TY", "TZ", "RX", "RY", "RZ"}
 _CMU = re.compile(r"(\d+)_(\d+)")
@@ -107,6 +107,7 @@ def read_rig(file: SourceFile, path: str, data: bytes) -> Rig:
             unit = asf.numbers(place, words[1:], 1)[0]
             if not 1e-6 < unit < 1e6:
                 raise asf.error(place, "a unit above 0", words[1])
+            # CMU's `length 0.45` means a file unit of an inch over 0.45.
             metres = INCH / unit
         elif words[0] == "angle":
             radians = 1.0 if words[1:2] == ["rad"] else np.pi / 180

@@ -82,6 +82,7 @@ def _times(file: SourceFile, time: NDArray[np.float64]) -> tuple[float, NDArray[
         return FPS, None
     mean = float(steps.mean())
     even = bool((np.abs(steps - mean) <= _JITTER * mean).all())
+    # Two decimals: what the rounding of the times leaves of the rate.
     return round(1 / mean, 2), None if even else time - time[0]
 
 

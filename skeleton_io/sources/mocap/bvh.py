@@ -20,7 +20,7 @@ from skeleton_io.sources.decoders.table_text import read_numbers
 from skeleton_io.sources.shared import captions as captions_of
 from skeleton_io.sources.shared.captions import join_captions
 from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present
-from skeleton_io.sources.shared.forward import check_size, forward_kinematics, y_up
+from skeleton_io.sources.shared.forward_kinematics import check_size, forward_kinematics, y_up
 from skeleton_io.sources.shared.joint_names import anatomical_names
 
 UNITS = (("metres", 1.0), ("centimetres", 0.01), ("millimetres", 0.001), ("inches", 0.0254), ("CMU units", 0.056444))
@@ -28,7 +28,8 @@ UNITS = (("metres", 1.0), ("centimetres", 0.01), ("millimetres", 0.001), ("inche
 STATURE = (1.0, 2.4)
 """Metres that trunk, head and one leg along the bones can measure together."""
 NORMALISED_STATURE = 1.7
-_MOST_NODES = 2000
+"""What a figure of no known unit becomes, so that it is drawn and compared like the others."""
+_MOST_NODES = 2000  # a body with hands and face has some 200
 _CHANNELS = {f"{axis.lower()}{kind}": (kind, axis) for axis in "XYZ" for kind in ("position", "rotation")}
 
 
@@ -302,6 +303,7 @@ def _is_z_up(positions: NDArray[np.float64], names: list[str]) -> bool:
     if "head" not in names or not ankles:
         return False
     _, y, z = np.median(positions[:, names.index("head")] - positions[:, ankles].mean(1), axis=0)
+    # Twice: a person who bends far forward is not yet a world with z up.
     return bool(abs(z) > 2 * abs(y))
 
 

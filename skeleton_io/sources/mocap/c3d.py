@@ -19,7 +19,7 @@ from skeleton_io.sources.mocap.c3d_markers import sort_markers
 from skeleton_io.sources.shared import captions
 from skeleton_io.sources.shared.captions import join_captions
 from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, zeros_to_nan
-from skeleton_io.sources.shared.forward import check_size
+from skeleton_io.sources.shared.forward_kinematics import check_size
 
 BLOCK = 512
 KEY = 0x50

@@ -15,7 +15,7 @@ from skeleton_io.record.topology import Topology, joint_meaning
 from skeleton_io.sources.shared.files import SourceFile
 
 _MOST_MARKERS = 5000
-_MOST_PERSONS = 50
+_MOST_PERSONS = 50  # every one of them gets all markers: memory grows with the product
 
 
 def sort_markers(file: SourceFile, labels: list[str]) -> tuple[tuple[str, ...], list[list[int]], Topology]:

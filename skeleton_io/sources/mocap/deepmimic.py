@@ -17,10 +17,11 @@ from skeleton_io.record.rotations import axis_matrices, matrices_of_quaternions
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import DEEPMIMIC16
 from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present
-from skeleton_io.sources.shared.forward import check_size, forward_kinematics
+from skeleton_io.sources.shared.forward_kinematics import check_size, forward_kinematics
 from skeleton_io.sources.shared.side_files import plain_label
 
 WIDTH = 44
+"""Numbers of a frame: duration, root position and rotation, then `_VALUES`."""
 _SIDE = (("hip", 0.0, 0.0, 0.084887), ("shoulder", -0.02405, 0.2435, 0.18311))
 _THIGH, _SHIN, _UPPER_ARM, _FOREARM = 0.421546, 0.40987, 0.274788, 0.258947
 _OFFSETS: dict[str, tuple[float, float, float]] = {

@@ -20,7 +20,7 @@ from skeleton_io.sources.decoders import npy
 from skeleton_io.sources.decoders.npy import read_members, read_object_pickle
 from skeleton_io.sources.decoders.pickles import load_pickle
 from skeleton_io.sources.shared.files import ClipOrError, FileSource, Listing, SourceFile, check_present
-from skeleton_io.sources.shared.forward import check_size, y_up
+from skeleton_io.sources.shared.forward_kinematics import check_size, y_up
 from skeleton_io.sources.shared.side_files import plain_label
 
 FPS = 50.0

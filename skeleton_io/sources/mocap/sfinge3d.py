@@ -23,7 +23,7 @@ LABELS = (
     + ("swipe left", "swipe right", "swipe v", "swipe o")
 )  # fmt: skip
 TRANSFORM = "z = -z_file; quaternion (w, -x, -y, z)"
-_VALUES = 7
+_VALUES = 7  # x y z and a quaternion
 _TRUTH = "sequencesGT.csv"
 _MOST_GESTURES = 10_000
 

@@ -24,6 +24,7 @@ from skeleton_io.record import quality
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.sources.shared.side_files import CLIP_TEXTS, SIDE_FILES, SideInfo, side_info
 
+# A page of most file systems, and a header with some rows of every format here.
 HEAD_BYTES = 4096
 """How much of a file `sniff` gets."""
 _MOST_SNIFFED = 8  # files of a folder whose first bytes are looked at before it counts as another format

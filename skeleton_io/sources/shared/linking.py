@@ -27,9 +27,10 @@ FPS = 30.0
 LINK_SIZES = 0.5
 """A detection continues the one before if their keypoints are at most this many body sizes apart, on average."""
 MOST_FRAMES = 200_000
+"""Of one clip: almost two hours of video."""
 MOST_PEOPLE = 256
 """In one frame. Crowds of pose estimators stay far below; linking takes the square of it."""
-_LARGEST = 1e6
+_LARGEST = 1e6  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +203,7 @@ def link_detections(frames: dict[int, list[NDArray[np.float64]]]) -> dict[str, d
         if not people:
             continue
         cost = _apart([points for _, points in last], people)
+        # Cut off, since the method refuses infinity; beyond LINK_SIZES no pair counts anyway.
         rows, columns = linear_sum_assignment(np.minimum(cost, 2 * LINK_SIZES))
         pairs = zip(rows.tolist(), columns.tolist(), strict=True)
         name_of = {column: last[row][0] for row, column in pairs if cost[row, column] <= LINK_SIZES}

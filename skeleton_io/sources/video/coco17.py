@@ -125,6 +125,7 @@ def _points(file: SourceFile, place: str, person: dict[str, Any]) -> NDArray[np.
 def _frame_numbers(file: SourceFile, names: list[str]) -> dict[str, int]:
     """Frame name -> index from 0: the number at the end of the name, else the rank of the name."""
     matches = [re.search(r"(\d+)(?:\.[A-Za-z]+)?$", name) for name in names]
+    # int() of thousands of digits takes long, and no video has 10^12 frames.
     values = [int(match.group(1)[:12]) for match in matches if match]
     if len(values) < len(names) or len(set(values)) < len(names):
         return {name: place for place, name in enumerate(names)}

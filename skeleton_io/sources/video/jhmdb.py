@@ -29,7 +29,7 @@ FPS = 30.0
 SPLITS = 3
 _JOINTS = len(JHMDB15.joints)
 _NAME = re.compile(r"(?:.*/)?GT_(train|test)_([1-3])\.pkl")
-_LARGEST = 1e4
+_LARGEST = 1e4  # coordinates are in body sizes; more is another content
 
 
 @dataclass

@@ -33,7 +33,7 @@ from skeleton_io.sources.video.mediapipe_table import read_table
 _JOINTS = len(MEDIAPIPE33.joints)
 _WORLD = ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks")
 _IMAGE = ("pose_landmarks", "poseLandmarks", "landmarks")
-_LARGEST = 1e4
+_LARGEST = 1e4  # metres, or shares of the image
 People = list[NDArray[np.float64]]
 """People of a frame, (33, 4) each: x, y, z, visibility."""
 

@@ -58,6 +58,7 @@ def _frame_numbers(file: SourceFile) -> dict[str, int]:
         match = _FRAME.fullmatch(path)
         if match is None:
             raise file.error(path, "a frame number at the end of the name", path.rsplit("/", 1)[-1])
+        # OpenPose pads to 12 digits; int() of thousands of them would take long.
         numbers[path] = int(match.group(3)[-12:])
     first, last = min(numbers.values()), max(numbers.values())
     if last - first >= MOST_FRAMES:

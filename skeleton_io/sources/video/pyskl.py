@@ -36,7 +36,7 @@ _TOPOLOGIES = {(2, 17): COCO17, (2, 18): OPENPOSE18, (2, 25): NTU25, (3, 25): NT
 """(C, V) -> joints, as pyskl's layouts nturgb+d, coco and openpose."""
 _NTU_NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 _SPLIT = re.compile(r"(.*?)[_-]?(train|val|test)(\d*)")
-_LARGEST = 1e6
+_LARGEST = 1e6  # pixels or metres
 
 
 @dataclass(frozen=True, kw_only=True)

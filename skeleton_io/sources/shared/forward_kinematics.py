@@ -15,7 +15,7 @@ from skeleton_io.sources.shared.files import SourceFile
 
 MOST_JOINT_FRAMES = 8_000_000
 """Joints times frames of one clip: 28 minutes of 40 joints at 120 frames per second, half a GiB while it is read."""
-_BLOCK = 200_000
+_BLOCK = 200_000  # joints times frames: 14 MB of matrices at a time, whatever the clip's length
 
 Local = Callable[[slice], tuple[NDArray[np.float64], NDArray[np.float64]]]
 """Frames -> offsets from the parent (t or 1, J, 3) and local rotations (t, J, 3, 3). A root's is its position."""
