@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 JOIN_SECONDS = 0.5
 JOIN_SIZES = 0.5
 SHORT_FRAMES = 11
-"""This, 0.8 and 0.7 below are the thresholds (11, 0.8, 0.69754) of the scripts by which NTU's clips are usually cleaned:
-CTR-GCN, Chen et al., ICCV 2021."""
+"""This, 0.8 and 0.7 below are the thresholds (11, 0.8, 0.69754) of the scripts that usually clean NTU's clips: CTR-GCN,
+Chen et al., ICCV 2021."""
 WIDE_RATIO = 0.8
 """Width over height above which a frame's figure counts as wide."""
 WIDE_SHARE = 0.7

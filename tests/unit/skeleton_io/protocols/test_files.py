@@ -183,4 +183,4 @@ def test_a_changed_list_of_the_package_is_noticed(tmp_path: Path, monkeypatch: p
     (tmp_path / "changed.yaml").write_text(text.replace("4: sit down}", "5: stand up}"))
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     with pytest.raises(SkeletonFormatError, match=r"zero_shot 0.*742688cc1534"):
-        module._published.__wrapped__("changed")
+        module._read_protocol_file.__wrapped__("changed")
