@@ -20,7 +20,7 @@ from skeleton_io.shards.shard_set import ShardSet
 from skeleton_io.sources import catalogue
 from skeleton_io.sources.detection import choose
 from skeleton_io.sources.registry import SOURCES, Source, candidates, resolve
-from skeleton_io.sources.shared.files import HEAD_BYTES, FileSource, Found, Item
+from skeleton_io.sources.shared.files import HEAD_BYTES, ClipOrError, FileSource, Item
 
 _LEVELS = 4  # folders above a file that may belong to its name, as in subject/action/clip.txt
 _WORDS = "texts"
@@ -83,7 +83,7 @@ def formats() -> list[Format]:
     return [
         Format(
             name=name,
-            title=catalogue.TITLES[name],
+            title=catalogue.title(name),
             files=files,
             suffixes=catalogue.suffixes(files),
             joints=joints,
@@ -124,7 +124,7 @@ def read(uri: Uri, format: str = "") -> SkeletonSequence:
     raise SkeletonFormatError(os.fspath(uri), "whole input", "one clip (read_all gives all)", f"{clips} clips{broken}")
 
 
-def read_all(uri: Uri, format: str = "") -> Iterator[Found]:
+def read_all(uri: Uri, format: str = "") -> Iterator[ClipOrError]:
     """All clips of a file, a folder or a shard set, one after the other.
 
     Args:

@@ -108,15 +108,15 @@ def stamp(uri: str) -> int:
 
 def read_many(uris: Iterable[str]) -> list[bytes]:
     """Several files of one file system, fetched together where it can (object stores)."""
-    wanted = list(uris)
-    if not wanted:
+    uris = list(uris)
+    if not uris:
         return []
-    if is_local(wanted[0]):
-        return [read_bytes(uri) for uri in wanted]
-    fs, _ = filesystem(wanted[0])
-    paths = [filesystem(uri)[1] for uri in wanted]
-    found = fs.cat(paths)
-    return [found] if isinstance(found, bytes) else [found[path] for path in paths]
+    if is_local(uris[0]):
+        return [read_bytes(uri) for uri in uris]
+    fs, _ = filesystem(uris[0])
+    paths = [filesystem(uri)[1] for uri in uris]
+    contents = fs.cat(paths)
+    return [contents] if isinstance(contents, bytes) else [contents[path] for path in paths]
 
 
 def write_atomic(uri: str, data: str | bytes) -> None:
@@ -145,11 +145,13 @@ def atomic_file(uri: str) -> Iterator[BinaryIO]:
         return
     target = local_path(uri)
     target.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own: two writers of one file must not share it.
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as stream:
             yield stream
             stream.flush()
+            # A rename may reach the disk before the bytes do.
             os.fsync(stream.fileno())
         temporary.replace(target)
     finally:
@@ -166,17 +168,17 @@ def list_files(uri: str, suffix: str = "") -> list[str]:
     """All files below a folder as sorted paths relative to it, with forward slashes; hidden files are left out."""
     if is_local(uri):
         root = local_path(uri)
-        found = []
+        paths = []
         for folder, folders, files in os.walk(root):
             folders[:] = [f for f in folders if not f.startswith(".")]
             prefix = Path(folder).relative_to(root).as_posix()
-            found += [file if prefix == "." else f"{prefix}/{file}" for file in files]
+            paths += [file if prefix == "." else f"{prefix}/{file}" for file in files]
     else:
         fs, path = filesystem(uri)
         fs.invalidate_cache()
         base = path.rstrip("/") + "/"
-        found = [file[len(base) :] for file in fs.find(path) if file.startswith(base)]
-    return sorted(f for f in found if f.endswith(suffix) and not f.rsplit("/", 1)[-1].startswith("."))
+        paths = [file[len(base) :] for file in fs.find(path) if file.startswith(base)]
+    return sorted(f for f in paths if f.endswith(suffix) and not f.rsplit("/", 1)[-1].startswith("."))
 
 
 def remove(uri: str) -> None:
@@ -226,8 +228,8 @@ def file_sha256(uri: str) -> str:
 
 def cache_folder() -> Path:
     """Folder for local copies of remote files: $SKELETON_CACHE or a folder of this user's below the temp folder."""
-    given = os.environ.get(CACHE_VARIABLE)
-    return Path(given) if given else Path(tempfile.gettempdir()) / f"skeleton-cache-{os.getuid()}"
+    folder = os.environ.get(CACHE_VARIABLE)
+    return Path(folder) if folder else Path(tempfile.gettempdir()) / f"skeleton-cache-{os.getuid()}"
 
 
 def local_copy(uri: str, digest: str, cache: Path | None = None) -> Path:
@@ -245,6 +247,7 @@ def local_copy(uri: str, digest: str, cache: Path | None = None) -> Path:
     """
     if is_local(uri):
         return local_path(uri)
+    # Two levels: some file systems are slow with a hundred thousand entries in one folder.
     target = (cache or cache_folder()) / digest[:2] / f"{digest}-{name(uri)}"
     if not target.exists():
         data = read_bytes(uri)

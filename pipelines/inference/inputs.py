@@ -20,7 +20,7 @@ from skeleton_io.reading import is_folder, is_shard_set, open_shards
 from skeleton_io.shards.shard_set import ShardSet
 from skeleton_io.sources.detection import named_files, what_is_there
 from skeleton_io.sources.registry import Source, open_source, reference
-from skeleton_io.sources.shared.files import FileSource, Found, Item
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, Item
 
 CLIPS_PER_UNIT = 32
 """Clips of a shard set that make a unit."""
@@ -135,7 +135,7 @@ def _shards(uri: str, stamp: int) -> ShardSet:
     return ShardSet.open(uri)
 
 
-def read_unit(unit: Unit) -> Iterator[Found | str]:
+def read_unit(unit: Unit) -> Iterator[ClipOrError | str]:
     """Clips of a unit; an error for each clip that cannot be read, as a value.
 
     Raises:

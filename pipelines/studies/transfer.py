@@ -37,7 +37,7 @@ from pipelines.training.keys import stage_key
 from pipelines.training.stage import Runner
 from skeleton_io import storage
 from skeleton_io.errors import SkeletonFormatError
-from skeleton_io.protocols.synonyms import Synonyms, read_synonyms, shared
+from skeleton_io.protocols.synonyms import Synonyms, match_labels, read_synonyms
 
 LEAST = 2
 """Shared labels without which nothing can be told apart."""
@@ -75,7 +75,9 @@ def shared_labels(cfg: FullConfig, store: ClipStore, pair: TransferConfig) -> di
     if pair.test in pair.sources:
         raise UserError(f"evaluate.transfer: {pair.test} both trains and tests")
     named = {names_of(store, selection, name): selection.labels[name] for name in pair.sources}
-    wording = shared(synonyms_of(cfg), named, (names_of(store, selection, pair.test), selection.labels[pair.test]))
+    wording = match_labels(
+        synonyms_of(cfg), named, (names_of(store, selection, pair.test), selection.labels[pair.test])
+    )
     seen = {label for name in pair.sources for label in selection.labels[name]}
     # What the pair itself says comes last: it overrules the table.
     wording |= {theirs: ours for theirs, ours in pair.synonyms.items() if theirs in selection.labels[pair.test]}

@@ -1,1 +1,4 @@
-"""A synthetic labelled set in native formats."""
+"""A synthetic labelled set in native formats.
+
+Tests: test_dataset.py holds `formats`, test_motion.py `actions` and `body`.
+"""

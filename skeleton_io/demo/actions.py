@@ -206,11 +206,11 @@ def turn(s: Stage, p: Posture) -> None:
     steps = {"right": ((start, start + 0.2, 0.5), (middle, middle + 0.2, 1.0)), "left": ((start + 0.18, middle, 0.55),)}
     steps["left"] = (*steps["left"], (middle + 0.18, end + 0.06, 1.0))
     for side, moves in steps.items():
-        done = 0.0
+        before = 0.0
         for begin, stop, share in moves:
-            p.foot_yaw[side] += angle * (share - done) * s.ease(begin, stop)
+            p.foot_yaw[side] += angle * (share - before) * s.ease(begin, stop)
             p.foot[side][:, 1] += 0.09 * s.pulse(begin, 0.5 * (begin + stop), 0.5 * (begin + stop), stop)
-            done = share
+            before = share
     p.pelvis[:, 1] -= 0.03 * s.pulse(start, start + 0.1, end - 0.1, end)
     for side in ("left", "right"):
         s.towards(p.hand[side], s.pulse(start, middle, middle, end), (0.28, -0.90, 0.10))

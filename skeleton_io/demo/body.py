@@ -198,12 +198,12 @@ class Motion:
         """(T, J, 3) joint positions, metres."""
         return forward(self.root, self.local, self.offsets)[0]
 
-    def mirrored(self) -> Motion:
+    def mirror(self) -> Motion:
         """Left and right exchanged: the same body moving as seen in a mirror at x = 0."""
         flip = _FLIP[:, None] * _FLIP[None, :]
         return Motion(self.root * _FLIP, self.local[:, _MIRROR] * flip, self.offsets)
 
-    def placed(self, yaw: float, shift: Array) -> Motion:
+    def turn_and_move(self, yaw: float, shift: Array) -> Motion:
         """Turned about the vertical axis through the origin, then moved."""
         turn = rotation("y", np.full(1, yaw))[0]
         local = self.local.copy()
@@ -295,16 +295,16 @@ def _arm(body: Body, posture: Posture, side: str, sign: float, place: Array, wor
     outward = np.array([sign, 1.0, 1.0])
     world[:, INDEX[f"{side}_clavicle"]] = chest
 
-    def turned(v: Array) -> Array:
+    def to_world(v: Array) -> Array:
         return np.einsum("tij,tj->ti", chest, v * outward)
 
-    reach = turned(posture.hand[side]) * body.reach
+    reach = to_world(posture.hand[side]) * body.reach
     upper, lower = 0.162 * body.arm * body.height, 0.145 * body.arm * body.height
-    bones = two_bones(reach, turned(posture.pole[side]), upper, lower)
+    bones = two_bones(reach, to_world(posture.pole[side]), upper, lower)
     rest = (np.array([sign, 0, 0]), np.array([0, 0, -1.0]))
     _limb(world, (f"{side}_shoulder", f"{side}_elbow"), bones, rest)
     forearm = world[:, INDEX[f"{side}_elbow"]]
-    pointing = _unit(bones[1] + turned(posture.aim[side]))
+    pointing = _unit(bones[1] + to_world(posture.aim[side]))
     axes = _frame(pointing, forearm @ np.array([0, 0, -1.0]))
     world[:, INDEX[f"{side}_wrist"]] = axes @ _frame(*rest).T
 

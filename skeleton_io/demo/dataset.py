@@ -122,15 +122,15 @@ def _performer(cfg: DemoConfig, subject: int) -> _Performer:
 def _takes(cfg: DemoConfig, fmt: str) -> list[_Take]:
     """All clips of one format, in the order of subject, action and repetition."""
     takes = []
-    cut = cfg.subjects - cfg.test_subjects
+    first_test = cfg.subjects - cfg.test_subjects
     for subject in range(cfg.subjects):
-        group = range(cut) if subject < cut else range(cut, cfg.subjects)
+        group = range(first_test) if subject < first_test else range(first_test, cfg.subjects)
         # The second person comes from the same side of the split, or a test body would be seen in training.
         partner = group[(subject - group[0] + 1) % len(group)]
         for number, action in enumerate(ACTIONS):
             if (cfg.actions and action.label not in cfg.actions) or (fmt == "demo_bvh" and action.duo):
                 continue
-            for repetition in range(1, 1 + (cfg.repetitions if subject < cut else cfg.test_repetitions)):
+            for repetition in range(1, 1 + (cfg.repetitions if subject < first_test else cfg.test_repetitions)):
                 view = sorted(_VIEWS)[(subject + number + repetition) % 3]
                 takes.append(
                     _Take(
@@ -150,11 +150,11 @@ def _render(cfg: DemoConfig, fmt: str, take: _Take) -> tuple[str, dict[str, obje
     key = [cfg.seed, 2, FORMATS.index(fmt), take.subject, take.number, take.repetition]
     rng = np.random.default_rng(key)
     who, other = _performer(cfg, take.subject), _performer(cfg, take.partner)
-    swapped = {"left": "right", "right": "left"}[who.side]
+    other_side = {"left": "right", "right": "left"}[who.side]
     style = Style(
         tempo=who.tempo * rng.uniform(0.93, 1.07),
         amplitude=who.amplitude * rng.uniform(0.94, 1.06),
-        side=swapped if rng.random() < 0.15 else who.side,
+        side=other_side if rng.random() < 0.15 else who.side,
     )
     bodies = (who.body, other.body) if take.action.duo else (who.body,)
     clip = perform(take.action, bodies, style, rng, FPS)
@@ -183,12 +183,12 @@ def _ntu(clip: Clip, yaw: float, noise: float, rng: np.random.Generator) -> str:
     persons = [places + jitter(places.shape, 0.008 * noise, rng) for places in persons]
     frames = len(persons[0])
     # Kinect loses everybody for a frame or two in a few recordings.
-    dropped = frozenset(int(t) for t in rng.integers(5, frames - 5, 2)) if rng.random() < 0.04 else frozenset()
-    return ntu_text(persons, dropped, rng)
+    empty_frames = frozenset(int(t) for t in rng.integers(5, frames - 5, 2)) if rng.random() < 0.04 else frozenset()
+    return ntu_text(persons, empty_frames, rng)
 
 
 def _bvh(clip: Clip, yaw: float, noise: float, rng: np.random.Generator) -> str:
-    return bvh_text(clip.motions[0].placed(yaw, rng.uniform(-0.4, 0.4, 3) * np.array([1, 0, 1])), FPS)
+    return bvh_text(clip.motions[0].turn_and_move(yaw, rng.uniform(-0.4, 0.4, 3) * np.array([1, 0, 1])), FPS)
 
 
 def _coco(clip: Clip, yaw: float, noise: float, rng: np.random.Generator) -> str:
@@ -230,9 +230,9 @@ def write_demo(out: Path, cfg: DemoConfig) -> dict[str, object]:
         {"version", "seed", "labels", "train_clips", "test_clips", "formats": {folder: {"clips", "train", "test",
         "broken": {file: kind of damage}}}}; clips do not count the broken files.
     """
-    cut = cfg.subjects - cfg.test_subjects
+    first_test = cfg.subjects - cfg.test_subjects
     names = [f"P{subject + 1:03d}" for subject in range(cfg.subjects)]
-    protocol = {"name": "cross_subject", "field": "subject", "train": names[:cut], "test": names[cut:]}
+    protocol = {"name": "cross_subject", "field": "subject", "train": names[:first_test], "test": names[first_test:]}
     formats: dict[str, dict[str, Any]] = {}
     for fmt in FORMATS:
         folder = out / fmt
@@ -241,7 +241,7 @@ def write_demo(out: Path, cfg: DemoConfig) -> dict[str, object]:
         for take in takes:
             text, rows[take.stem] = _render(cfg, fmt, take)
             (folder / (take.stem + _ENDINGS[fmt])).write_text(text)
-        train = sum(take.subject < cut for take in takes)
+        train = sum(take.subject < first_test for take in takes)
         broken = _write_broken(folder, fmt, takes[0], cfg, rows) if cfg.broken else {}
         (folder / "clips.json").write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
         (folder / "protocols.json").write_text(json.dumps([protocol], indent=1) + "\n")
@@ -272,11 +272,11 @@ def _write_broken(
 ) -> dict[str, str]:
     """Spoils copies of one good clip under repetition numbers of their own; adds their rows, returns file -> damage."""
     text, row = _render(cfg, fmt, take)
-    written = {}
+    damages = {}
     for k, (kind, spoil) in enumerate(BROKEN[fmt].items()):
         repetition = f"R{901 + k}"
         stem = take.stem.replace(f"R{take.repetition:03d}", repetition)
         rows[stem] = {**row, "repetition": repetition}
         (folder / (stem + _ENDINGS[fmt])).write_text(spoil(text))
-        written[stem + _ENDINGS[fmt]] = kind
-    return written
+        damages[stem + _ENDINGS[fmt]] = kind
+    return damages

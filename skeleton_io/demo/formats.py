@@ -37,7 +37,7 @@ class Sensor:
     def view(self, motion: Motion) -> Array:
         """(T, J, 3) positions in the sensor frame: +x to the image's left, +y up, +z into the scene, metres."""
         away = np.array([self.shift, -self.height, self.distance])
-        return motion.placed(np.pi + self.yaw, away).positions()
+        return motion.turn_and_move(np.pi + self.yaw, away).positions()
 
 
 def jitter(shape: tuple[int, ...], size: float, rng: np.random.Generator) -> Array:
@@ -48,8 +48,8 @@ def jitter(shape: tuple[int, ...], size: float, rng: np.random.Generator) -> Arr
     return size * (0.6 * white + 0.8 * slow)
 
 
-def ntu_text(persons: Sequence[Array], dropped: frozenset[int], rng: np.random.Generator) -> str:
-    """Positions (T, J, 3) of each person in the sensor frame -> a `.skeleton` file; `dropped` frames hold no body.
+def ntu_text(persons: Sequence[Array], empty_frames: frozenset[int], rng: np.random.Generator) -> str:
+    """Positions (T, J, 3) of each person in the sensor frame -> a `.skeleton` file; `empty_frames` frames hold no body.
 
     A frame is a body count and, per body, a line of ten fields (identity, flags, lean, tracking state), the joint
     count and a line per joint: x y z, depth and colour pixel, orientation, tracking state.
@@ -58,7 +58,7 @@ def ntu_text(persons: Sequence[Array], dropped: frozenset[int], rng: np.random.G
     lines = [str(frames)]
     rows = [_ntu_rows(places[:, _KINECT], rng) for places in persons]
     for t in range(frames):
-        if t in dropped:
+        if t in empty_frames:
             lines.append("0")
             continue
         lines.append(str(len(persons)))

@@ -250,7 +250,10 @@ def perform(action: Action, bodies: tuple[Body, ...], style: Style, rng: np.rand
     motions = [animate(body, posture) for body, posture in zip(bodies, postures, strict=True)]
     if action.duo:
         gap = action.distance * float(np.mean([body.reach for body in bodies])) / 2
-        motions = [motions[0].placed(0, np.array([0, 0, -gap])), motions[1].placed(np.pi, np.array([0, 0, gap]))]
+        motions = [
+            motions[0].turn_and_move(0, np.array([0, 0, -gap])),
+            motions[1].turn_and_move(np.pi, np.array([0, 0, gap])),
+        ]
     if action.sided and style.side == "left":
-        motions = [motion.mirrored() for motion in motions]
+        motions = [motion.mirror() for motion in motions]
     return Clip(tuple(motions), repeats)

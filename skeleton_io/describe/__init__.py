@@ -1,1 +1,1 @@
-"""Unknown files -> a drafted definition."""
+"""Unknown files -> a drafted definition. Tests: test_draft.py holds all files of this room, on whole drafts."""

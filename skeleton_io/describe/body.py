@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skeleton_io.describe.geometry import distances
+from skeleton_io.describe.geometry import measure_distances
 from skeleton_io.record.topologies import TOPOLOGIES
 from skeleton_io.record.topology import Topology
 
@@ -24,6 +24,7 @@ _HAND_SIZE = 0.5
 _CLEAR = 1.25
 """... and at most this many times, where another one fits about as well."""
 _FRAMES = 200
+"""Frames looked at: bones, units and axes show in few, and a clip may have any number."""
 
 
 @dataclass(frozen=True)
@@ -36,61 +37,66 @@ class Guess:
 
 def present_frames(clips: Sequence[NDArray[np.float64]], numbers: int) -> NDArray[np.float64]:
     """(F, J, numbers) frames of first persons in which all joints are there (or most, where no frame is whole)."""
-    found = np.concatenate([clip[:, 0] for clip in clips])
-    points = found[..., : min(numbers, 3)]
-    seen = np.isfinite(points).all(-1) & (points[..., :2] != 0).any(-1)
-    whole = found[seen.all(-1)]
+    first_persons = np.concatenate([clip[:, 0] for clip in clips])
+    points = first_persons[..., : min(numbers, 3)]
+    present = np.isfinite(points).all(-1) & (points[..., :2] != 0).any(-1)
+    whole = first_persons[present.all(-1)]
     if not len(whole):
-        whole = np.nan_to_num(found[seen.mean(-1) >= min(0.5, float(seen.mean(-1).max()))])
+        whole = np.nan_to_num(first_persons[present.mean(-1) >= min(0.5, float(present.mean(-1).max()))])
     return whole[:: max(1, len(whole) // _FRAMES)]
 
 
-def coordinates(clips: Sequence[NDArray[np.float64]], numbers: int) -> Guess:
+def guess_coordinates(clips: Sequence[NDArray[np.float64]], numbers: int) -> Guess:
     """What the numbers of a joint are."""
     frames = present_frames(clips, numbers)
     if numbers == 2:
         return Guess(("x", "y"), "two numbers per joint")
     last = frames[..., -1]
+    # Quaternions are often written with two or three digits.
     if numbers == 7 and np.allclose(np.linalg.norm(frames[..., 3:], axis=-1), 1, atol=0.02):
         return Guess(("x", "y", "z", "_", "_", "_", "_"), "the last four have length 1: a quaternion, not read")
     if numbers == 3:
         first = np.abs(frames[..., :2])
+        # Scores of some detectors run a little above 1.
         bounded = last.min() >= 0 and last.max() <= 1.2
         if bounded and (first.max() > 10 or not _spatial(frames)):
             return Guess(("x", "y", "confidence"), f"the third number lies in {last.min():.2g} to {last.max():.2g}")
         return Guess(("x", "y", "z"), "three numbers per joint, alike in their ranges")
     extra = numbers - 3
+    # Up to 2: the tracking states of a Kinect.
     certain = last.min() >= 0 and last.max() <= 2 and extra == 1
     if certain:
         return Guess(("x", "y", "z", "confidence"), f"the fourth number lies in {last.min():.2g} to {last.max():.2g}")
     return Guess(("x", "y", "z", *["_"] * extra), f"{CHECK}what the last {extra} numbers mean is not known")
 
 
-def tracking_states(clips: Sequence[NDArray[np.float64]], values: tuple[str, ...]) -> Guess | None:
+def guess_tracking_states(clips: Sequence[NDArray[np.float64]], values: tuple[str, ...]) -> Guess | None:
     """Field `confidence` for a Kinect's states; None where confidences are shares."""
     if "confidence" not in values:
         return None
-    found = np.unique(np.concatenate([clip[..., values.index("confidence")].reshape(-1) for clip in clips]))
-    if not set(found.tolist()) <= {0.0, 1.0, 2.0} or found.max() < 2:
+    levels = np.unique(np.concatenate([clip[..., values.index("confidence")].reshape(-1) for clip in clips]))
+    if not set(levels.tolist()) <= {0.0, 1.0, 2.0} or levels.max() < 2:
         return None
     return Guess({"levels": {0: 0.0, 1: 0.5, 2: 1.0}}, "only 0, 1 and 2: a Kinect's not tracked, inferred, tracked")
 
 
 def _spatial(frames: NDArray[np.float64]) -> bool:
     """Whether joint distances are steadier with the third number than without."""
+    # A depth completes the distances between joints; a score, which follows its own course, disturbs them.
     flat = np.median(np.sort(_rigid(frames[..., :2])))
     return bool(np.median(np.sort(_rigid(frames))) <= 1.1 * flat)
 
 
 def _rigid(frames: NDArray[np.float64]) -> NDArray[np.float64]:
-    variation = distances(frames)[1]
+    variation = measure_distances(frames)[1]
     np.fill_diagonal(variation, np.inf)
     return variation.min(1)
 
 
-def tree(frames: NDArray[np.float64]) -> tuple[list[tuple[int, int]], float]:
+def link_joints(frames: NDArray[np.float64]) -> tuple[list[tuple[int, int]], float]:
     """Bones that join all joints with the steadiest, shortest links (Prim), and their mean length together."""
-    mean, variation = distances(frames)
+    mean, variation = measure_distances(frames)
+    # Steady counts more than short: a hand passes close to a hip, but at no constant distance.
     weight = mean * (1 + 4 * variation)
     joints = len(mean)
     root = int(weight.sum(1).argmin())
@@ -104,7 +110,7 @@ def tree(frames: NDArray[np.float64]) -> tuple[list[tuple[int, int]], float]:
     return bones, float(sum(mean[a, b] for a, b in bones))
 
 
-def topology(frames: NDArray[np.float64], size: int) -> tuple[Guess, Topology | None]:
+def guess_topology(frames: NDArray[np.float64], size: int) -> tuple[Guess, Topology | None]:
     """A named topology, or joints by number with bones where distances stay the same.
 
     Args:
@@ -113,54 +119,55 @@ def topology(frames: NDArray[np.float64], size: int) -> tuple[Guess, Topology | 
     """
     points = frames[..., :size]
     joints = points.shape[1]
-    bones, shortest = tree(points)
-    mean, variation = distances(points)
+    bones, shortest = link_joints(points)
+    mean, variation = measure_distances(points)
     small = size == 3 and float(mean.max()) < 0.35  # metres, most likely
-    scored = []
-    for named in TOPOLOGIES.values():
-        if len(named.joints) != joints or not named.bones:
+    ranking = []
+    for topology in TOPOLOGIES.values():
+        if len(topology.joints) != joints or not topology.bones:
             continue
-        links = np.array(named.bones)
+        links = np.array(topology.bones)
         lengths = mean[links[:, 0], links[:, 1]]
         spread = float(np.median(variation[links[:, 0], links[:, 1]]))
         # Rings such as a trunk have more bones than a tree: compare the mean bone.
         cost = float(lengths.mean() / (shortest / (joints - 1)))
-        odd = _HAND_SIZE if _is_hand(named) != small else 0.0
-        scored.append((cost + spread + _lopsided(named, mean) + odd, cost, named))
-    scored.sort(key=lambda entry: entry[0])
-    close = len(scored) > 1 and scored[1][0] < scored[0][0] * 1.1
-    if scored and scored[0][1] < (_CLEAR if close else _FITS):
-        cost, named = scored[0][1], scored[0][2]
-        others = f"; next {scored[1][2].name} with {scored[1][1]:.2f}" if len(scored) > 1 else ""
+        odd = _HAND_SIZE if _is_hand(topology) != small else 0.0
+        ranking.append((cost + spread + _lopsided(topology, mean) + odd, cost, topology))
+    ranking.sort(key=lambda entry: entry[0])
+    # Topologies of one size often differ in a few bones only: within a tenth, the figure must fit all the better.
+    close = len(ranking) > 1 and ranking[1][0] < ranking[0][0] * 1.1
+    if ranking and ranking[0][1] < (_CLEAR if close else _FITS):
+        cost, topology = ranking[0][1], ranking[0][2]
+        others = f"; next {ranking[1][2].name} with {ranking[1][1]:.2f}" if len(ranking) > 1 else ""
         weak = CHECK if close else ""
         reason = f"{weak}{joints} joints, and its bones are {cost:.2f} times the shortest links{others}"
-        return Guess(named.name, reason), named
+        return Guess(topology.name, reason), topology
     own = {"joints": [f"joint_{i}" for i in range(joints)], "bones": [list(bone) for bone in bones]}
-    no = "no known topology has" if not scored else "the known topologies do not fit"
+    no = "no known topology has" if not ranking else "the known topologies do not fit"
     return Guess(own, f"{CHECK}{no} these {joints} joints: bones link what stays close; put the names in, by the picture"), None  # fmt: skip  # noqa: E501
 
 
-def _is_hand(named: Topology) -> bool:
-    return all(meaning.limb in ("hand", "arm", "other") for meaning in named.meanings)
+def _is_hand(topology: Topology) -> bool:
+    return all(meaning.limb in ("hand", "arm", "other") for meaning in topology.meanings)
 
 
-def _lopsided(named: Topology, mean: NDArray[np.float64]) -> float:
+def _lopsided(topology: Topology, mean: NDArray[np.float64]) -> float:
     """How much left bones differ in length from right ones, as a share."""
-    found = []
-    for parent, child in named.bones:
-        a, b = named.mirror[parent], named.mirror[child]
+    shares = []
+    for parent, child in topology.bones:
+        a, b = topology.mirror[parent], topology.mirror[child]
         if child != b:
             one, two = mean[parent, child], mean[a, b]
-            found.append(abs(one - two) / max(one + two, 1e-9))
-    return float(np.mean(found)) if found else 0.0
+            shares.append(abs(one - two) / max(one + two, 1e-9))
+    return float(np.mean(shares)) if shares else 0.0
 
 
-def upward(frames: NDArray[np.float64], known: Topology | None, size: int) -> Guess:
+def guess_up(frames: NDArray[np.float64], topology: Topology | None, size: int) -> Guess:
     """The file's axis that points up: "y", "-y", "z", ..."""
     points = frames[..., :size]
-    if known is not None:
-        tops = [i for n, i in known.index.items() if n in ("head", "head_top", "nose", "neck")]
-        lows = [i for n, i in known.index.items() if n.endswith(("_ankle", "_foot", "_toes", "_knee"))]
+    if topology is not None:
+        tops = [i for n, i in topology.index.items() if n in ("head", "head_top", "nose", "neck")]
+        lows = [i for n, i in topology.index.items() if n.endswith(("_ankle", "_foot", "_toes", "_knee"))]
         if tops and lows:
             body = np.median(points[:, tops].mean(1) - points[:, lows].mean(1), axis=0)
             axis = int(np.abs(body).argmax())
@@ -178,11 +185,11 @@ def _signed(axis: int, value: float) -> str:
     return ("" if value > 0 else "-") + "xyz"[axis]
 
 
-def handedness(frames: NDArray[np.float64], known: Topology | None, up: str) -> Guess:
+def guess_handedness(frames: NDArray[np.float64], topology: Topology | None, up: str) -> Guess:
     """Whether feet and face point where left and right say that the front is."""
-    if known is None:
+    if topology is None:
         return Guess("right", f"{CHECK}needs joint names to tell")
-    index = known.index
+    index = topology.index
     axis = np.zeros(3)
     axis["xyz".index(up[-1])] = -1.0 if up.startswith("-") else 1.0
     across = [
@@ -202,6 +209,7 @@ def handedness(frames: NDArray[np.float64], known: Topology | None, up: str) -> 
         return Guess("right", f"{CHECK}no joints that tell front from back")
     front = np.cross(axis, np.mean(across, axis=0))
     share = float((np.sum(front * np.mean(ahead, axis=0), axis=-1) > 0).mean())
+    # About as many frames one way as the other: nothing has shown.
     sure = "" if abs(share - 0.5) > 0.2 else CHECK
     where = f"{max(share, 1 - share):.0%} of the frames"
     if share >= 0.5:
@@ -209,7 +217,7 @@ def handedness(frames: NDArray[np.float64], known: Topology | None, up: str) -> 
     return Guess("left", f"{sure}feet or face point backwards in {where} if the axes are right-handed")
 
 
-def units(frames: NDArray[np.float64], up: str, size: int) -> tuple[Guess, Guess | None]:
+def guess_units(frames: NDArray[np.float64], up: str, size: int) -> tuple[Guess, Guess | None]:
     """Units, and the image's size where they are pixels."""
     points = frames[..., :size]
     lowest, highest = float(points.min()), float(points.max())
@@ -225,6 +233,7 @@ def units(frames: NDArray[np.float64], up: str, size: int) -> tuple[Guess, Guess
         return Guess("pixels", f"two coordinates from {lowest:.4g} to {highest:.4g}"), Guess(fit, reason)
     axis = "xyz".index(up[-1])
     tall = float(np.median(points[..., axis].max(1) - points[..., axis].min(1)))
+    # From a crouching person to one with raised arms.
     steps = (("m", 0.9, 2.6), ("cm", 90, 260), ("mm", 900, 2600), ("inch", 35, 90))
     for unit, low, high in steps:
         if low <= tall <= high:
@@ -234,13 +243,14 @@ def units(frames: NDArray[np.float64], up: str, size: int) -> tuple[Guess, Guess
     return Guess("normalised", f"{CHECK}the figure is {tall:.4g} tall, which fits no unit"), None
 
 
-def missing(clips: Sequence[NDArray[np.float64]], numbers: int) -> Guess:
+def guess_missing(clips: Sequence[NDArray[np.float64]], numbers: int) -> Guess:
     """Fields of `missing`."""
     points = np.concatenate([clip.reshape(-1, clip.shape[-1])[:, : min(numbers, 3)] for clip in clips])
     zeros = float((points == 0).all(-1).mean())
     if zeros:
         return Guess({"zero_joint": True}, f"{zeros:.1%} of the joints are exactly 0")
     values, counts = np.unique(points[(points == points[:, :1]).all(-1)], return_counts=True)
+    # A number that fills more than three whole joints is a mark, no coincidence.
     if len(counts) and counts.max() > 3 * points.shape[-1]:
         value = float(values[counts.argmax()])
         return Guess({"values": [value]}, f"{value:g} stands in all coordinates of {counts.max() // points.shape[-1]} joints")  # fmt: skip  # noqa: E501

@@ -17,20 +17,20 @@ from skeleton_io import storage, strict_yaml
 from skeleton_io.describe.body import (
     CHECK,
     Guess,
-    coordinates,
-    handedness,
-    missing,
+    guess_coordinates,
+    guess_handedness,
+    guess_missing,
+    guess_topology,
+    guess_tracking_states,
+    guess_units,
+    guess_up,
     present_frames,
-    topology,
-    tracking_states,
-    units,
-    upward,
 )
-from skeleton_io.describe.files import Naming, file_sets, naming
+from skeleton_io.describe.files import Naming, guess_naming, list_file_sets
 from skeleton_io.describe.layout import Layout, guess_layouts, measure
-from skeleton_io.describe.names import joint_names, named_bones
-from skeleton_io.describe.tables import table_readings
-from skeleton_io.describe.trees import Reading, tree_readings
+from skeleton_io.describe.names import link_named_joints, name_joints
+from skeleton_io.describe.tables import read_tables
+from skeleton_io.describe.trees import Reading, read_trees
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.record.topologies import TOPOLOGIES
@@ -42,7 +42,8 @@ from skeleton_io.sources.arrays.source import source_from
 from skeleton_io.sources.shared.files import Item, SourceFile
 from skeleton_io.sources.shared.side_files import SideInfo
 
-_LOOKED = 8
+_MOST_READ = 8
+"""Files read for a draft: what varies shows in a few, and the folder may be remote."""
 _NOTHING = "no array of frames with 5 to 150 joints of 2 to 7 numbers each that move like a body, in small steps"
 _ORDER = ("files", "read", "columns", "rows", "clips", "layout", "persons", "coordinates", "topology", "joints")
 _ORDER += ("units", "image_size", "axes", "handedness", "fps", "time", "missing", "label", "subject", "view")
@@ -59,7 +60,7 @@ class Draft:
         clips: what the definition reads from the files looked at.
         errors: what it does not read.
         files: how many files its pattern takes.
-        looked: how many of them were read.
+        files_read: how many of them were read.
     """
 
     text: str
@@ -68,7 +69,7 @@ class Draft:
     clips: tuple[SkeletonSequence, ...]
     errors: tuple[SkeletonFormatError, ...]
     files: int
-    looked: int
+    files_read: int
 
     @property
     def checks(self) -> list[str]:
@@ -86,38 +87,39 @@ def describe(root: str, paths: Sequence[str] = ()) -> Draft:
     Raises:
         SkeletonFormatError: no file of a readable kind, or none with anything like a skeleton in it.
     """
-    sets = file_sets(list(paths) or storage.list_files(root))
+    sets = list_file_sets(list(paths) or storage.list_files(root))
     if not sets:
         raise SkeletonFormatError(root, "files", f"files of a kind among {', '.join(SUFFIXES)}", "none")
     failures: list[SkeletonFormatError] = []
-    for suffix, chosen in sets:
+    for suffix, group in sets:
         try:
-            return _draft(root, SUFFIXES[suffix], chosen)
+            return _draft(root, SUFFIXES[suffix], group)
         except SkeletonFormatError as error:
             failures.append(error)
     raise failures[0]
 
 
-def _draft(root: str, kind: Kind, chosen: list[str]) -> Draft:
-    step = max(1, len(chosen) // _LOOKED)
-    looked = [_file(root, path) for path in chosen[::step][:_LOOKED]]
-    readings, _files, failures = _readings(kind, looked)
+def _draft(root: str, kind: Kind, paths: list[str]) -> Draft:
+    # Spread over the set: neighbours in a listing are often takes of one motion.
+    step = max(1, len(paths) // _MOST_READ)
+    sample = [_file(root, path) for path in paths[::step][:_MOST_READ]]
+    readings, _files, failures = _readings(kind, sample)
     best = _best(readings)
     if best is None:
-        found = "; ".join(failures) or _NOTHING
-        raise SkeletonFormatError(chosen[0], "whole file", "joints over time", found[:300])
-    fields = _fields(naming(chosen), *best)
-    text = _yaml(fields, len(chosen))
+        reasons = "; ".join(failures) or _NOTHING
+        raise SkeletonFormatError(paths[0], "whole file", "joints over time", reasons[:300])
+    fields = _fields(guess_naming(paths), *best)
+    text = _yaml(fields, len(paths))
     definition = decode(strict_yaml.parse(text), "draft")
-    clips, errors = _tried(definition, root, [file.item.path for file in looked])
+    clips, errors = _read_clips(definition, root, [file.item.path for file in sample])
     return Draft(
         text=text,
         fields=fields,
         definition=definition,
         clips=tuple(clips),
         errors=tuple(errors),
-        files=len(chosen),
-        looked=len(looked),
+        files=len(paths),
+        files_read=len(sample),
     )
 
 
@@ -138,7 +140,7 @@ def _readings(kind: Kind, files: list[SourceFile]) -> tuple[list[Reading], list[
         try:
             content = None if kind in TABLES else open_content(file, Read(kind=kind))
             if kind in TABLES:
-                sample = table_readings([file], kind)
+                sample = read_tables([file], kind)
                 if good and sample and shape and _shape(sample) != shape:
                     failures.append(f"{file.item.path}: other columns than {good[0].item.path}")
                     continue
@@ -150,7 +152,7 @@ def _readings(kind: Kind, files: list[SourceFile]) -> tuple[list[Reading], list[
         contents.append(content)
     if not good:
         return [], files, failures
-    return (table_readings(good, kind) if kind in TABLES else tree_readings(good, contents)), good, failures
+    return (read_tables(good, kind) if kind in TABLES else read_trees(good, contents)), good, failures
 
 
 def _shape(sample: Sequence[Reading]) -> tuple[Any, ...]:
@@ -160,7 +162,7 @@ def _shape(sample: Sequence[Reading]) -> tuple[Any, ...]:
 
 def _best(readings: Sequence[Reading]) -> tuple[Reading, Layout] | None:
     """The reading and layout that look most like a body."""
-    found: list[tuple[float, Reading, Layout]] = []
+    ranking: list[tuple[float, Reading, Layout]] = []
     for reading in readings:
         if reading.fixed:
             measures = [measure(array[:120, 0, :, :3]) for array in reading.arrays]
@@ -176,13 +178,13 @@ def _best(readings: Sequence[Reading]) -> tuple[Reading, Layout] | None:
                 rigid=float(rigid),
                 ordered=float(ordered),
             )
-            found.append((layout.cost - reading.bonus, reading, layout))
+            ranking.append((layout.cost - reading.bonus, reading, layout))
             continue
         for layout in guess_layouts(reading.arrays, len(reading.names), len(reading.axes))[:1]:
-            found.append((layout.cost - reading.bonus, reading, layout))
-    if not found:
+            ranking.append((layout.cost - reading.bonus, reading, layout))
+    if not ranking:
         return None
-    _, reading, layout = min(found, key=lambda entry: entry[0])
+    _, reading, layout = min(ranking, key=lambda entry: entry[0])
     return reading, layout
 
 
@@ -199,39 +201,39 @@ def _fields(names: Naming, reading: Reading, layout: Layout) -> dict[str, Guess]
     elif by_rows:
         one = "joint" in fields["rows"].value
         fields["layout"] = Guess("T, C" if one else "T, J*C", "rows are " + ("joints" if one else "persons"))
-    named = reading.axes
-    fields["coordinates"] = Guess(named, "their names") if named else coordinates(layout.clips, layout.numbers)
+    axes = reading.axes
+    fields["coordinates"] = Guess(axes, "their names") if axes else guess_coordinates(layout.clips, layout.numbers)
     values = fields["coordinates"].value
-    states = tracking_states(layout.clips, values)
+    states = guess_tracking_states(layout.clips, values)
     if states is not None:
         fields["confidence"] = states
     size = 3 if "z" in values else 2
     frames = present_frames(layout.clips, layout.numbers)
-    known = _joints(fields, reading, frames, size)
-    up = upward(frames, known, size)
-    fields["units"], image = units(frames, up.value, size)
+    topology = _guess_joints(fields, reading, frames, size)
+    up = guess_up(frames, topology, size)
+    fields["units"], image = guess_units(frames, up.value, size)
     if image is not None:
         fields["image_size"] = image
-    _axes(fields, up, frames, known, size)
+    _axes(fields, up, frames, topology, size)
     if "time" not in fields or fields["time"].value.get("unit") == "frames":
         fields.setdefault("fps", Guess(30, f"{CHECK}nothing in the files says it; 30 is the most frequent rate"))
-    fields["missing"] = missing(layout.clips, layout.numbers)
+    fields["missing"] = guess_missing(layout.clips, layout.numbers)
     return fields
 
 
-def _joints(fields: dict[str, Guess], reading: Reading, frames: np.ndarray, size: int) -> Topology | None:
+def _guess_joints(fields: dict[str, Guess], reading: Reading, frames: np.ndarray, size: int) -> Topology | None:
     """Fills in `topology`; the topology where left and right are known."""
     if not reading.names:
-        fields["topology"], known = topology(frames, size)
-        return known
-    names = joint_names(reading.names)
-    for named in sorted(TOPOLOGIES.values(), key=lambda topology: topology.joints != tuple(names)):
-        if sorted(named.joints) == sorted(names):
-            fields["topology"] = Guess(named.name, "the names are its joints")
-            if named.joints != tuple(names):
+        fields["topology"], topology = guess_topology(frames, size)
+        return topology
+    names = name_joints(reading.names)
+    for topology in sorted(TOPOLOGIES.values(), key=lambda topology: topology.joints != tuple(names)):
+        if sorted(topology.joints) == sorted(names):
+            fields["topology"] = Guess(topology.name, "the names are its joints")
+            if topology.joints != tuple(names):
                 fields["joints"] = Guess(names, "in the file's order")
-            return named
-    bones, odd = named_bones(names, frames[..., :size])
+            return topology
+    bones, odd = link_named_joints(names, frames[..., :size])
     weak = f"{CHECK}no meaning known for {', '.join(odd[:4])}, which hang on what stays close; " if odd else ""
     reason = "names from the file, bones by anatomy"
     own = {"joints": names, "bones": [list(bone) for bone in bones]}
@@ -239,21 +241,21 @@ def _joints(fields: dict[str, Guess], reading: Reading, frames: np.ndarray, size
     return Topology(name="own", joints=tuple(names), bones=tuple(bones))
 
 
-def _axes(fields: dict[str, Guess], up: Guess, frames: np.ndarray, known: Topology | None, size: int) -> None:
+def _axes(fields: dict[str, Guess], up: Guess, frames: np.ndarray, topology: Topology | None, size: int) -> None:
     """`axes` and `handedness`, where they are not the record's own."""
     if size == 2:
         if up.value != "-y":
             fields["axes"] = Guess({"up": up.value}, up.reason)
         return
-    hand = handedness(frames, known, up.value)
+    hand = guess_handedness(frames, topology, up.value)
     if hand.value == "left":
         fields["handedness"] = hand
     if up.value != "y" or hand.value == "left":
         fields["axes"] = Guess({"up": up.value}, up.reason)
     else:
         weak = CHECK if CHECK in up.reason + hand.reason else ""
-        said = f"{up.reason}; {hand.reason}".replace(CHECK, "")
-        fields["axes"] = Guess(None, f"{weak}up is y, as in the record ({said})")
+        reasons = f"{up.reason}; {hand.reason}".replace(CHECK, "")
+        fields["axes"] = Guess(None, f"{weak}up is y, as in the record ({reasons})")
 
 
 def _yaml(fields: dict[str, Guess], files: int) -> str:
@@ -274,20 +276,20 @@ def _line(name: str, value: Any) -> str:
     return f"{name}: " + text.replace("\n", "\n  ")
 
 
-def _tried(
+def _read_clips(
     definition: ArraysDefinition, root: str, paths: list[str]
 ) -> tuple[list[SkeletonSequence], list[SkeletonFormatError]]:
     """What the definition reads from some files."""
     source = source_from(definition)
-    wanted = set(paths)
+    sample = set(paths)
     clips: list[SkeletonSequence] = []
     errors: list[SkeletonFormatError] = []
     for item in source.list_items(root):
-        if item.path not in wanted:
+        if item.path not in sample:
             continue
-        for found in source.stream(root, item, "draft"):
-            if isinstance(found, SkeletonFormatError):
-                errors.append(found)
+        for result in source.stream(root, item, "draft"):
+            if isinstance(result, SkeletonFormatError):
+                errors.append(result)
             else:
-                clips.append(found)
+                clips.append(result)
     return clips, errors

@@ -34,10 +34,14 @@ _LETTERS = {
     "take": "repetition",
     "trial": "repetition",
 }
+# Files that describe a set and hold none of its clips.
 _NO_CLIPS = re.compile(r"(?i)(.*/)?(read_?me|licen[cs]e|index|metadata|mean|std|requirements|labels?|.*splits?)\.\w+")
 _MOST_NAMES = 200
+"""More different words than that are names of clips, no labels."""
 _MOST_ALIKE = 0.9
+"""Share of files with the most frequent form of name from which the others count as notes between the clips."""
 _MOST_FOLDERS = 6
+"""Folders tried on their own where the files of a suffix make no sense together."""
 _TOKEN = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d]+")
 # Words with - or _ between them as one; the letters that stand before a number belong to the number.
 _PHRASE = re.compile(r"[A-Za-z]+(?:[-_ ][A-Za-z]+(?![A-Za-z\d]))*|\d+|[^A-Za-z\d]+")
@@ -52,20 +56,20 @@ class Naming:
     reason: str
 
 
-def file_sets(paths: Sequence[str]) -> list[tuple[str, list[str]]]:
+def list_file_sets(paths: Sequence[str]) -> list[tuple[str, list[str]]]:
     """(suffix, paths) of files that may be the clips, the likeliest first: all of a suffix, then folder by folder."""
-    known = [p for p in paths if _suffix(p) in SUFFIXES and p.rsplit("/", 1)[-1] not in SIDE_FILES]
-    known = [p for p in known if not _NO_CLIPS.fullmatch(p)] or known
+    candidates = [p for p in paths if _suffix(p) in SUFFIXES and p.rsplit("/", 1)[-1] not in SIDE_FILES]
+    candidates = [p for p in candidates if not _NO_CLIPS.fullmatch(p)] or candidates
     wholes, parts = [], []
-    for suffix, _ in Counter(_suffix(p) for p in known).most_common():
-        chosen = [p for p in known if _suffix(p) == suffix]
+    for suffix, _ in Counter(_suffix(p) for p in candidates).most_common():
+        group = [p for p in candidates if _suffix(p) == suffix]
         # A list of files or a note between hundreds of clips has another name.
-        form, count = Counter(_form(p) for p in chosen).most_common(1)[0]
-        alike = [p for p in chosen if _form(p) == form]
-        wholes.append((suffix, alike if count >= _MOST_ALIKE * len(chosen) else chosen))
-        folders = Counter(p.rpartition("/")[0] for p in chosen).most_common(_MOST_FOLDERS)
+        form, count = Counter(_form(p) for p in group).most_common(1)[0]
+        alike = [p for p in group if _form(p) == form]
+        wholes.append((suffix, alike if count >= _MOST_ALIKE * len(group) else group))
+        folders = Counter(p.rpartition("/")[0] for p in group).most_common(_MOST_FOLDERS)
         for folder, _ in folders if len(folders) > 1 else []:
-            parts.append((suffix, [p for p in chosen if p.rpartition("/")[0] == folder]))
+            parts.append((suffix, [p for p in group if p.rpartition("/")[0] == folder]))
     return wholes + parts
 
 
@@ -85,15 +89,15 @@ def _suffix(path: str) -> str:
     return path.rsplit(".", 1)[-1].lower() if "." in path.rsplit("/", 1)[-1] else ""
 
 
-def naming(paths: Sequence[str]) -> Naming:
+def guess_naming(paths: Sequence[str]) -> Naming:
     """A pattern that fits all paths, with groups for label, subject, view and repetition where the names tell them."""
     tokens = [_TOKEN.findall(_name(path)) for path in paths]
     words = "[A-Za-z]+"
-    if len({_shape(found) for found in tokens}) > 1:  # sit_down_p01 beside wave_p01
+    if len({_shape(parts) for parts in tokens}) > 1:  # sit_down_p01 beside wave_p01
         tokens, words = [_PHRASE.findall(_name(path)) for path in paths], "[A-Za-z][A-Za-z _-]*"
     suffixes = sorted({path.rsplit(".", 1)[-1] for path in paths})
     ending = rf"\.(?:{'|'.join(map(re.escape, suffixes))})" if len(suffixes) > 1 else rf"\.{re.escape(suffixes[0])}"
-    shapes = {_shape(found) for found in tokens}
+    shapes = {_shape(parts) for parts in tokens}
     folders, fields = _folders(paths)
     if len(shapes) > 1 or len(paths) == 1:
         same = re.escape(paths[0].rsplit("/", 1)[-1].rsplit(".", 1)[0]) if len(paths) == 1 else "[^/]+"
@@ -126,8 +130,8 @@ def _folders(paths: Sequence[str]) -> tuple[str, dict[str, Guess]]:
             pieces.append(re.escape(parts[0][depth]))
         elif word and 2 <= len(names) <= _MOST_NAMES and "label" not in fields:
             pieces.append("(?P<label>[^/]+)")
-            listed = ", ".join(sorted(names)[:4])
-            fields["label"] = Guess(None, f"{len(names)} folders named by words: {listed}")
+            examples = ", ".join(sorted(names)[:4])
+            fields["label"] = Guess(None, f"{len(names)} folders named by words: {examples}")
         else:
             match = re.match(r"([A-Za-z]+)\d+$", parts[0][depth])
             role = _LETTERS.get(match[1].casefold(), "") if match else ""
@@ -139,23 +143,23 @@ def _folders(paths: Sequence[str]) -> tuple[str, dict[str, Guess]]:
     return "".join(f"{piece}/" for piece in pieces), fields
 
 
-def _stem(tokens: list[list[str]], taken: set[str], words: str) -> tuple[str, dict[str, Guess]]:
+def _stem(tokens: list[list[str]], names_in_use: set[str], words: str) -> tuple[str, dict[str, Guess]]:
     """Pattern of names with the same form, and what its parts may mean."""
     pattern, fields = "", {}
     for place, token in enumerate(tokens[0]):
-        values = {found[place] for found in tokens}
+        values = {parts[place] for parts in tokens}
         before = tokens[0][place - 1].casefold() if place and tokens[0][place - 1].isalpha() else ""
         if token.isdigit():
             role = _LETTERS.get(before, "")
             number = rf"\d{{{len(token)}}}" if {len(v) for v in values} == {len(token)} != {1} else r"\d+"
-            if role and role not in taken | fields.keys():
+            if role and role not in names_in_use | fields.keys():
                 pattern += rf"(?P<{role}>{number})"
                 fields[role] = Guess(None, f"{CHECK}the number after {tokens[0][place - 1]!r} in the file name")
             else:
                 pattern += number
         elif len(values) == 1:
             pattern += re.escape(token)
-        elif token[0].isalpha() and len(values) <= _MOST_NAMES and "label" not in taken | fields.keys():
+        elif token[0].isalpha() and len(values) <= _MOST_NAMES and "label" not in names_in_use | fields.keys():
             pattern += f"(?P<label>{words})"
             fields["label"] = Guess(None, f"{len(values)} words in the file name: {', '.join(sorted(values)[:4])}")
         else:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def distances(frames: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def measure_distances(frames: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean distance of each pair of joints over (T, J, C) frames, and its standard deviation as a share of it."""
     some = frames[:: max(1, len(frames) // 40)]
     gaps = np.linalg.norm(some[:, :, None] - some[:, None], axis=-1)

@@ -13,15 +13,19 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from skeleton_io.describe.geometry import distances
+from skeleton_io.describe.body import guess_topology, present_frames
+from skeleton_io.describe.geometry import measure_distances
 from skeleton_io.record.topologies import TOPOLOGIES
 from skeleton_io.sources.arrays.layout import parse_layout, unfold
 
 _JOINTS = range(5, 151)
+"""From a coarse figure to body, hands and face together (137 in OpenPose)."""
 _NUMBERS = (3, 2, 4, 7)
 """Numbers per joint: x y z, x y, one more for confidence, seven with a quaternion."""
 _PERSONS = range(2, 7)
+"""One person needs no axis; a Kinect tracks six."""
 _FRAMES = 120
+"""Frames measured per clip; more say the same and cost more."""
 _JUMPY, _LOOSE = 1.0, 0.5
 """Above these no layout is one of a body."""
 _BONUS = 1.5
@@ -57,6 +61,7 @@ class Layout:
 
     @property
     def cost(self) -> float:
+        # Ratios count, so logarithms; what is added keeps one perfect measure from deciding alone.
         return float(np.log([self.smooth + 0.01, self.rigid + 0.01, self.ordered + 0.05]).sum()) - self.bonus
 
 
@@ -68,27 +73,25 @@ def guess_layouts(arrays: Sequence[NDArray[np.float64]], joints: int = 0, number
         joints: their number, where names tell it; 0: open.
         numbers: per joint, where names tell it; 0: open.
     """
-    found = [
+    layouts = [
         layout
-        for text, sizes in _possible(arrays, joints, numbers)
-        if (layout := _measured(arrays, text, sizes)) is not None
+        for text, sizes in _list_layouts(arrays, joints, numbers)
+        if (layout := _measure_layout(arrays, text, sizes)) is not None
     ]
-    found = [layout for layout in found if layout.smooth < _JUMPY and layout.rigid < _LOOSE]
-    found = [replace(layout, bonus=_BONUS) if _known_body(layout) else layout for layout in found]
-    return sorted(found, key=lambda layout: layout.cost)
+    layouts = [layout for layout in layouts if layout.smooth < _JUMPY and layout.rigid < _LOOSE]
+    layouts = [replace(layout, bonus=_BONUS) if _fits_known_body(layout) else layout for layout in layouts]
+    return sorted(layouts, key=lambda layout: layout.cost)
 
 
-def _known_body(layout: Layout) -> bool:
+def _fits_known_body(layout: Layout) -> bool:
     """Whether a named topology fits."""
-    from skeleton_io.describe.body import present_frames, topology
-
-    if layout.joints not in {len(named.joints) for named in TOPOLOGIES.values()}:
+    if layout.joints not in {len(topology.joints) for topology in TOPOLOGIES.values()}:
         return False
     frames = present_frames(layout.clips, layout.numbers)
-    return len(frames) > 0 and topology(frames, min(layout.numbers, 3))[1] is not None
+    return len(frames) > 0 and guess_topology(frames, min(layout.numbers, 3))[1] is not None
 
 
-def _possible(arrays: Sequence[NDArray], joints: int, numbers: int) -> Iterator[tuple[str, dict[str, int]]]:
+def _list_layouts(arrays: Sequence[NDArray], joints: int, numbers: int) -> Iterator[tuple[str, dict[str, int]]]:
     """(layout, sizes of J, C and P) that the arrays' sizes allow."""
     shapes = np.array([array.shape for array in arrays])
     same = (shapes == shapes[0]).all(0)
@@ -125,22 +128,22 @@ def _sizes(
                 yield {"J": size["J"], "C": c}
 
 
-def _measured(arrays: Sequence[NDArray], text: str, sizes: dict[str, int]) -> Layout | None:
+def _measure_layout(arrays: Sequence[NDArray], text: str, sizes: dict[str, int]) -> Layout | None:
     clips = []
     for array in arrays:
         whole = unfold(array, text, sizes)
         clips += list(whole[:4]) if len(whole) > 1 else [whole[0]]
     measures = [measure(clip[:_FRAMES, person, :, : min(3, sizes["C"])]) for clip in clips[:8] for person in (0,)]
-    known = [m for m in measures if m is not None]
-    if not known:
+    values = [m for m in measures if m is not None]
+    if not values:
         return None
     persons = clips[0].shape[1]
     if "P*J" in text and not _twins(clips, sizes["J"]):
         return None
-    smooth, rigid, ordered = np.median(np.array(known), axis=0)
+    smooth, rigid, ordered = np.median(np.array(values), axis=0)
     axes = [axis for group in parse_layout(text) for axis in group]
     # Two persons read as one figure are as smooth and as rigid: halves that are alike speak for two.
-    if "P" not in axes and _double(clips, sizes["J"]):
+    if "P" not in axes and _looks_like_two(clips, sizes["J"]):
         smooth *= 2
     return Layout(
         text=text,
@@ -156,8 +159,8 @@ def _measured(arrays: Sequence[NDArray], text: str, sizes: dict[str, int]) -> La
 
 def measure(points: NDArray[np.float64]) -> tuple[float, float, float] | None:
     """(smooth, rigid, ordered) of one person's (T, J, C) frames; None where there is too little to tell."""
-    seen = np.isfinite(points).all(-1) & (points != 0).any(-1)
-    frames = points[seen.all(-1)] if seen.all(-1).sum() >= 2 else points[seen.mean(-1) > 0.5]
+    present = np.isfinite(points).all(-1) & (points != 0).any(-1)
+    frames = points[present.all(-1)] if present.all(-1).sum() >= 2 else points[present.mean(-1) > 0.5]
     if len(frames) < 2:
         return None
     frames = np.nan_to_num(frames)
@@ -165,8 +168,9 @@ def measure(points: NDArray[np.float64]) -> tuple[float, float, float] | None:
     if not size > 0:
         return None
     steps = np.linalg.norm(np.diff(frames, axis=0), axis=-1)
-    mean, variation = distances(frames)
+    mean, variation = measure_distances(frames)
     np.fill_diagonal(variation, np.inf)
+    # Joints at one place (padding, doubles) keep their distance in every layout: they say nothing.
     variation[mean < 0.02 * size] = np.inf
     best = variation.min(1)
     best = best[np.isfinite(best)]
@@ -175,12 +179,12 @@ def measure(points: NDArray[np.float64]) -> tuple[float, float, float] | None:
     return float(np.mean(steps) / size), float(np.median(best)) if len(best) else 1.0, ordered
 
 
-def _double(clips: Sequence[NDArray[np.float64]], joints: int) -> bool:
+def _looks_like_two(clips: Sequence[NDArray[np.float64]], joints: int) -> bool:
     """Whether the first and the second half of the joints look like the same figure."""
     if joints % 2 or joints < 20:
         return False
-    halved = [clip.reshape(clip.shape[0], 2, joints // 2, clip.shape[-1]) for clip in clips if clip.shape[1] == 1]
-    return _twins(halved, joints // 2)
+    halves = [clip.reshape(clip.shape[0], 2, joints // 2, clip.shape[-1]) for clip in clips if clip.shape[1] == 1]
+    return _twins(halves, joints // 2)
 
 
 def _twins(clips: Sequence[NDArray[np.float64]], joints: int) -> bool:
@@ -197,4 +201,4 @@ def _twins(clips: Sequence[NDArray[np.float64]], joints: int) -> bool:
 
 def _figure(points: NDArray[np.float64]) -> NDArray[np.float64] | None:
     frames = points[(np.isfinite(points).all(-1) & (points != 0).any(-1)).all(-1)]
-    return distances(frames)[0] if len(frames) else None
+    return measure_distances(frames)[0] if len(frames) else None

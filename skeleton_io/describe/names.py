@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from skeleton_io.describe.geometry import distances
-from skeleton_io.sources.shared.joint_names import anatomical
+from skeleton_io.describe.geometry import measure_distances
+from skeleton_io.sources.shared.joint_names import anatomical_names
 
-# What the SDKs of depth sensors and 2D detectors call the trunk; animation software's names are in `joint_names`.
+# What the SDKs of depth sensors and 2D detectors call the trunk; `shared.joint_names` knows animation software.
 _SENSORS = {
     "hipcenter": "pelvis",
     "hipcentre": "pelvis",
@@ -61,20 +61,20 @@ _PARENTS: dict[str, tuple[str, ...]] = {
 _FINGER = re.compile(r"(thumb|index|middle|ring|pinky)_(\d|tip)")
 
 
-def joint_names(names: Sequence[str]) -> list[str]:
+def name_joints(names: Sequence[str]) -> list[str]:
     """Anatomical names of a file's joints, unique, in the same order; unknown ones keep their own in snake case."""
-    meant = [_SENSORS.get(re.sub(r"[^a-z]", "", name.casefold()), name) for name in names]
-    taken = {name.casefold() for name in names}
+    meanings = [_SENSORS.get(re.sub(r"[^a-z]", "", name.casefold()), name) for name in names]
+    spellings = {name.casefold() for name in names}
     # A file that has a neck beside the middle of the shoulders means the chest by that, as a Kinect v2 does.
-    return anatomical(
+    return anatomical_names(
         [
-            name if own == name else "chest" if own == "neck" and "neck" in taken else own
-            for name, own in zip(names, meant, strict=True)
+            name if own == name else "chest" if own == "neck" and "neck" in spellings else own
+            for name, own in zip(names, meanings, strict=True)
         ]
     )
 
 
-def named_bones(names: Sequence[str], points: NDArray[np.float64]) -> tuple[list[tuple[int, int]], list[str]]:
+def link_named_joints(names: Sequence[str], points: NDArray[np.float64]) -> tuple[list[tuple[int, int]], list[str]]:
     """Bones as anatomy has them; what its name does not place hangs on what stays close.
 
     Args:
@@ -86,8 +86,8 @@ def named_bones(names: Sequence[str], points: NDArray[np.float64]) -> tuple[list
     """
     index = {name: joint for joint, name in enumerate(names)}
     bones = [(index[parent], child) for name, child in index.items() if (parent := _parent(name, index)) is not None]
-    placed = {joint for bone in bones for joint in bone}
-    mean, variation = distances(points)
+    with_bone = {joint for bone in bones for joint in bone}
+    mean, variation = measure_distances(points)
     weight = mean * (1 + 4 * variation)
     group = np.arange(len(names))
     for parent, child in bones:
@@ -95,11 +95,11 @@ def named_bones(names: Sequence[str], points: NDArray[np.float64]) -> tuple[list
     while len(set(group.tolist())) > 1:
         apart = np.where(group[:, None] != group[None], weight, np.inf)
         a, b = (int(place) for place in np.unravel_index(int(apart.argmin()), apart.shape))
-        if a not in placed and b in placed:
+        if a not in with_bone and b in with_bone:
             a, b = b, a
         bones.append((a, b))
         group[group == group[b]] = group[a]
-    return bones, [name for name, joint in index.items() if joint not in placed]
+    return bones, [name for name, joint in index.items() if joint not in with_bone]
 
 
 def _parent(name: str, index: dict[str, int]) -> str | None:
@@ -112,4 +112,6 @@ def _parent(name: str, index: dict[str, int]) -> str | None:
         before = (*(f"{finger[1]}_{place}" for place in range(last - 1, 0, -1)), "hand", "wrist")
     else:
         before = _PARENTS.get(part, ())
-    return next((own for wanted in before for own in (side + wanted, wanted) if own in index and own != name), None)
+    return next(
+        (own for candidate in before for own in (side + candidate, candidate) if own in index and own != name), None
+    )

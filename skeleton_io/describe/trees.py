@@ -30,7 +30,9 @@ _FPS = ("fps", "frame_rate", "framerate", "mocap_framerate", "mocap_frame_rate",
 TIMES = ("time", "times", "timestamp", "timestamps", "t", "seconds", "time_s", "time_ms", "timestamp_ms", "time_us")
 _PREFERRED = ("joint", "keypoint", "skel", "pos", "pose", "body", "landmark", "coord", "kp", "xyz")
 _FEWEST = 5
+"""Joints; an object with fewer entries is no skeleton by joint."""
 _DEEPEST = 6
+"""Levels looked into: frames, people, joints and axes are four, and a wrapper or two."""
 _MOST_CLIPS = 500
 
 
@@ -61,7 +63,7 @@ class _Path:
     axes: tuple[str, ...] = field(default=())
 
 
-def tree_readings(files: Sequence[SourceFile], contents: Sequence[Any]) -> list[Reading]:
+def read_trees(files: Sequence[SourceFile], contents: Sequence[Any]) -> list[Reading]:
     """Readings of decoded files.
 
     Args:
@@ -69,11 +71,13 @@ def tree_readings(files: Sequence[SourceFile], contents: Sequence[Any]) -> list[
         contents: what `open_content` gave for each.
     """
     shared = _shared_fields(contents)
-    found = []
+    readings = []
     clips = _many_clips(contents[0])
     if clips:
         reason = f"{len(contents[0])} arrays that differ in their first length only: a clip each"
-        found.append(Reading(fields={"clips": Guess({"names": ".*"}, reason), **shared}, arrays=tuple(clips), bonus=1))
+        readings.append(
+            Reading(fields={"clips": Guess({"names": ".*"}, reason), **shared}, arrays=tuple(clips), bonus=1)
+        )
     for path in _paths(contents[0], "", (), (), 0):
         arrays = []
         for file, content in zip(files, contents, strict=True):
@@ -87,19 +91,21 @@ def tree_readings(files: Sequence[SourceFile], contents: Sequence[Any]) -> list[
         if len({a.ndim for a in arrays}) > 1:
             continue
         read: dict[str, Any] = {"key": path.text} if path.text else {}
-        known = tuple(AXES[axis.casefold()] for axis in path.axes)
+        axes = tuple(AXES[axis.casefold()] for axis in path.axes)
         if path.joints:
             read["joint_names"] = list(path.joints)
-        if path.axes and known != path.axes:
+        if path.axes and axes != path.axes:
             read["axis_names"] = list(path.axes)
         fields = dict(shared)
         if read:
             fields["read"] = Guess(read, f"numbers {arrays[0].shape} at {path.text}")
-        named = any(word in path.text.casefold() for word in _PREFERRED)
-        found.append(
-            Reading(fields=fields, arrays=tuple(arrays), names=path.joints, axes=known, bonus=1.0 if named else 0.0)
+        likely_name = any(word in path.text.casefold() for word in _PREFERRED)
+        readings.append(
+            Reading(
+                fields=fields, arrays=tuple(arrays), names=path.joints, axes=axes, bonus=1.0 if likely_name else 0.0
+            )
         )
-    return found
+    return readings
 
 
 def _paths(value: Any, prefix: str, joints: tuple[str, ...], axes: tuple[str, ...], depth: int) -> Iterator[_Path]:
@@ -114,19 +120,19 @@ def _paths(value: Any, prefix: str, joints: tuple[str, ...], axes: tuple[str, ..
         keys = [str(key) for key in value]
         first = next(iter(value.values()))
         if {"x", "y"} <= {k.casefold() for k in keys} <= set(AXES) and not axes:
-            yield _Path(_joined(prefix, "{axis}"), joints, tuple(keys))
+            yield _Path(_join_path(prefix, "{axis}"), joints, tuple(keys))
         elif len(keys) >= _FEWEST and not joints and _alike(list(value.values())):
             if _numeric(first):
-                yield _Path(_joined(prefix, "{joint}"), tuple(keys), axes)
+                yield _Path(_join_path(prefix, "{joint}"), tuple(keys), axes)
             else:
-                yield from _paths(first, _joined(prefix, "{joint}"), tuple(keys), axes, depth + 1)
+                yield from _paths(first, _join_path(prefix, "{joint}"), tuple(keys), axes, depth + 1)
         else:
             for key in keys:
                 if not set(key) & set(".[]{}"):
-                    yield from _paths(value[key], _joined(prefix, key), joints, axes, depth + 1)
+                    yield from _paths(value[key], _join_path(prefix, key), joints, axes, depth + 1)
 
 
-def _joined(prefix: str, key: str) -> str:
+def _join_path(prefix: str, key: str) -> str:
     return f"{prefix}.{key}" if prefix else key
 
 
@@ -175,13 +181,13 @@ def _shared_fields(contents: Sequence[Any]) -> dict[str, Guess]:
             if name in names and isinstance(plain, str | int) and text not in fields:
                 fields[text] = Guess({"key": key}, f"the file says {str(plain)[:40]!r}")
         if name in TIMES and np.ndim(value) == 1 and np.size(value) > 2:
-            unit = time_unit(name, np.asarray(value, np.float64))
+            unit = guess_time_unit(name, np.asarray(value, np.float64))
             if unit is not None:
                 fields["time"] = Guess({"key": key, "unit": unit.value}, unit.reason)
     return fields
 
 
-def time_unit(name: str, values: NDArray[np.float64]) -> Guess | None:
+def guess_time_unit(name: str, values: NDArray[np.float64]) -> Guess | None:
     """Unit of growing times by what the step would be; None where they do not grow."""
     steps = np.diff(values[np.isfinite(values)])
     if not len(steps) or (steps <= 0).any():
@@ -193,6 +199,7 @@ def time_unit(name: str, values: NDArray[np.float64]) -> Guess | None:
     if (steps == 1).all() and values[0] == int(values[0]):
         return Guess("frames", "it grows by one")
     for unit, second in (("s", 1.0), ("ms", 1e3), ("us", 1e6), ("100ns", 1e7), ("ns", 1e9)):
+        # Capture runs at a few to some hundred frames per second.
         if 4 <= second / step <= 600:
             return Guess(unit, f"a step of {step:.6g} is {second / step:.4g} frames per second in {unit}")
     whole = bool((steps == np.rint(steps)).all())

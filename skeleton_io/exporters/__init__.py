@@ -1,1 +1,1 @@
-"""Record -> files of other tools."""
+"""Record -> files of other tools. Tests: test_registry.py holds every format, by what other tools read back."""

@@ -18,7 +18,7 @@ from skeleton_io.record.topology import Topology
 _CHANNELS = "CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation"
 
 
-def tree(topology: Topology) -> list[tuple[int, int]]:
+def spanning_tree(topology: Topology) -> list[tuple[int, int]]:
     """(joint, its parent or -1), parents first: a spanning tree of the bones from the pelvis.
 
     Without a pelvis it starts at the first joint that is nobody's child. Joints that no bone reaches hang from it.
@@ -31,7 +31,7 @@ def tree(topology: Topology) -> list[tuple[int, int]]:
     for parent, child in topology.bones:
         near[parent].append(child)
         near[child].append(parent)
-    found, parents, queue = [(root, -1)], {root: -1}, deque([root])
+    pairs, parents, queue = [(root, -1)], {root: -1}, deque([root])
     lonely = [joint for joint in range(len(topology.joints)) if joint != root]
     while queue or lonely:
         if not queue:
@@ -39,15 +39,15 @@ def tree(topology: Topology) -> list[tuple[int, int]]:
             if joint in parents:
                 continue
             parents[joint] = root
-            found.append((joint, root))
+            pairs.append((joint, root))
             queue.append(joint)
         joint = queue.popleft()
         for other in near[joint]:
             if other not in parents:
                 parents[other] = joint
-                found.append((other, joint))
+                pairs.append((other, joint))
                 queue.append(other)
-    return found
+    return pairs
 
 
 def bvh_text(clip: SkeletonSequence, person: int) -> str:
@@ -58,7 +58,7 @@ def bvh_text(clip: SkeletonSequence, person: int) -> str:
     """
     need_metric_3d(clip)
     need_all_joints(clip, person)
-    pairs = tree(clip.topology)
+    pairs = spanning_tree(clip.topology)
     places = clip.positions[:, person].astype(np.float64)
     local = {joint: places[:, joint] - (places[:, parent] if parent >= 0 else 0.0) for joint, parent in pairs}
     below: dict[int, list[int]] = {}
@@ -74,6 +74,7 @@ def bvh_text(clip: SkeletonSequence, person: int) -> str:
             lines.append(f"{pad}}}")
             continue
         order.append(joint)
+        # Only a rest pose for viewers: the position channels replace it in every frame.
         offset = np.median(local[joint], axis=0) if depth else np.zeros(3)
         kind = "JOINT" if depth else "ROOT"
         name = "".join(word.capitalize() for word in clip.topology.joints[joint].split("_"))
@@ -84,11 +85,12 @@ def bvh_text(clip: SkeletonSequence, person: int) -> str:
         else:
             lines += [f"{pad}  End Site", f"{pad}  {{", f"{pad}    OFFSET 0 0 0", f"{pad}  }}"]
     lines += ["MOTION", f"Frames: {clip.frames}", f"Frame Time: {1 / clip.fps:.10g}"]
-    turned = np.zeros((clip.frames, 3))
-    values = np.concatenate([part for joint in order for part in (local[joint], turned)], axis=1)
+    rotations = np.zeros((clip.frames, 3))
+    values = np.concatenate([part for joint in order for part in (local[joint], rotations)], axis=1)
     lines += [_numbers(row) for row in values]
     return "\n".join(lines) + "\n"
 
 
 def _numbers(row: np.ndarray) -> str:
+    # Nine digits bring a float32 back exactly.
     return " ".join("0" if value == 0 else f"{value:.9g}" for value in row.tolist())

@@ -64,6 +64,7 @@ class PysklSet:
             for protocol, side in sides.items():
                 split.setdefault(f"{protocol}_{side}", []).append(annotation["frame_dir"])
         described = {"labels": labels, **self.topology.to_json()}
+        # Protocol 4: read by every Python since 3.4.
         data = pickle.dumps({"split": split, "annotations": annotations}, protocol=4)
         return data, json.dumps(described, indent=1, ensure_ascii=False) + "\n"
 

@@ -48,6 +48,7 @@ class Exporter(Protocol):
 
 def file_name(clip: SkeletonSequence) -> str:
     """The clip's id as a file name. An id with other characters gets part of its hash, so that no two become one."""
+    # File systems take 255 bytes; hash and suffix come on top.
     plain = re.sub(r"[^\w.-]", "_", clip.id, flags=re.ASCII)[:150]
     if plain == clip.id and not plain.startswith("."):
         return plain
@@ -131,8 +132,8 @@ class HumanML3DFiles:
         storage.write_atomic(storage.join(folder, "texts", f"{name}.txt"), text)
         lists = self._names.setdefault(clip.dataset, {"all": [], "train": [], "val": [], "test": []})
         side = next(iter(sides.values()), "")
-        for wanted in ("all", side) if side else ("all",):
-            lists[wanted].append(name)
+        for list_name in ("all", side) if side else ("all",):
+            lists[list_name].append(name)
 
     def finish(self) -> None:
         """Writes the lists."""
@@ -161,9 +162,9 @@ class PysklFiles:
     def finish(self) -> None:
         """Writes the files."""
         datasets = [dataset for dataset, _ in self._sets]
-        for (dataset, _), found in self._sets.items():
-            name = dataset if datasets.count(dataset) == 1 else f"{dataset}-{found.topology.name}"
-            annotations, labels = found.files()
+        for (dataset, _), pyskl_set in self._sets.items():
+            name = dataset if datasets.count(dataset) == 1 else f"{dataset}-{pyskl_set.topology.name}"
+            annotations, labels = pyskl_set.files()
             storage.write_atomic(storage.join(self.out, f"{name}.pkl"), annotations)
             storage.write_atomic(storage.join(self.out, f"{name}.labels.json"), labels)
 

@@ -102,7 +102,7 @@ class WholeBody:
     direction: tuple[str, ...]
     nearer: float
     """How much the person grows in the picture from start to end, as a share; 0 where it does not, NaN in 3D."""
-    turned: float
+    turn: float
     """Degrees, positive to the person's left; NaN in 2D."""
     lowest: float
     highest: float

@@ -12,29 +12,33 @@ import math
 import numpy as np
 
 from skeleton_io.kinematics.facts import Contact, MotionEvent, PartActivity
-from skeleton_io.kinematics.relations import meeting
-from skeleton_io.kinematics.strokes import active_spans, strokes
-from skeleton_io.kinematics.tracks import Array, PersonTracks, bridged, smooth
+from skeleton_io.kinematics.relations import find_meeting
+from skeleton_io.kinematics.strokes import find_active_spans, find_strokes
+from skeleton_io.kinematics.tracks import Array, PersonTracks, bridge_gaps, smooth
 from skeleton_io.record.sequence import SkeletonSequence
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 # From the middle of the palm to the knuckle is half a palm.
 _HALF = 2.0
 _LEAST_TRAVEL = 0.5
+"""Palm lengths of travel that count as an event, about 4 cm."""
 _STILL_SPEED = 1.2
+"""Palm lengths per second below which a hand or finger rests."""
 # Sum of the angles along a finger, degrees; the thumb has one joint less.
 _LEAST_BEND = dict.fromkeys(FINGERS, 55.0) | {"thumb": 35.0}
 _LEAST_TURN = math.radians(50)
 _PINCH = 0.35
+"""Palm lengths between the tips: fingers have a thickness, so they never meet in a point."""
 _TOGETHER_S = 0.15
+"""Shorter rests do not divide a movement."""
 
 
-def hand_tracks(sequence: SkeletonSequence, person: int) -> PersonTracks | None:
+def track_hands(sequence: SkeletonSequence, person: int) -> PersonTracks | None:
     """Tracks of a person of whom only hands are seen, in palm lengths; None where no palm or no finger is seen.
 
     The palms stand in as "left_wrist", "right_wrist"; `body` is the origin of the record, all zeros.
     """
-    joints = bridged(sequence, person)
+    joints = bridge_gaps(sequence, person)
     palms, lengths = {}, []
     for side in ("left", "right"):
         palm = joints.get(f"{side}_hand", joints.get(f"{side}_wrist"))
@@ -63,7 +67,7 @@ def hand_tracks(sequence: SkeletonSequence, person: int) -> PersonTracks | None:
     )
 
 
-def finger_bends(track: PersonTracks) -> dict[str, Array]:
+def measure_bends(track: PersonTracks) -> dict[str, Array]:
     """("right_index" and so on) -> (T,) degrees by which a finger is bent: angles between its bones, summed."""
     out = {}
     for side in ("left", "right"):
@@ -80,7 +84,7 @@ def finger_bends(track: PersonTracks) -> dict[str, Array]:
     return out
 
 
-def palm_normal(track: PersonTracks, side: str) -> Array | None:
+def find_palm_normal(track: PersonTracks, side: str) -> Array | None:
     """(T, 3) unit vector across the palm; None where the knuckles are not seen or the clip is flat."""
     palm = track.joint(f"{side}_hand", f"{side}_wrist")
     first, last = track.joint(f"{side}_index_1"), track.joint(f"{side}_pinky_1")
@@ -90,7 +94,7 @@ def palm_normal(track: PersonTracks, side: str) -> Array | None:
     return normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
 
 
-def hand_facts(
+def find_hand_facts(
     track: PersonTracks, person: int, sequence: SkeletonSequence
 ) -> tuple[list[MotionEvent], list[PartActivity], list[Contact]]:
     """Events, activity and pinches of a person of whom only hands are seen."""
@@ -106,8 +110,8 @@ def hand_facts(
         events += _turns(track, side, person, sequence.fps)
         thumb, index = (track.joint(f"{side}_{finger}_tip") for finger in ("thumb", "index"))
         if thumb is not None and index is not None and track.view == "space":
-            contacts.append(meeting(thumb, index, _PINCH, "thumb and index", (person,), side, sequence.fps))
-    for part, bend in finger_bends(track).items():
+            contacts.append(find_meeting(thumb, index, _PINCH, "thumb and index", (person,), side, sequence.fps))
+    for part, bend in measure_bends(track).items():
         tip = track.joint(f"{part}_tip", f"{part}_4", f"{part}_3")
         palm = track.joint(f"{part.split('_')[0]}_wrist")
         if tip is not None and palm is not None:
@@ -120,8 +124,9 @@ def _activity(place: Array, part: str, person: int, fps: float) -> PartActivity:
     if len(place) < 2:
         return PartActivity(part=part, person=person, path=0.0, peak_speed=0.0, spans=())
     speed = np.linalg.norm(np.diff(place, axis=0), axis=-1) * fps
+    # Beside a fast movement a slow drift is rest.
     floor = max(_STILL_SPEED, 0.15 * float(speed.max()))
-    spans = active_spans(speed, floor, gap=round(_TOGETHER_S * fps), least=max(1, round(0.1 * fps)))
+    spans = find_active_spans(speed, floor, gap=round(_TOGETHER_S * fps), least=max(1, round(0.1 * fps)))
     times = tuple((first / fps, (last + 1) / fps) for first, last in spans)
     return PartActivity(
         part=part, person=person, path=float(speed.sum() / fps), peak_speed=float(speed.max()), spans=times
@@ -132,7 +137,7 @@ def _travels(
     place: Array, part: str, person: int, track: PersonTracks, sequence: SkeletonSequence
 ) -> list[MotionEvent]:
     out = []
-    for stroke in strokes(place, _LEAST_TRAVEL, sequence.fps):
+    for stroke in find_strokes(place, _LEAST_TRAVEL, sequence.fps):
         # `part` has turned a 3D track to left, up, forward; a picture is still in the record's axes.
         local = stroke.change if track.view == "space" else track.axes[0] @ stroke.change
         words = sorted(zip(np.abs(local), local, _WORDS, strict=True), key=lambda item: -float(item[0]))
@@ -176,17 +181,17 @@ def _bends(bend: Array, part: str, person: int, fps: float) -> list[MotionEvent]
             peak_speed=stroke.peak * fps,
             repetitions=stroke.repetitions,
         )
-        for stroke in strokes(line, _LEAST_BEND[part.split("_")[1]], fps)
+        for stroke in find_strokes(line, _LEAST_BEND[part.split("_")[1]], fps)
     ]
 
 
 def _turns(track: PersonTracks, side: str, person: int, fps: float) -> list[MotionEvent]:
     """The palm faces another way: its normal turns by 50 degrees or more."""
-    normal = palm_normal(track, side)
+    normal = find_palm_normal(track, side)
     if normal is None:
         return []
     out = []
-    for stroke in strokes(normal, 2 * math.sin(_LEAST_TURN / 2), fps):
+    for stroke in find_strokes(normal, 2 * math.sin(_LEAST_TURN / 2), fps):
         angle = math.degrees(2 * math.asin(min(1.0, stroke.length / 2)))
         out.append(
             MotionEvent(

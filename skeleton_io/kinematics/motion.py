@@ -11,11 +11,11 @@ import math
 import numpy as np
 
 from skeleton_io.kinematics.facts import MotionEvent, MotionFacts, PartActivity, WholeBody
-from skeleton_io.kinematics.hands import hand_facts, hand_tracks
-from skeleton_io.kinematics.pairs import pairs_of, pauses_of
-from skeleton_io.kinematics.relations import contacts_of, relations_of
-from skeleton_io.kinematics.strokes import Stroke, active_spans, strokes
-from skeleton_io.kinematics.tracks import PART_JOINTS, Array, PersonTracks, fixed_to_floor, person_tracks
+from skeleton_io.kinematics.hands import find_hand_facts, track_hands
+from skeleton_io.kinematics.pairs import find_pairs, find_pauses
+from skeleton_io.kinematics.relations import find_contacts, find_relations
+from skeleton_io.kinematics.strokes import Stroke, find_active_spans, find_strokes
+from skeleton_io.kinematics.tracks import PART_JOINTS, Array, PersonTracks, is_fixed_to_floor, person_tracks
 from skeleton_io.record.sequence import SkeletonSequence
 
 # Shortest travel that counts as an event, torso lengths (about half a metre each): above tracking noise.
@@ -23,7 +23,9 @@ _LEAST: dict[str, float] = {"hand": 0.18, "arm": 0.18, "foot": 0.22, "leg": 0.22
 _LEAST_BODY = 0.18
 _LEAST_TURN = math.radians(50)
 _STILL_SPEED = 0.35
+"""Torso lengths per second below which a part rests."""
 _LIFT = 0.10
+"""Torso lengths of both feet and the pelvis above their first height; noise of depth sensors stays below."""
 # Nobody stays in the air for longer: a slower rise is the floor rising in a tilted camera, or stairs.
 _LONGEST_FLIGHT = 0.9
 
@@ -44,10 +46,10 @@ def motion_facts(sequence: SkeletonSequence) -> MotionFacts:
             events += _moves(place, part, person, track, partner, sequence)
         events += _rotations(track, person, sequence.fps)
         events += _flights(track, person, sequence)
-    contacts = contacts_of(tracks, sequence.fps)
+    contacts = find_contacts(tracks, sequence.fps)
     hands = _bare_hands(sequence, set(tracks))
     for person, track in hands.items():
-        made = hand_facts(track, person, sequence)
+        made = find_hand_facts(track, person, sequence)
         events, activity, contacts = events + made[0], activity + made[1], (*contacts, *made[2])
     events.sort(key=lambda event: (event.start, event.person, event.part))
     onsets = sorted((a.spans[0][0], a.person, a.part) for a in activity if a.spans)
@@ -60,18 +62,18 @@ def motion_facts(sequence: SkeletonSequence) -> MotionFacts:
         activity=tuple(activity),
         onsets=tuple((person, part, start) for start, person, part in onsets),
         contacts=contacts,
-        relations=relations_of(tracks),
+        relations=find_relations(tracks),
         bodies=tuple(_whole(person, track, activity, events, sequence.fps) for person, track in tracks.items()),
         hands=tuple(hands),
-        pairs=pairs_of(tracks, {(e.part, e.person) for e in events}, sequence.fps),
-        pauses=pauses_of(activity),
+        pairs=find_pairs(tracks, {(e.part, e.person) for e in events}, sequence.fps),
+        pauses=find_pauses(activity),
     )
 
 
-def _bare_hands(sequence: SkeletonSequence, seen: set[int]) -> dict[int, PersonTracks]:
+def _bare_hands(sequence: SkeletonSequence, bodies: set[int]) -> dict[int, PersonTracks]:
     """Persons of whom hands are seen but no body."""
-    rest = (person for person in range(sequence.persons) if person not in seen)
-    return {person: track for person in rest if (track := hand_tracks(sequence, person)) is not None}
+    rest = (person for person in range(sequence.persons) if person not in bodies)
+    return {person: track for person in rest if (track := track_hands(sequence, person)) is not None}
 
 
 def _least(part: str) -> float:
@@ -82,8 +84,9 @@ def _activity(place: Array, part: str, person: int, fps: float) -> PartActivity:
     if len(place) < 2:
         return PartActivity(part=part, person=person, path=0.0, peak_speed=0.0, spans=())
     speed = np.linalg.norm(np.diff(place, axis=0), axis=-1) * fps
+    # Beside a fast movement a slow drift is rest.
     floor = max(_STILL_SPEED, 0.15 * float(speed.max()))
-    spans = active_spans(speed, floor, gap=round(0.15 * fps), least=max(1, round(0.1 * fps)))
+    spans = find_active_spans(speed, floor, gap=round(0.15 * fps), least=max(1, round(0.1 * fps)))
     return PartActivity(
         part=part,
         person=person,
@@ -98,7 +101,7 @@ def _moves(
 ) -> list[MotionEvent]:
     """Strokes of one part as events."""
     out = []
-    for stroke in strokes(place, _least(part), sequence.fps):
+    for stroke in find_strokes(place, _least(part), sequence.fps):
         out.append(
             MotionEvent(
                 part=part,
@@ -126,7 +129,7 @@ def _direction(stroke: Stroke, part: str, track: PersonTracks, partner: Array | 
         line = (partner[stroke.start] - track.body[stroke.start]) * [1, 0, 1]
         line /= max(float(np.linalg.norm(line)), 1e-9)
         change = stroke.change
-        if track.view == "space" and not fixed_to_floor(part):
+        if track.view == "space" and not is_fixed_to_floor(part):
             change = stroke.change @ track.axes[middle]
         near = float(change @ line)
         flat = float(np.linalg.norm(change * [1, 0, 1]))
@@ -152,7 +155,7 @@ def _rotations(track: PersonTracks, person: int, fps: float) -> list[MotionEvent
     """Turns of the whole body by 50 degrees or more."""
     angle = np.stack([track.heading, np.zeros_like(track.heading), np.zeros_like(track.heading)], axis=-1)
     out = []
-    for stroke in strokes(angle, _LEAST_TURN, fps):
+    for stroke in find_strokes(angle, _LEAST_TURN, fps):
         turn = float(stroke.change[0])
         out.append(
             MotionEvent(
@@ -210,13 +213,14 @@ def _off_floor(track: PersonTracks) -> Array | None:
     left, right = (track.joint(f"{side}_ankle", f"{side}_foot", f"{side}_toes") for side in ("left", "right"))
     if left is None or right is None:
         return None
+    # The floor is where the feet are in the first tenth of the clip.
     start = slice(0, max(1, len(track.body) // 10))
     rise = [place[:, 1] - float(np.median(place[start, 1])) for place in (left, right, track.body)]
     return np.min(rise, axis=0)
 
 
 def _flight_spans(rise: Array, fps: float) -> list[tuple[int, int]]:
-    spans = active_spans(rise, _LIFT, gap=0, least=2)
+    spans = find_active_spans(rise, _LIFT, gap=0, least=2)
     return [(first, last) for first, last in spans if last - first <= _LONGEST_FLIGHT * fps]
 
 
@@ -269,7 +273,7 @@ def _whole(
         travel=float(np.linalg.norm(change)),
         direction=_strongest(words),
         nearer=math.nan if track.view == "space" else float(track.growth[-1] / track.growth[0]) - 1,
-        turned=math.degrees(track.heading[-1] - track.heading[0]) if track.view == "space" else math.nan,
+        turn=math.degrees(track.heading[-1] - track.heading[0]) if track.view == "space" else math.nan,
         lowest=float(height.min()),
         highest=float(height.max()),
         airborne=0.0 if rise is None else sum(last - first + 1 for first, last in _flight_spans(rise, fps)) / fps,

@@ -15,12 +15,15 @@ from skeleton_io.kinematics.tracks import Array, PersonTracks, smooth
 CLEAR = 0.5
 """Least grade at which the facts say so."""
 _LEAST_PATH = 0.8
+"""Torso lengths that the busier side must travel."""
 _LEAST_RATIO = 0.5
+"""Share of that which the other side must travel too."""
 _LEAST_PAUSE_S = 0.4
 _PHASE_S = 0.2
+"""Velocities are averaged over this time: both sides are never in step to the frame."""
 
 
-def pair_grades(track: PersonTracks, limb: str, fps: float) -> tuple[float, float] | None:
+def grade_pair(track: PersonTracks, limb: str, fps: float) -> tuple[float, float] | None:
     """How clearly both sides move (alike, in turns), each -1 to 1; None where a side or its depth is not seen, or
     where a side hardly moves.
 
@@ -31,7 +34,7 @@ def pair_grades(track: PersonTracks, limb: str, fps: float) -> tuple[float, floa
     if left is None or right is None or len(left) < 4 or track.view not in ("space", "front"):
         return None
     if limb == "foot":
-        left, right = track.turned(left), track.turned(right)
+        left, right = track.to_own_axes(left), track.to_own_axes(right)
     one, two = (smooth(np.diff(place, axis=0), fps, _PHASE_S) for place in (left, right))
     speeds = [np.linalg.norm(step, axis=-1) for step in (one, two)]
     paths = sorted(float(speed.sum()) for speed in speeds)
@@ -50,14 +53,14 @@ def _agreement(one: Array, two: Array) -> float:
     return float((one * two).sum() / size) if size > 1e-9 else 0.0
 
 
-def pairs_of(tracks: dict[int, PersonTracks], moving: set[tuple[str, int]], fps: float) -> tuple[PairMotion, ...]:
+def find_pairs(tracks: dict[int, PersonTracks], moving: set[tuple[str, int]], fps: float) -> tuple[PairMotion, ...]:
     """Clear cases only. `moving`: (part, person) that have events; noise alone says nothing."""
     out = []
     for person, track in tracks.items():
         for limb in ("hand", "foot"):
             if not {(f"left_{limb}", person), (f"right_{limb}", person)} <= moving:
                 continue
-            grades = pair_grades(track, limb, fps)
+            grades = grade_pair(track, limb, fps)
             if grades is None:
                 continue
             alike, turns = grades
@@ -66,7 +69,7 @@ def pairs_of(tracks: dict[int, PersonTracks], moving: set[tuple[str, int]], fps:
     return tuple(out)
 
 
-def pauses_of(activity: Iterable[PartActivity]) -> tuple[tuple[float, float], ...]:
+def find_pauses(activity: Iterable[PartActivity]) -> tuple[tuple[float, float], ...]:
     """Intervals of 0.4 s and more, between two active phases, in which nothing of anybody moves; seconds."""
     spans = sorted(span for part in activity for span in part.spans)
     out, until = [], spans[0][1] if spans else 0.0

@@ -19,7 +19,7 @@ _NEAR = {"hand": 0.36, "wrist": 0.42, "hand_tip": 0.36}
 _APART = 0.25
 
 
-def contacts_of(tracks: dict[int, PersonTracks], fps: float) -> tuple[Contact, ...]:
+def find_contacts(tracks: dict[int, PersonTracks], fps: float) -> tuple[Contact, ...]:
     """All contacts of a clip, in the order in which they begin."""
     out: list[Contact | None] = []
     for person, track in tracks.items():
@@ -29,13 +29,13 @@ def contacts_of(tracks: dict[int, PersonTracks], fps: float) -> tuple[Contact, .
         steady = bool((track.axes[:, 0, 0] == track.axes[0, 0, 0]).all())
         if track.view == "space" or (track.view == "front" and steady):
             if left and right:
-                out.append(meeting(left[0], right[0], left[1], "own hands", (person,), "both", fps))
+                out.append(find_meeting(left[0], right[0], left[1], "own hands", (person,), "both", fps))
             # The middle of the head is further from a hand at the mouth than the nose is.
             nose, head = track.joint("nose"), track.joint("head")
             goal, extra = (head, 0.14) if nose is None else (nose, 0.08)
             for side, hand in hands.items():
                 if hand and goal is not None:
-                    out.append(meeting(hand[0], goal, hand[1] + extra, "hand and head", (person,), side, fps))
+                    out.append(find_meeting(hand[0], goal, hand[1] + extra, "hand and head", (person,), side, fps))
     for a, b in combinations(tracks, 2):
         out += _between(tracks, a, b, fps)
     return tuple(sorted((c for c in out if c), key=lambda contact: (contact.start, contact.kind, contact.persons)))
@@ -50,7 +50,7 @@ def _between(tracks: dict[int, PersonTracks], a: int, b: int, fps: float) -> lis
     for side, hand in mine.items():
         for other in yours.values():
             if hand and other:
-                out.append(meeting(hand[0], other[0] * scale, hand[1], "hands of both", (a, b), side, fps))
+                out.append(find_meeting(hand[0], other[0] * scale, hand[1], "hands of both", (a, b), side, fps))
     if any(out):
         return out
     for first, second, hands in ((a, b, mine), (b, a, yours)):
@@ -59,9 +59,10 @@ def _between(tracks: dict[int, PersonTracks], a: int, b: int, fps: float) -> lis
         if chest is None:
             shoulders = [tracks[second].joint(f"{side}_shoulder") for side in ("left", "right")]
             chest = None if shoulders[0] is None or shoulders[1] is None else (shoulders[0] + shoulders[1]) / 2
+        # The joint lies inside the chest: a hand on shoulder, belly or back is most of a torso length away.
         for side, hand in hands.items():
             if hand and chest is not None:
-                out.append(meeting(hand[0], chest * ratio, 0.80, "hand and other", (first, second), side, fps))
+                out.append(find_meeting(hand[0], chest * ratio, 0.80, "hand and other", (first, second), side, fps))
     return out
 
 
@@ -74,7 +75,7 @@ def _hand(track: PersonTracks, side: str) -> tuple[Array, float] | None:
     return None
 
 
-def meeting(
+def find_meeting(
     a: Array, b: Array, near: float, kind: ContactKind, persons: tuple[int, ...], side: str, fps: float
 ) -> Contact | None:
     """Counts how often two places come closer than `near` after having been `_APART` further away."""
@@ -104,7 +105,7 @@ def meeting(
     )
 
 
-def relations_of(tracks: dict[int, PersonTracks]) -> tuple[Relation, ...]:
+def find_relations(tracks: dict[int, PersonTracks]) -> tuple[Relation, ...]:
     """Distance and facing of every pair of persons."""
     out = []
     for a, b in combinations(tracks, 2):

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 # Two strokes belong to one back-and-forth movement when they point against each other and are about as long.
 _AGAINST = -0.7
 _LENGTH_RATIO = 2.2
-_LEAST_CHAIN = 4
+_LEAST_CHAIN = 4  # two strokes are a gesture there and back
 # Share of a stretch's highest speed below which it rests.
 _REST = 0.12
 # Share of a stroke's way at both ends that is not counted as part of its time.
@@ -46,7 +46,7 @@ class Stroke:
         return float(np.linalg.norm(self.change))
 
 
-def strokes(track: Array, least: float, fps: float) -> list[Stroke]:
+def find_strokes(track: Array, least: float, fps: float) -> list[Stroke]:
     """Splits a track at its corners and rests, keeps travel of at least `least` and joins runs of back-and-forth.
 
     Corners: polyline simplification (Douglas and Peucker 1973, tolerance 0.6 `least`), and turning points on a line.
@@ -60,7 +60,7 @@ def strokes(track: Array, least: float, fps: float) -> list[Stroke]:
                 single[-1] = _stroke(track, before.start, stroke.end)
             else:
                 single.append(stroke)
-    return _joined([stroke for stroke in single if stroke.length >= least])
+    return _join_repeats([stroke for stroke in single if stroke.length >= least])
 
 
 def _corners(track: Array, tolerance: float) -> list[int]:
@@ -94,7 +94,7 @@ def _travels(track: Array, first: int, last: int, fps: float) -> list[Stroke]:
     speed = np.linalg.norm(np.diff(track[first : last + 1], axis=0), axis=-1)
     if not speed.size or not speed.any():
         return []
-    spans = active_spans(speed, _REST * float(speed.max()), gap=max(0, round(0.1 * fps) - 1), least=1)
+    spans = find_active_spans(speed, _REST * float(speed.max()), gap=max(0, round(0.1 * fps) - 1), least=1)
     return [_stroke(track, first + a, first + b + 1) for a, b in spans]
 
 
@@ -115,7 +115,7 @@ def _alike(a: Stroke, b: Stroke) -> bool:
     return float(a.change @ b.change) > 0.8 * max(a.length * b.length, 1e-9)
 
 
-def _joined(single: list[Stroke]) -> list[Stroke]:
+def _join_repeats(single: list[Stroke]) -> list[Stroke]:
     """Runs of at least four strokes that go back and forth -> one stroke with repetitions."""
     out: list[Stroke] = []
     at = 0
@@ -128,6 +128,7 @@ def _joined(single: list[Stroke]) -> list[Stroke]:
             peak = max(stroke.peak for stroke in run)
             longest = max(run, key=lambda stroke: stroke.length)
             mean = float(np.mean([stroke.length for stroke in run]))
+            # The direction of the first stroke, unless that was only the hand getting into place.
             change = run[0].change / max(run[0].length, 1e-9) * mean
             if run[0].length < 0.5 * longest.length:
                 change = -run[1].change / max(run[1].length, 1e-9) * mean
@@ -144,7 +145,7 @@ def _against(a: Stroke, b: Stroke) -> bool:
     return cosine < _AGAINST and ratio < _LENGTH_RATIO
 
 
-def active_spans(speed: Array, floor: float, gap: int, least: int) -> list[tuple[int, int]]:
+def find_active_spans(speed: Array, floor: float, gap: int, least: int) -> list[tuple[int, int]]:
     """Frames (first, last) in which `speed` is above `floor`; gaps up to `gap` frames are closed and spans shorter
     than `least` frames dropped."""
     spans: list[list[int]] = []

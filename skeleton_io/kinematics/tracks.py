@@ -30,9 +30,9 @@ PART_JOINTS: dict[str, tuple[str, ...]] = {
     "torso": ("chest", "neck", "spine2", "spine3"),
     "head": ("head", "nose", "head_top"),
 }
-_LEAST_PRESENT = 0.3
-_SMOOTH_SECONDS = 0.1
-_TURN_SECONDS = 0.25
+_LEAST_PRESENT = 0.3  # share of frames that must show a joint
+_SMOOTH_SECONDS = 0.1  # three frames at 30 per second: removes jitter, keeps a clap
+_TURN_SECONDS = 0.25  # a trunk turns slower than its joints jitter
 # Shoulder width of an adult over torso length, seen from the front; used to tell front views from side views in 2D.
 _FRONT_WIDTH = 0.78
 
@@ -78,9 +78,9 @@ class PersonTracks:
         if part == "head":
             torso = self.joint("neck", "chest", "spine2", "spine3")
             origin = self.body if torso is None else torso
-        return self.turned((place - origin) / self.growth[:, None])
+        return self.to_own_axes((place - origin) / self.growth[:, None])
 
-    def turned(self, vectors: Array) -> Array:
+    def to_own_axes(self, vectors: Array) -> Array:
         """(T, 3) vectors from the record's axes to left, up, forward; 2D clips are left as they are."""
         return np.einsum("tij,tj->ti", self.axes, vectors) if self.view == "space" else vectors
 
@@ -88,13 +88,13 @@ class PersonTracks:
         """(4,) a displacement of `part` around `frame` as left, up, forward and, where a picture does not tell,
         sideways (without a sign)."""
         if self.view == "space":
-            local = change if not fixed_to_floor(part) else self.axes[frame] @ change
+            local = change if not is_fixed_to_floor(part) else self.axes[frame] @ change
             return np.append(local, 0.0)
-        known = self.axes[frame] @ change
-        return np.append(known, abs(change[0]) if self.view == "oblique" else 0.0)
+        local = self.axes[frame] @ change
+        return np.append(local, abs(change[0]) if self.view == "oblique" else 0.0)
 
 
-def fixed_to_floor(part: str) -> bool:
+def is_fixed_to_floor(part: str) -> bool:
     """Whether a part's track is kept in the record's axes."""
     return part == "body" or part.endswith(("foot", "leg"))
 
@@ -112,7 +112,7 @@ def smooth(values: Array, fps: float, seconds: float = _SMOOTH_SECONDS) -> Array
 
 def person_tracks(sequence: SkeletonSequence, person: int) -> PersonTracks | None:
     """Tracks of one person; None where too little of the body is seen."""
-    joints = bridged(sequence, person)
+    joints = bridge_gaps(sequence, person)
     trunk = _trunk(joints)
     if trunk is None:
         return None
@@ -152,19 +152,19 @@ def _growth(joints: dict[str, Array], sequence: SkeletonSequence) -> Array:
     return growth if growth.max() / growth.min() > 1.15 else np.ones(sequence.frames)
 
 
-def bridged(sequence: SkeletonSequence, person: int) -> dict[str, Array]:
+def bridge_gaps(sequence: SkeletonSequence, person: int) -> dict[str, Array]:
     """Joint -> (T, 3) with gaps interpolated; joints that are mostly missing are left out."""
     places = sequence.positions[:, person].astype(np.float64)
     frames, _, channels = places.shape
     time = np.arange(frames)
     out = {}
     for name, j in sequence.topology.index.items():
-        seen = np.isfinite(places[:, j]).all(-1)
-        if seen.mean() < _LEAST_PRESENT:
+        present = np.isfinite(places[:, j]).all(-1)
+        if present.mean() < _LEAST_PRESENT:
             continue
         track = np.zeros((frames, 3))
         for c in range(channels):
-            track[:, c] = np.interp(time, time[seen], places[seen, j, c])
+            track[:, c] = np.interp(time, time[present], places[present, j, c])
         out[name] = track
     # COCO has no trunk between hips and shoulders.
     shoulders = _middle(out, "shoulder")
@@ -214,6 +214,7 @@ def _flat_axes(joints: dict[str, Array], across: Array) -> tuple[Array, View]:
     if shoulders[0] is None or shoulders[1] is None:
         return axes, "oblique"
     width = float(np.median(np.abs(shoulders[0] - shoulders[1])[:, 0])) / _FRONT_WIDTH
+    # Between the two limits a picture may be of either view: nothing is claimed.
     if width > 0.8:
         axes[:, 0, 0] = np.where(across[:, 0] >= 0, 1.0, -1.0)
         return axes, "front"

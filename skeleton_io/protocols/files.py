@@ -16,15 +16,15 @@ from typing import Any
 
 from skeleton_io import storage, strict_yaml
 from skeleton_io.errors import SkeletonFormatError
-from skeleton_io.protocols.protocol import HASHED, Protocol, protocol_named
+from skeleton_io.protocols.protocol import HASHED, Protocol, find_protocol
 
 FOLDER = Path(__file__).parent / "sets"
 SUFFIXES = (".yaml", ".yml", ".json")
-_SIZE_LIMIT = 1 << 26
+_SIZE_LIMIT = 1 << 26  # a rule by id may list every clip of a large set
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class ProtocolFile:
     """What one file of the package holds.
 
     Attributes:
@@ -41,18 +41,18 @@ class Published:
 
 
 @cache
-def published() -> dict[str, Published]:
+def published_protocols() -> dict[str, ProtocolFile]:
     """Source -> the protocols that come with the package, sorted by source.
 
     Raises:
         SkeletonFormatError: a file of the package was changed without its hash.
     """
-    return {path.stem: _published(path.stem) for path in sorted(FOLDER.glob("*.yaml"))}
+    return {path.stem: _read_protocol_file(path.stem) for path in sorted(FOLDER.glob("*.yaml"))}
 
 
 def protocols_of(name: str) -> tuple[Protocol, ...]:
     """Published rules of a set or source, the default first; `HASHED` alone where there is none."""
-    return _published(name).protocols if (FOLDER / f"{name}.yaml").is_file() else (HASHED,)
+    return _read_protocol_file(name).protocols if (FOLDER / f"{name}.yaml").is_file() else (HASHED,)
 
 
 def default_protocol(name: str) -> str:
@@ -77,17 +77,17 @@ def choose_protocol(own: Sequence[Protocol], name: str | None) -> Protocol:
         SkeletonFormatError: the file is not a protocol.
     """
     if name is None or any(rule.name == name for rule in own):
-        return protocol_named(own, name)
+        return find_protocol(own, name)
     if is_file(name):
         return read_protocol(name, own)
-    known = [rule for held in published().values() for rule in (*held.zero_shot, *held.protocols)]
-    named = {rule.hash: rule for rule in known if rule.name == name}
+    rules = [rule for package in published_protocols().values() for rule in (*package.zero_shot, *package.protocols)]
+    by_hash = {rule.hash: rule for rule in rules if rule.name == name}
     # A name that several sets use says nothing here. Shards that are older than a rule still know it by its name.
-    found = next(iter(named.values())) if len(named) == 1 else None
-    if found is None:
+    protocol = next(iter(by_hash.values())) if len(by_hash) == 1 else None
+    if protocol is None:
         here = ", ".join(rule.name for rule in own) or "none"
         raise ValueError(f"no protocol {name!r}; there is {here}, what `skel protocols` lists, or the path of a YAML")
-    return found
+    return protocol
 
 
 def read_protocol(uri: str, own: Sequence[Protocol] = ()) -> Protocol:
@@ -122,14 +122,14 @@ def to_yaml(protocol: Protocol, comment: str = "") -> str:
 
 
 @cache
-def _published(name: str) -> Published:
+def _read_protocol_file(name: str) -> ProtocolFile:
     path = FOLDER / f"{name}.yaml"
     data = strict_yaml.parse(path.read_text(encoding="utf-8"), packaged=True)
     rules = tuple(_protocol(path.name, f"protocols {n}", entry, ())[0] for n, entry in enumerate(data["protocols"]))
     entries = data.get("zero_shot", [])
     hidden = [_protocol(path.name, f"zero_shot {n}", entry, rules) for n, entry in enumerate(entries)]
     ids = {protocol.name: ids for protocol, ids in hidden}
-    return Published(source=name, protocols=rules, zero_shot=tuple(p for p, _ in hidden), class_ids=ids)
+    return ProtocolFile(source=name, protocols=rules, zero_shot=tuple(p for p, _ in hidden), class_ids=ids)
 
 
 def _protocol(uri: str, place: str, entry: Any, own: Sequence[Protocol]) -> tuple[Protocol, tuple[int, ...]]:
@@ -141,24 +141,26 @@ def _protocol(uri: str, place: str, entry: Any, own: Sequence[Protocol]) -> tupl
     if isinstance(rule.get("unseen"), Mapping):
         ids = tuple(rule["unseen"])
         rule["unseen"] = list(rule["unseen"].values())
-    said = rule.pop("hash") if "hash" in rule else None
+    stated_hash = rule.pop("hash") if "hash" in rule else None
     try:
         protocol = _within(rule, own) if "within" in rule else Protocol.from_json(_lists_only(rule))
     except (ValueError, TypeError) as error:
         raise SkeletonFormatError(uri, place, "a protocol", str(error)) from None
-    if said is not None and str(said) != protocol.hash:
-        raise SkeletonFormatError(uri, place, f"a rule with the hash {said}", f"{protocol.name} with {protocol.hash}")
+    if stated_hash is not None and str(stated_hash) != protocol.hash:
+        raise SkeletonFormatError(
+            uri, place, f"a rule with the hash {stated_hash}", f"{protocol.name} with {protocol.hash}"
+        )
     return protocol, ids
 
 
 def _within(rule: dict[str, Any], own: Sequence[Protocol]) -> Protocol:
     """A rule that takes who trains and who tests from another and hides classes."""
-    base = protocol_named(own, str(rule.pop("within")))
+    base = find_protocol(own, str(rule.pop("within")))
     twice = sorted({"field", "train", "test"} & set(rule))
     if twice:
         raise ValueError(f"{', '.join(twice)} beside within, which gives them")
-    asked = Protocol.from_json(_lists_only({**rule, "field": base.field, "train": base.train, "test": base.test}))
-    return replace(asked, exclude=(*base.exclude, *asked.exclude), labels=asked.labels or base.labels)
+    protocol = Protocol.from_json(_lists_only({**rule, "field": base.field, "train": base.train, "test": base.test}))
+    return replace(protocol, exclude=(*base.exclude, *protocol.exclude), labels=protocol.labels or base.labels)
 
 
 def _lists_only(rule: dict[str, Any]) -> dict[str, Any]:

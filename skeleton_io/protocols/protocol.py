@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 Field = Literal["subject", "view", "setup", "repetition", "label", "id", "hash"]
 Side = Literal["train", "test"]
 REST = "*"
-_BUCKETS = 10
+_BUCKETS = 10  # of clips by hash: sides in steps of ten percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ def validation_split(train_keys: Iterable[str], share: float, seed: int) -> tupl
     return sorted(ranked[count:]), sorted(ranked[:count])
 
 
-def protocol_named(protocols: Sequence[Protocol], name: str | None) -> Protocol:
+def find_protocol(protocols: Sequence[Protocol], name: str | None) -> Protocol:
     """The protocol of that name; None: the default, which is the first.
 
     Raises:
@@ -162,10 +162,10 @@ def protocol_named(protocols: Sequence[Protocol], name: str | None) -> Protocol:
     """
     if name is None and protocols:
         return protocols[0]
-    found = next((p for p in protocols if p.name == name), None)
-    if found is None:
+    protocol = next((p for p in protocols if p.name == name), None)
+    if protocol is None:
         raise ValueError(f"no protocol {name!r}; there is {', '.join(p.name for p in protocols) or 'none'}")
-    return found
+    return protocol
 
 
 def _bucket(row: Mapping[str, Any]) -> str:

@@ -44,17 +44,17 @@ class Synonyms:
             names: what the set may be called in the table: its name, its format.
             labels: of the set.
         """
-        found: dict[str, list[str]] = {}
+        classes: dict[str, list[str]] = {}
         entered: set[str] = set()
         for title, sources in self.classes.items():
             mine = [label for name in names if name in sources for label in sources[name] if label in labels]
             if mine:
-                found[title] = list(dict.fromkeys(mine))
+                classes[title] = list(dict.fromkeys(mine))
                 entered |= set(mine)
         for label in labels:
             if label not in entered:
-                found.setdefault(label, []).append(label)
-        return found
+                classes.setdefault(label, []).append(label)
+        return classes
 
 
 def read_synonyms(uri: str = "") -> Synonyms:
@@ -85,21 +85,21 @@ def read_synonyms(uri: str = "") -> Synonyms:
 
 def _classes(place: str, data: Mapping[Any, Any]) -> dict[str, dict[str, tuple[str, ...]]]:
     classes: dict[str, dict[str, tuple[str, ...]]] = {}
-    taken: dict[tuple[str, str], str] = {}
+    class_of: dict[tuple[str, str], str] = {}
     for title, sources in data.items():
         if not isinstance(sources, dict) or not all(isinstance(labels, list) and labels for labels in sources.values()):
             raise SkeletonFormatError(place, f"class {title!r}", "source: [label, ...]", f"{sources!r:.80}")
         classes[str(title)] = {str(source): tuple(map(str, labels)) for source, labels in sources.items()}
         for source, labels in classes[str(title)].items():
             for label in labels:
-                if (source, label) in taken:
-                    expected = f"each label in one class, {label!r} of {source} is in {taken[source, label]!r}"
+                if (source, label) in class_of:
+                    expected = f"each label in one class, {label!r} of {source} is in {class_of[source, label]!r}"
                     raise SkeletonFormatError(place, f"class {title!r}", expected, "it again")
-                taken[source, label] = str(title)
+                class_of[source, label] = str(title)
     return classes
 
 
-def shared(
+def match_labels(
     table: Synonyms, train: Mapping[tuple[str, ...], Sequence[str]], test: tuple[Sequence[str], Sequence[str]]
 ) -> dict[str, str]:
     """Label of the test set -> wording of a training set, for the classes that both have, sorted.
@@ -113,5 +113,10 @@ def shared(
     for names, labels in train.items():
         for title, own in table.of(names, labels).items():
             wording.setdefault(title, own[0])
-    found = table.of(*test)
-    return {label: wording[title] for title in sorted(found) if title in wording for label in sorted(found[title])}
+    test_classes = table.of(*test)
+    return {
+        label: wording[title]
+        for title in sorted(test_classes)
+        if title in wording
+        for label in sorted(test_classes[title])
+    }

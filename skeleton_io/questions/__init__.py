@@ -1,1 +1,1 @@
-"""Motion facts -> questions with checkable answers."""
+"""Motion facts -> questions with checkable answers. Tests: test_motion.py holds all files of this room."""

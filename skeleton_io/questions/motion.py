@@ -24,9 +24,9 @@ from skeleton_io.questions.scene import (
     YES,
     Question,
     Scene,
-    count,
+    compare_lengths,
+    count_choice,
     family,
-    more,
     scene_of,
 )
 from skeleton_io.record.sequence import SkeletonSequence
@@ -39,7 +39,7 @@ QUESTIONS_VERSION = 1
 def questions_of(seq: SkeletonSequence) -> tuple[Question, ...]:
     """All questions of a clip whose answers are clear, in a fixed order; empty where nothing is."""
     scene = scene_of(seq)
-    found: list[Question] = []
+    questions: list[Question] = []
     makers: list[Callable[[Scene, int], Iterable[Question | None]]] = [
         _sides,
         _fingers,
@@ -51,16 +51,16 @@ def questions_of(seq: SkeletonSequence) -> tuple[Question, ...]:
     ]
     for person in sorted(scene.names):
         for maker in makers:
-            found += [question for question in maker(scene, person) if question is not None]
-    found += [question for question in pair_questions(scene) if question is not None]
-    return tuple(dict.fromkeys(found))
+            questions += [question for question in maker(scene, person) if question is not None]
+    questions += [question for question in pair_questions(scene) if question is not None]
+    return tuple(dict.fromkeys(questions))
 
 
 def _sides(scene: Scene, person: int) -> Iterable[Question | None]:
     """Which hand, which foot moves more; which hand goes to the head."""
     for limb in ("hand", "foot"):
         parts = (f"left_{limb}", f"right_{limb}")
-        side = more([scene.path(part, person) for part in parts], MORE_RATIO)
+        side = compare_lengths([scene.path(part, person) for part in parts], MORE_RATIO)
         if side is None or not scene.events(person, parts[side]):
             continue
         choices = (f"the left {limb}", f"the right {limb}")
@@ -98,12 +98,12 @@ def _moving(scene: Scene, person: int) -> Iterable[Question | None]:
     limit = max(REST_PATH * max(1.0, scene.facts.duration / 2), REST_SHARE * most)
     resting = [part for part in paths if paths[part] < limit and part not in moving]
     # Parts that rest are rarer than parts that move: they are asked for wherever there are some.
-    chosen = resting or (moving if scene.coin("moves") else [])
-    if not chosen:
+    candidates = resting or (moving if scene.coin("moves") else [])
+    if not candidates:
         return
-    pick = max if chosen is moving else min
-    part = pick(chosen, key=lambda name: paths[name])
-    answer = YES if chosen is moving else NO
+    pick = max if candidates is moving else min
+    part = pick(candidates, key=lambda name: paths[name])
+    answer = YES if candidates is moving else NO
     yield Question(f"Does {scene.of(part, person)} move?", answer, "moves", (YES, NO))
 
 
@@ -113,17 +113,19 @@ def _counts(scene: Scene, person: int) -> Iterable[Question | None]:
     for part in ("left_hand", "right_hand", "left_foot", "right_foot"):
         swings = [e for e in scene.events(person, part) if e.motion == "swings"]
         if len(swings) == 1:
-            asked = f"How many times does {scene.of(part, person)} swing back and forth?"
-            yield Question(asked, count(swings[0].repetitions), "repetitions", COUNTS)
+            question = f"How many times does {scene.of(part, person)} swing back and forth?"
+            yield Question(question, count_choice(swings[0].repetitions), "repetitions", COUNTS)
     for contact in scene.facts.contacts:
         if contact.kind == "own hands" and contact.persons == (person,):
-            yield Question(f"How many times do the hands of {name} meet?", count(contact.count), "meetings", COUNTS)
+            yield Question(
+                f"How many times do the hands of {name} meet?", count_choice(contact.count), "meetings", COUNTS
+            )
         if contact.kind == "thumb and index" and contact.persons == (person,):
-            asked = f"How many times do thumb and index finger of the {contact.side} hand meet?"
-            yield Question(asked, count(contact.count), "meetings", COUNTS)
+            question = f"How many times do thumb and index finger of the {contact.side} hand meet?"
+            yield Question(question, count_choice(contact.count), "meetings", COUNTS)
     jumps = sum(e.motion == "leaves the floor" for e in scene.events(person, "body"))
     if jumps:
-        yield Question(f"How many times does {name} leave the floor?", count(jumps), "jumps", COUNTS)
+        yield Question(f"How many times does {name} leave the floor?", count_choice(jumps), "jumps", COUNTS)
 
 
 def ways(scene: Scene, person: int) -> tuple[str, ...]:
@@ -135,7 +137,7 @@ def ways(scene: Scene, person: int) -> tuple[str, ...]:
 
 def _directions(scene: Scene, person: int) -> Iterable[Question | None]:
     """Where a hand or foot moves at first, where the person goes, which way it turns. One clear direction only."""
-    name, known = scene.names[person], ways(scene, person)
+    name, directions = scene.names[person], ways(scene, person)
     turns = [e for e in scene.events(person, "body") if e.motion == "rotates"]
     for part in ("left_hand", "right_hand", "left_foot", "right_foot"):
         first = next(iter(scene.events(person, part)), None)
@@ -143,30 +145,30 @@ def _directions(scene: Scene, person: int) -> Iterable[Question | None]:
             continue
         if any(turn.start < first.end for turn in turns):  # left of whom, before or after the turn?
             continue
-        choices = known if len(scene.names) == 1 else ("up", "down", "towards", "away")
+        choices = directions if len(scene.names) == 1 else ("up", "down", "towards", "away")
         if len(choices) > 2 and first.direction[0] in choices:
-            meant = "" if len(scene.names) == 1 else " (towards and away: the other person)"
-            asked = f"In which direction does {scene.of(part, person)} move first{meant}?"
-            yield Question(asked, first.direction[0], "direction", choices)
+            hint = "" if len(scene.names) == 1 else " (towards and away: the other person)"
+            question = f"In which direction does {scene.of(part, person)} move first{hint}?"
+            yield Question(question, first.direction[0], "direction", choices)
     body = next((b for b in scene.facts.bodies if b.person == person), None)
     if body is None:
         return
-    flat = tuple(way for way in known if way not in ("up", "down"))
+    flat = tuple(way for way in directions if way not in ("up", "down"))
     if not turns and body.travel >= LEAST_TRAVEL and len(body.direction) == 1 and body.direction[0] in flat:
-        asked = f"Where does {name} go, as that person sees it?"
-        yield Question(asked, body.direction[0], "travel", flat)
-    if turns and abs(body.turned) >= LEAST_TURN:
-        answer = "left" if body.turned > 0 else "right"
+        question = f"Where does {name} go, as that person sees it?"
+        yield Question(question, body.direction[0], "travel", flat)
+    if turns and abs(body.turn) >= LEAST_TURN:
+        answer = "left" if body.turn > 0 else "right"
         if all(e.direction == (answer,) and e.repetitions == 1 for e in turns):
-            asked = f"Which way does {name} turn, as that person sees it?"
-            yield Question(asked, answer, "turn", ("left", "right"))
+            question = f"Which way does {name} turn, as that person sees it?"
+            yield Question(question, answer, "turn", ("left", "right"))
 
 
 def _together(scene: Scene, person: int) -> Iterable[Question | None]:
     for pair in scene.facts.pairs:
         paths = [scene.path(f"{side}_{pair.limb}", person) for side in ("left", "right")]
         # Where one side moves far more, "alike" would be said of the rest only.
-        if pair.person == person and more(paths, ALIKE_RATIO) is None:
+        if pair.person == person and compare_lengths(paths, ALIKE_RATIO) is None:
             limbs = "hands" if pair.limb == "hand" else "feet"
-            asked = f"Do the {limbs} of {scene.names[person]} move alike or in turns?"
-            yield Question(asked, pair.kind, "together", ("alike", "in turns"))
+            question = f"Do the {limbs} of {scene.names[person]} move alike or in turns?"
+            yield Question(question, pair.kind, "together", ("alike", "in turns"))

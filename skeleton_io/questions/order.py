@@ -13,10 +13,11 @@ import numpy as np
 from skeleton_io.kinematics.facts import MotionEvent
 from skeleton_io.questions.scene import APART_S, HALF_RATIO, Question, Scene
 
-Told = tuple[MotionEvent, str]
+NamedEvent = tuple[MotionEvent, str]
 _ENDS = ("left_hand", "right_hand", "left_foot", "right_foot")
 _MOST_CHOICES = 4
 _SINK = 0.15
+"""Torso lengths that a body sinks which takes a swing before it jumps."""
 
 
 def order_questions(scene: Scene, person: int) -> Iterable[Question | None]:
@@ -40,8 +41,8 @@ def _beginnings(scene: Scene, person: int) -> Iterable[Question]:
         if abs(gaps[a, b]) < APART_S or _tied(gaps, (a, b)):
             continue
         choices = tuple(f"the {part.replace('_', ' ')}" for part in (a, b))
-        asked = f"Which{whose} {words}: {choices[0]} or {choices[1]}?"
-        yield Question(asked, choices[0] if gaps[a, b] > 0 else choices[1], kind, choices)
+        question = f"Which{whose} {words}: {choices[0]} or {choices[1]}?"
+        yield Question(question, choices[0] if gaps[a, b] > 0 else choices[1], kind, choices)
 
 
 def _tied(gaps: dict[tuple[str, str], float], best: tuple[str, str]) -> bool:
@@ -49,7 +50,7 @@ def _tied(gaps: dict[tuple[str, str], float], best: tuple[str, str]) -> bool:
     return sum(abs(abs(gap) - abs(gaps[best])) < 1e-6 for gap in gaps.values()) > 1
 
 
-def described(event: MotionEvent) -> str | None:
+def describe_event(event: MotionEvent) -> str | None:
     """An event in words that name one direction; None where it has none or several."""
     part = event.part.replace("_", " ")
     if event.motion == "leaves the floor":
@@ -67,12 +68,12 @@ def described(event: MotionEvent) -> str | None:
     return None
 
 
-def _told(scene: Scene, person: int) -> list[Told]:
+def _name_events(scene: Scene, person: int) -> list[NamedEvent]:
     """Events whose words fit nothing else that the person does."""
     out = []
     events = [e for e in scene.facts.events if e.person == person and not e.part.endswith(("arm", "leg", "torso"))]
     for event in events:
-        words = described(event)
+        words = describe_event(event)
         twins = [
             e
             for e in events
@@ -87,27 +88,27 @@ def _told(scene: Scene, person: int) -> list[Told]:
 
 def _order(scene: Scene, person: int) -> Iterable[Question]:
     """Which of two movements comes first; which comes next after one that has two or more others around it."""
-    told = _told(scene, person)
+    named_events = _name_events(scene, person)
     apart = [
         (one, two)
-        for one, two in combinations(told, 2)
+        for one, two in combinations(named_events, 2)
         if one[0].end <= two[0].start + 1e-6 or two[0].end <= one[0].start + 1e-6
     ]
     name = scene.names[person]
     one, two = _furthest(apart) or (None, None)
     if one is not None and two is not None:
         choices = tuple(sorted((one[1], two[1])))
-        asked = f"What does {name} do first: {choices[0]} or {choices[1]}?"
-        yield Question(asked, one[1], "order", choices)
-    chain = _chain(told)
+        question = f"What does {name} do first: {choices[0]} or {choices[1]}?"
+        yield Question(question, one[1], "order", choices)
+    chain = _chain(named_events)
     if 3 <= len(chain) <= _MOST_CHOICES + 1:
         middle = 1 if scene.coin("after") or len(chain) == 3 else len(chain) - 2
         others = tuple(sorted(words for i, (_, words) in enumerate(chain) if i != middle))
-        asked = f"What does {name} do directly after {chain[middle][1]}?"
-        yield Question(asked, chain[middle + 1][1], "after", others)
+        question = f"What does {name} do directly after {chain[middle][1]}?"
+        yield Question(question, chain[middle + 1][1], "after", others)
 
 
-def _furthest(pairs: list[tuple[Told, Told]]) -> tuple[Told, Told] | None:
+def _furthest(pairs: list[tuple[NamedEvent, NamedEvent]]) -> tuple[NamedEvent, NamedEvent] | None:
     """The two movements that lie furthest apart, the earlier one first; of pairs that lie as far apart none, since a
     mirror image would have no reason to take the same one."""
     gaps = [round(abs(two[0].start - one[0].start), 4) for one, two in pairs]
@@ -118,9 +119,9 @@ def _furthest(pairs: list[tuple[Told, Told]]) -> tuple[Told, Told] | None:
     return (one, two) if one[0].start < two[0].start else (two, one)
 
 
-def _chain(told: list[Told]) -> list[Told]:
+def _chain(named_events: list[NamedEvent]) -> list[NamedEvent]:
     """The events in order if no two of them overlap by more than a tenth of a second; else nothing."""
-    ordered = sorted(told, key=lambda item: item[0].start)
+    ordered = sorted(named_events, key=lambda item: item[0].start)
     clear = all(a[0].end <= b[0].start + 0.1 for a, b in pairwise(ordered))
     return ordered if clear else []
 
@@ -134,8 +135,8 @@ def _halves(scene: Scene, person: int) -> Iterable[Question]:
                 shares += max(0.0, min(end, middle) - start), max(0.0, end - max(start, middle))
     if shares.max() >= 0.3 and shares.max() >= HALF_RATIO * shares.min():
         choices = ("the first half", "the second half")
-        asked = f"In which half of the clip does {scene.names[person]} move more?"
-        yield Question(asked, choices[int(shares.argmax())], "half", choices)
+        question = f"In which half of the clip does {scene.names[person]} move more?"
+        yield Question(question, choices[int(shares.argmax())], "half", choices)
 
 
 def _take_off(scene: Scene, person: int) -> Iterable[Question]:
@@ -147,8 +148,9 @@ def _take_off(scene: Scene, person: int) -> Iterable[Question]:
     last = round(jump.start * scene.fps)
     before = track.body[max(0, last - round(0.9 * scene.fps)) : max(1, last), 1] - track.body[0, 1]
     sunk = -float(before.min())
+    # In between either word could be said.
     if 0.3 * _SINK < sunk < _SINK:
         return
     choices = ("sinks down", "stays upright")
-    asked = f"What does {scene.names[person]} do just before leaving the floor, to make it possible?"
-    yield Question(asked, choices[0] if sunk >= _SINK else choices[1], "take-off", choices)
+    question = f"What does {scene.names[person]} do just before leaving the floor, to make it possible?"
+    yield Question(question, choices[0] if sunk >= _SINK else choices[1], "take-off", choices)

@@ -10,20 +10,24 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from skeleton_io.questions.scene import APART_S, COUNTS, MORE_RATIO, Question, Scene, count, more
+from skeleton_io.questions.scene import APART_S, COUNTS, MORE_RATIO, Question, Scene, compare_lengths, count_choice
 
 LEAST_APPROACH = 0.5
 """Torso lengths by which the distance of two persons must change to be asked about."""
 _STOOD = 0.2
+"""Torso lengths that somebody who stays in place may still shift."""
 _BOTH_RATIO = 1.6
+"""Ways that differ by less than this factor are of both."""
 _ONE_RATIO = 3.0
+"""Ways that differ by more are of one; in between nothing is asked."""
 _REACTION_S = 1.2
+"""What follows a touch within this time counts as an answer to it."""
 
 
 def pair_questions(scene: Scene) -> Iterable[Question]:
     """All questions that concern more than one part or person."""
     if scene.tracks and not scene.facts.hands:
-        yield Question("How many persons are seen?", count(len(scene.tracks)), "persons", COUNTS)
+        yield Question("How many persons are seen?", count_choice(len(scene.tracks)), "persons", COUNTS)
     yield from _hands_meet(scene)
     if len(scene.names) != 2:
         return
@@ -52,10 +56,10 @@ def _hands_meet(scene: Scene) -> Iterable[Question]:
             place = scene.tracks[person].part(part)
             ways.append(0.0 if place is None else float(np.linalg.norm(place[last] - place[first])))
         choices = ("the left hand goes to the right hand", "the right hand goes to the left hand", "both hands move")
-        one = more(ways, _ONE_RATIO)
+        one = compare_lengths(ways, _ONE_RATIO)
         if min(ways) > 0 and max(ways) > 0.3 and (one is not None or max(ways) < _BOTH_RATIO * min(ways)):
-            asked = f"Why do the hands of {scene.names[person]} meet?"
-            yield Question(asked, choices[2 if one is None else one], "why meet", choices)
+            question = f"Why do the hands of {scene.names[person]} meet?"
+            yield Question(question, choices[2 if one is None else one], "why meet", choices)
 
 
 def _busier(scene: Scene) -> Iterable[Question]:
@@ -65,7 +69,7 @@ def _busier(scene: Scene) -> Iterable[Question]:
     paths = [[scene.path(part, person) for part in parts] for person in (left, right)]
     if any(path is None for row in paths for path in row):
         return
-    winner = more([sum(path for path in row if path is not None) for row in paths], MORE_RATIO)
+    winner = compare_lengths([sum(path for path in row if path is not None) for row in paths], MORE_RATIO)
     if winner is not None:
         yield Question("Who moves more?", choices[winner], "who moves more", choices)
 
@@ -143,10 +147,10 @@ def _reactions(scene: Scene) -> Iterable[Question]:
     if last - first < round(0.4 * scene.fps):
         return
     away = (two[first] - one[first]) * [1, 0, 1]
-    moved = float((two[last] - two[first]) @ (away / max(float(np.linalg.norm(away)), 1e-9)))
+    shift = float((two[last] - two[first]) @ (away / max(float(np.linalg.norm(away)), 1e-9)))
     choices = ("moves away", "comes nearer", "stays there")
-    if _STOOD / 2 < abs(moved) < 0.4:
+    if _STOOD / 2 < abs(shift) < 0.4:
         return
-    answer = choices[2] if abs(moved) <= _STOOD / 2 else choices[int(moved < 0)]
-    asked = f"What does {scene.names[other]} do after {scene.names[doer]} has reached out to them?"
-    yield Question(asked, answer, "reaction", choices)
+    answer = choices[2] if abs(shift) <= _STOOD / 2 else choices[int(shift < 0)]
+    question = f"What does {scene.names[other]} do after {scene.names[doer]} has reached out to them?"
+    yield Question(question, answer, "reaction", choices)

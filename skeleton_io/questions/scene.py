@@ -99,6 +99,7 @@ class Scene:
 
     def coin(self, name: str) -> bool:
         """The same side for a clip and its mirror image."""
+        # A hash, no random number: the clip asks the same in every run and on every machine.
         return hashlib.sha256(f"{self.key}/{name}".encode()).digest()[0] % 2 == 0
 
     def of(self, part: str, person: int) -> str:
@@ -112,8 +113,8 @@ class Scene:
 
     def path(self, part: str, person: int) -> float | None:
         """Torso lengths travelled; None where the part is not seen."""
-        found = self.facts.part(part, person)
-        return None if found is None else found.path
+        activity = self.facts.part(part, person)
+        return None if activity is None else activity.path
 
 
 def family(kind: str) -> str:
@@ -138,13 +139,14 @@ def _names(tracks: dict[int, PersonTracks]) -> dict[int, str]:
         return {}
     (a, one), (b, two) = tracks.items()
     gap = two.body * (two.unit / one.unit) - one.body
+    # Side by side means: further apart across the picture than in depth, and never past each other.
     if abs(gap[0, 0]) < 0.6 or abs(gap[0, 0]) < abs(gap[0, 2]) or (gap[:, 0] * gap[0, 0] <= 0).any():
         return {}
     left, right = (b, a) if gap[0, 0] > 0 else (a, b)
     return {left: "the person on the left", right: "the person on the right"}
 
 
-def more(pair: Sequence[float | None], ratio: float) -> int | None:
+def compare_lengths(pair: Sequence[float | None], ratio: float) -> int | None:
     """0 or 1, whichever of two lengths is clearly larger; None where neither is."""
     one, two = pair
     if one is None or two is None or max(one, two) < ratio * max(min(one, two), 1e-9):
@@ -152,6 +154,6 @@ def more(pair: Sequence[float | None], ratio: float) -> int | None:
     return 0 if one > two else 1
 
 
-def count(number: int) -> str:
+def count_choice(number: int) -> str:
     """A number as one of the choices."""
     return COUNTS[min(number, len(COUNTS)) - 1]

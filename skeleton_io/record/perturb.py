@@ -50,7 +50,7 @@ def drop_joints(seq: SkeletonSequence, share: float, rng: np.random.Generator) -
         ValueError: `share` is not in [0, 1).
     """
     _check_share(share)
-    return _without(seq, rng.random(seq.present.shape) < share, f"{share:.0%} of the joints dropped")
+    return _lose(seq, rng.random(seq.present.shape) < share, f"{share:.0%} of the joints dropped")
 
 
 def drop_frames(seq: SkeletonSequence, share: float, rng: np.random.Generator) -> SkeletonSequence:
@@ -61,7 +61,7 @@ def drop_frames(seq: SkeletonSequence, share: float, rng: np.random.Generator) -
     """
     _check_share(share)
     lost = np.broadcast_to((rng.random(seq.frames) < share)[:, None, None], seq.present.shape)
-    return _without(seq, lost, f"{share:.0%} of the frames dropped")
+    return _lose(seq, lost, f"{share:.0%} of the frames dropped")
 
 
 def hide_limbs(seq: SkeletonSequence, limbs: int, rng: np.random.Generator) -> SkeletonSequence:
@@ -75,12 +75,12 @@ def hide_limbs(seq: SkeletonSequence, limbs: int, rng: np.random.Generator) -> S
     if limbs not in range(5):
         raise ValueError(f"limbs must be 0 to 4, found {limbs}")
     every = [(side, parts) for parts in (ARM, LEG) for side in ("left", "right")]
-    chosen = [every[int(i)] for i in rng.permutation(4)[:limbs]]
+    hidden = [every[int(i)] for i in rng.permutation(4)[:limbs]]
     lost = np.zeros(seq.present.shape, bool)
     for name, joint in seq.topology.index.items():
         side, _, part = name.partition("_")
-        lost[..., joint] = any(side == one and part.startswith(parts) for one, parts in chosen)
-    return _without(seq, lost, f"{limbs} limbs hidden")
+        lost[..., joint] = any(side == one and part.startswith(parts) for one, parts in hidden)
+    return _lose(seq, lost, f"{limbs} limbs hidden")
 
 
 def add_noise(seq: SkeletonSequence, metres: float, rng: np.random.Generator) -> SkeletonSequence:
@@ -95,7 +95,7 @@ def add_noise(seq: SkeletonSequence, metres: float, rng: np.random.Generator) ->
         raise ValueError(f"metres must not be negative, found {metres}")
     unit = 1.0 if seq.scale == "metric" else _torso(seq) / TORSO_M
     noise = rng.normal(0.0, 1.0, seq.positions.shape) * metres * unit
-    return _said(seq, f"noise of {metres:g} m", (seq.positions + noise).astype(np.float32))
+    return _with_positions(seq, f"noise of {metres:g} m", (seq.positions + noise).astype(np.float32))
 
 
 def other_rate(seq: SkeletonSequence, factor: float) -> SkeletonSequence:
@@ -107,15 +107,16 @@ def other_rate(seq: SkeletonSequence, factor: float) -> SkeletonSequence:
     if not factor > 0:
         raise ValueError(f"factor must be positive, found {factor}")
     least = 1.0 / seq.duration if seq.duration > 0 else seq.fps
-    found = transforms.resample(seq, max(seq.fps * factor, least * 1.0001), "nearest")
-    return found if np.isfinite(found.positions).any() else seq
+    # A hair more than the least rate, or rounding would leave one frame.
+    resampled = transforms.resample(seq, max(seq.fps * factor, least * 1.0001), "nearest")
+    return resampled if np.isfinite(resampled.positions).any() else seq
 
 
 def lose_person(seq: SkeletonSequence) -> SkeletonSequence:
     """All but the first person lost over the whole clip, their tracks kept empty; the same where there is only one."""
     lost = np.zeros(seq.present.shape, bool)
     lost[:, 1:] = True
-    return _without(seq, lost, "all persons but the first dropped")
+    return _lose(seq, lost, "all persons but the first dropped")
 
 
 def reduce_topology(seq: SkeletonSequence, joints: int) -> SkeletonSequence:
@@ -133,20 +134,20 @@ def reduce_topology(seq: SkeletonSequence, joints: int) -> SkeletonSequence:
     places = {name: place for name in names if (place := _place(name, seq.topology)) is not None}
     if len(places) < joints / 2:
         raise ValueError(f"{seq.id}: has {len(places)} of the {joints} joints of the reduced topology")
-    kept = list(places)
-    order = [places[name] for name in kept]
-    bones = tuple((kept.index(a), kept.index(b)) for a, b in table if a in places and b in places)
+    joint_names = list(places)
+    order = [places[name] for name in joint_names]
+    bones = tuple((joint_names.index(a), joint_names.index(b)) for a, b in table if a in places and b in places)
     positions = seq.positions[:, :, order].copy()
     if not np.isfinite(positions).any():
         raise ValueError(f"{seq.id}: shows none of the {joints} joints of the reduced topology")
-    said = f"reduced to {len(kept)} joints"
+    note = f"reduced to {len(joint_names)} joints"
     return replace(
         seq,
-        topology=Topology(name=f"{seq.topology.name}_{joints}", joints=tuple(kept), bones=bones),
+        topology=Topology(name=f"{seq.topology.name}_{joints}", joints=tuple(joint_names), bones=bones),
         positions=positions,
         confidence=None if seq.confidence is None else seq.confidence[:, :, order],
         orientations=None if seq.orientations is None else seq.orientations[:, :, order],
-        source_transform=f"{seq.source_transform}; {said}" if seq.source_transform else said,
+        source_transform=f"{seq.source_transform}; {note}" if seq.source_transform else note,
     )
 
 
@@ -180,6 +181,7 @@ def _torso(seq: SkeletonSequence) -> float:
         if np.isfinite(lengths).any():
             return float(np.nanmedian(lengths))
     places = seq.positions[..., 1]
+    # A torso is about three tenths of the body that stands there.
     return 0.3 * float(np.nanmax(places) - np.nanmin(places))
 
 
@@ -188,14 +190,14 @@ def _check_share(share: float) -> None:
         raise ValueError(f"share must be at least 0 and below 1, found {share}")
 
 
-def _without(seq: SkeletonSequence, lost: NDArray[np.bool_], what: str) -> SkeletonSequence:
+def _lose(seq: SkeletonSequence, lost: NDArray[np.bool_], what: str) -> SkeletonSequence:
     """The clip with these joints (T, P, J) missing; where nothing would be left, with all that it had."""
     positions = seq.positions.copy()
     positions[lost] = np.nan
-    return _said(seq, what, positions if np.isfinite(positions).all(-1).any() else seq.positions)
+    return _with_positions(seq, what, positions if np.isfinite(positions).all(-1).any() else seq.positions)
 
 
-def _said(seq: SkeletonSequence, what: str, positions: NDArray[np.float32]) -> SkeletonSequence:
+def _with_positions(seq: SkeletonSequence, what: str, positions: NDArray[np.float32]) -> SkeletonSequence:
     return replace(
         seq,
         positions=positions,

@@ -49,6 +49,7 @@ def measure(seq: SkeletonSequence) -> dict[str, float]:
     pairs = both.any(-1)
     still = np.where(both, step, 0.0).max(-1, initial=0.0) == 0
     size = _size(positions, present)
+    # An infinite size (a person of one joint) makes no jump.
     limit = JUMP_SIZES_PER_SECOND * size / seq.fps
     jumps = both & (np.where(both, step, 0.0) > limit[None, :, None])
     return {
@@ -74,9 +75,9 @@ def _time_gaps(seq: SkeletonSequence, present: NDArray[np.bool_]) -> float:
     whole = float(times[-1] - times[0])
     if not (np.isfinite(whole) and whole > 0 and usual > 0):
         return 0.0
-    shown = np.array(present.any((1, 2)))
-    shown[[0, -1]] = True  # what the ends lack is measured from them
-    between = np.diff(times[shown])
+    occupied = np.array(present.any((1, 2)))
+    occupied[[0, -1]] = True  # what the ends lack is measured from them
+    between = np.diff(times[occupied])
     lost = float(np.where(between > GAP_STEPS * usual, between - usual, 0.0).sum())
     lost += usual * (int(not present[0].any()) + int(not present[-1].any()))
     return min(1.0, lost / whole)
@@ -85,9 +86,9 @@ def _time_gaps(seq: SkeletonSequence, present: NDArray[np.bool_]) -> float:
 def _size(positions: NDArray[np.float64], present: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(P,) median over frames of the bounding box's diagonal; infinite for a person without two joints."""
     sizes = np.full(positions.shape[1], np.inf)
-    known = present[..., None]
-    low = np.where(known, positions, np.inf).min(2)
-    high = np.where(known, positions, -np.inf).max(2)
+    mask = present[..., None]
+    low = np.where(mask, positions, np.inf).min(2)
+    high = np.where(mask, positions, -np.inf).max(2)
     enough = present.sum(-1) >= 2
     for person in range(positions.shape[1]):
         frames = enough[:, person]
@@ -108,13 +109,13 @@ def _bone_variation(
     # (P, B, T), one bone's lengths side by side: a mean over the last axis adds in the order of a bone's own mean.
     lengths = np.linalg.norm(positions[:, :, children] - positions[:, :, parents], axis=-1)
     lengths = np.ascontiguousarray(lengths.transpose(1, 2, 0))
-    known = (present[:, :, parents] & present[:, :, children]).transpose(1, 2, 0)
-    whole = np.asarray(known.all(-1))
+    mask = (present[:, :, parents] & present[:, :, children]).transpose(1, 2, 0)
+    whole = np.asarray(mask.all(-1))
     rows = [lengths[whole]] if len(positions) > 1 and whole.any() else []
-    for person, bone in np.argwhere(~whole & (known.sum(-1) > 1)):
-        rows.append(lengths[person, bone, known[person, bone]][None])
-    found: list[float] = []
+    for person, bone in np.argwhere(~whole & (mask.sum(-1) > 1)):
+        rows.append(lengths[person, bone, mask[person, bone]][None])
+    variations: list[float] = []
     for values in rows:
         mean, deviation = values.mean(-1), values.std(-1)
-        found += (deviation[mean > 0] / mean[mean > 0]).tolist()
-    return float(np.median(found)) if found else 0.0
+        variations += (deviation[mean > 0] / mean[mean > 0]).tolist()
+    return float(np.median(variations)) if variations else 0.0

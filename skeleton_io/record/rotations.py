@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 _AXES = {"X": (1, 2), "Y": (2, 0), "Z": (0, 1)}
 
@@ -11,13 +12,13 @@ _AXES = {"X": (1, 2), "Y": (2, 0), "Z": (0, 1)}
 def axis_matrices(axis: str, angles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rotations about one axis, (...) radians -> (..., 3, 3). `axis` is "X", "Y" or "Z"."""
     first, second = _AXES[axis]
-    found = np.zeros((*angles.shape, 3, 3))
-    found[..., range(3), range(3)] = 1.0
+    matrices = np.zeros((*angles.shape, 3, 3))
+    matrices[..., range(3), range(3)] = 1.0
     cos, sin = np.cos(angles), np.sin(angles)
-    found[..., first, first] = found[..., second, second] = cos
-    found[..., second, first] = sin
-    found[..., first, second] = -sin
-    return found
+    matrices[..., first, first] = matrices[..., second, second] = cos
+    matrices[..., second, first] = sin
+    matrices[..., first, second] = -sin
+    return matrices
 
 
 def euler_matrices(order: str, angles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -30,10 +31,10 @@ def euler_matrices(order: str, angles: NDArray[np.float64]) -> NDArray[np.float6
     Returns:
         (..., 3, 3); the identity for an empty order.
     """
-    found = np.broadcast_to(np.eye(3), (*angles.shape[:-1], 3, 3))
+    product = np.broadcast_to(np.eye(3), (*angles.shape[:-1], 3, 3))
     for place, axis in enumerate(order):
-        found = found @ axis_matrices(axis, angles[..., place])
-    return found
+        product = product @ axis_matrices(axis, angles[..., place])
+    return product
 
 
 def matrices_of_quaternions(turns: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -55,10 +56,9 @@ def matrices_of_quaternions(turns: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def vector_matrices(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotation vectors (axis times angle), (..., 3) -> (..., 3, 3), through half-angle quaternions."""
-    half = np.linalg.norm(vectors, axis=-1, keepdims=True) / 2
-    # sin(a / 2) / a, whose limit at 0 is 1 / 2; np.sinc(t) = sin(pi t) / (pi t).
-    return matrices_of_quaternions(np.concatenate([np.cos(half), np.sinc(half / np.pi) / 2 * vectors], -1))
+    """Rotation vectors (axis times angle, finite), (..., 3) -> (..., 3, 3)."""
+    # scipy's is five times as fast here; its Euler angles and quaternions are slower than the forms of this file.
+    return Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(*vectors.shape, 3)
 
 
 def quaternions(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,5 +87,5 @@ def quaternions(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     )
     largest = squares.argmax(-1)
     row = np.take_along_axis(rows, largest[..., None, None], -2)[..., 0, :]
-    found = row / np.linalg.norm(row, axis=-1, keepdims=True)
-    return np.where(found[..., :1] < 0, -found, found)
+    unit = row / np.linalg.norm(row, axis=-1, keepdims=True)
+    return np.where(unit[..., :1] < 0, -unit, unit)

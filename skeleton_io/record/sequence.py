@@ -104,6 +104,7 @@ class SkeletonSequence:
             raise ValueError(f"{self.id}: {shape[1]} persons but {len(self.track_ids)} track ids")
         if shape[3] == 2 and self.image_size is None and self.scale == "pixels":
             raise ValueError(f"{self.id}: pixel coordinates need image_size")
+        # The column holds 32-bit numbers.
         if self.image_size is not None and not all(0 < side < 2**31 for side in self.image_size):
             raise ValueError(f"{self.id!a}: image_size must be positive and below 2^31, found {self.image_size}")
         _check_text(self)

@@ -71,6 +71,7 @@ def joint_meaning(name: str) -> JointMeaning:
         return JointMeaning(side, limb, order)
     finger = _FINGER.match(part)
     if finger:
+        # Outwards from the middle of the hand, which is at 0.2.
         knuckle = finger.group(2)
         return JointMeaning(side, "hand", 1.0 if knuckle == "tip" else min(1.0, 0.4 + 0.2 * int(knuckle)))
     return JointMeaning(side, "other", 0.5)

@@ -32,14 +32,15 @@ def resample(seq: SkeletonSequence, fps: float, method: Method = "linear") -> Sk
     if method not in ("linear", "nearest"):
         raise ValueError(f"method must be linear or nearest, found {method!r}")
     times = np.arange(seq.frames) / seq.fps if seq.timestamps is None else seq.timestamps - seq.timestamps[0]
-    wanted = np.arange(int(np.floor(times[-1] * fps + 1e-6)) + 1) / fps
-    places = np.interp(wanted, times, np.arange(seq.frames))
+    # The addition keeps a last frame that rounding puts a little late.
+    moments = np.arange(int(np.floor(times[-1] * fps + 1e-6)) + 1) / fps
+    places = np.interp(moments, times, np.arange(seq.frames))
     nearest = np.rint(places).astype(int)
     positions, confidence = seq.positions[nearest], None if seq.confidence is None else seq.confidence[nearest]
     if method == "linear":
         positions = _between(seq.positions, places)
         confidence = None if seq.confidence is None else _between(seq.confidence, places)
-    return _changed(
+    return _with_note(
         seq,
         f"resampled from {seq.fps:g} to {fps:g} frames per second, {method}",
         positions=positions,
@@ -69,20 +70,21 @@ def fill_gaps(seq: SkeletonSequence, longest: float) -> tuple[SkeletonSequence, 
     if not (np.isfinite(longest) and longest > 0):
         raise ValueError(f"longest must be positive seconds, found {longest}")
     times = np.arange(seq.frames) / seq.fps if seq.timestamps is None else seq.timestamps
-    positions, filled = seq.positions.copy(), np.zeros(seq.present.shape, bool)
+    positions, mask = seq.positions.copy(), np.zeros(seq.present.shape, bool)
     for person, joint in np.argwhere(~seq.present.all(0)):
-        known = np.flatnonzero(seq.present[:, person, joint])
-        at = np.flatnonzero((np.diff(known) > 1) & (np.diff(times[known]) <= longest + 1e-9))
-        for before, after in zip(known[at], known[at + 1], strict=True):
+        present_frames = np.flatnonzero(seq.present[:, person, joint])
+        # The addition lets a gap of exactly `longest` pass in spite of rounded times.
+        at = np.flatnonzero((np.diff(present_frames) > 1) & (np.diff(times[present_frames]) <= longest + 1e-9))
+        for before, after in zip(present_frames[at], present_frames[at + 1], strict=True):
             gap = slice(before + 1, after)
             weight = ((times[gap] - times[before]) / (times[after] - times[before]))[:, None]
             first, last = (seq.positions[frame, person, joint].astype(np.float64) for frame in (before, after))
             positions[gap, person, joint] = first + (last - first) * weight
-            filled[gap, person, joint] = True
+            mask[gap, person, joint] = True
     confidence = seq.present.astype(np.float32) if seq.confidence is None else seq.confidence.copy()
-    confidence[filled] = 0.0
-    said = f"{int(filled.sum())} joints in gaps of up to {longest:g} s interpolated, confidence 0"
-    return _changed(seq, said, positions=positions, confidence=confidence), filled
+    confidence[mask] = 0.0
+    note = f"{int(mask.sum())} joints in gaps of up to {longest:g} s interpolated, confidence 0"
+    return _with_note(seq, note, positions=positions, confidence=confidence), mask
 
 
 def centre(seq: SkeletonSequence, joint: str = "pelvis") -> SkeletonSequence:
@@ -96,13 +98,13 @@ def centre(seq: SkeletonSequence, joint: str = "pelvis") -> SkeletonSequence:
         places = places[:, [seq.topology.index[joint]]]
     if not np.isfinite(places).all(-1).any():
         places = seq.positions[:, 0] if seq.present[:, 0].any() else seq.positions.reshape(seq.frames, -1, _axes(seq))
-    known = np.asarray(np.isfinite(places).all(-1))
-    first = int(np.argmax(known.any(-1)))
-    origin = places[first][known[first]].mean(0, dtype=np.float64)
+    present = np.asarray(np.isfinite(places).all(-1))
+    first = int(np.argmax(present.any(-1)))
+    origin = places[first][present[first]].mean(0, dtype=np.float64)
     target = np.array(seq.image_size or (0, 0), np.float64) / 2 if seq.scale == "pixels" else np.zeros(_axes(seq))
     shift = target - origin
-    moved = (seq.positions + shift).astype(np.float32)
-    return _changed(seq, f"moved by {np.round(shift, 6).tolist()}", positions=moved)
+    positions = (seq.positions + shift).astype(np.float32)
+    return _with_note(seq, f"moved by {np.round(shift, 6).tolist()}", positions=positions)
 
 
 def scale(seq: SkeletonSequence, factor: float) -> SkeletonSequence:
@@ -113,7 +115,7 @@ def scale(seq: SkeletonSequence, factor: float) -> SkeletonSequence:
     """
     if not (np.isfinite(factor) and factor > 0):
         raise ValueError(f"factor must be positive, found {factor}")
-    return _changed(seq, f"times {factor:g}", positions=(seq.positions * factor).astype(np.float32))
+    return _with_note(seq, f"times {factor:g}", positions=(seq.positions * factor).astype(np.float32))
 
 
 def mirror(seq: SkeletonSequence) -> SkeletonSequence:
@@ -126,7 +128,7 @@ def mirror(seq: SkeletonSequence) -> SkeletonSequence:
     if orientations is not None:  # a reflection in x keeps the turn about x and reverses those about y and z
         orientations = orientations[:, :, partner] * np.array([1, 1, -1, -1], np.float32)
     confidence = None if seq.confidence is None else seq.confidence[:, :, partner]
-    return _changed(seq, "mirrored", positions=positions, orientations=orientations, confidence=confidence)
+    return _with_note(seq, "mirrored", positions=positions, orientations=orientations, confidence=confidence)
 
 
 def yaw(seq: SkeletonSequence, radians: float) -> SkeletonSequence:
@@ -145,7 +147,7 @@ def yaw(seq: SkeletonSequence, radians: float) -> SkeletonSequence:
         c, s = np.cos(radians / 2), np.sin(radians / 2)
         orientations = np.stack([c * w - s * y, c * x + s * z, c * y + s * w, c * z - s * x], -1).astype(np.float32)
     positions = (seq.positions.astype(np.float64) @ turn.T).astype(np.float32)
-    return _changed(seq, f"turned by {radians:g} rad about y", positions=positions, orientations=orientations)
+    return _with_note(seq, f"turned by {radians:g} rad about y", positions=positions, orientations=orientations)
 
 
 def _axes(seq: SkeletonSequence) -> int:
@@ -154,6 +156,7 @@ def _axes(seq: SkeletonSequence) -> int:
 
 def _between(values: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float32]:
     """Linear interpolation along axis 0 at fractional indices. A weight of 0 takes nothing, not even a NaN."""
+    # A moment on a frame, but for rounding, takes that frame alone and no gap beside it.
     places = np.where(np.abs(places - np.rint(places)) < 1e-9, np.rint(places), places)
     low = np.floor(places).astype(int)
     high = np.minimum(low + 1, len(values) - 1)
@@ -162,6 +165,6 @@ def _between(values: NDArray[np.float32], places: NDArray[np.float64]) -> NDArra
     return mixed.astype(np.float32)
 
 
-def _changed(seq: SkeletonSequence, what: str, **fields: Any) -> SkeletonSequence:
-    said = f"{seq.source_transform}; {what}" if seq.source_transform else what
-    return replace(seq, source_transform=said, **fields)
+def _with_note(seq: SkeletonSequence, what: str, **fields: Any) -> SkeletonSequence:
+    note = f"{seq.source_transform}; {what}" if seq.source_transform else what
+    return replace(seq, source_transform=note, **fields)

@@ -1,1 +1,4 @@
-"""Record <-> Arrow: schema, shard set."""
+"""Record <-> Arrow: schema, shard set.
+
+Tests: test_shard_set.py; record/test_sequence.py holds `schema`, there and back.
+"""

@@ -19,6 +19,7 @@ from skeleton_io.record.topology import Topology
 
 SCHEMA_VERSION = 1
 _VERSION_KEY = b"skeleton_ray.schema_version"
+# Items are named: left alone, Arrow and Parquet call them differently.
 _FLOATS = pa.list_(pa.field("item", pa.float32()))
 _TEXTS = pa.list_(pa.field("item", pa.string()))
 _FIELDS: tuple[tuple[str, pa.DataType, bool], ...] = (
@@ -101,6 +102,7 @@ def to_row(seq: SkeletonSequence) -> dict[str, Any]:
         "view": seq.view,
         "setup": seq.setup,
         "repetition": seq.repetition,
+        # Sorted: two workers that measured in another order write the same bytes.
         "quality": [{"name": name, "value": float(seq.quality[name])} for name in sorted(seq.quality)],
         "notes": list(seq.notes),
     }
@@ -117,8 +119,8 @@ def from_row(row: Mapping[str, Any], topologies: Mapping[str, Topology]) -> Skel
         ValueError: a topology that is not in the table, an unknown scale, or arrays that do not fit T P J C.
     """
     if row["topology_hash"] not in topologies:
-        known = ", ".join(sorted(topologies))
-        raise ValueError(f"{row['id']}: topology {row['topology']} ({row['topology_hash']}) is not among {known}")
+        hashes = ", ".join(sorted(topologies))
+        raise ValueError(f"{row['id']}: topology {row['topology']} ({row['topology_hash']}) is not among {hashes}")
     topology = topologies[row["topology_hash"]]
     if topology.name != row["topology"]:  # same joints and bones under another name
         topology = replace(topology, name=row["topology"])
@@ -185,8 +187,8 @@ def table_row(table: pa.Table, index: int) -> dict[str, Any]:
 
 def schema_version(schema: pa.Schema) -> int | None:
     """Version that a stored schema carries, None where it carries none."""
-    found = (schema.metadata or {}).get(_VERSION_KEY)
-    return int(found) if found is not None else None
+    version = (schema.metadata or {}).get(_VERSION_KEY)
+    return int(version) if version is not None else None
 
 
 def _flat(array: NDArray[Any] | None, dtype: DTypeLike) -> NDArray[Any] | None:

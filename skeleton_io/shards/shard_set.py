@@ -103,9 +103,11 @@ def write_shard(uri: str, rows: Iterable[Mapping[str, Any]]) -> ShardInfo:
     sets = sorted({row["dataset"] for row in ordered})
     if len(sets) != 1:
         raise ValueError(f"{uri}: a shard holds the clips of one set, found {sets}")
+    # Refuses an id that occurs twice.
     plan((row["id"] for row in ordered), 1)
     table = to_table(ordered)
     data = _parquet_bytes(table) if uri.endswith(SUFFIXES["parquet"]) else _ipc_bytes(table)
+    # Metadata first: a shard that is there always has it.
     storage.write_atomic(_meta_uri(uri), _ipc_bytes(table.select(list(META_COLUMNS))))
     storage.write_atomic(uri, data)
     return ShardInfo(file=storage.name(uri), dataset=sets[0], rows=table.num_rows, sha256=storage.sha256(data))
@@ -140,10 +142,10 @@ def write_index(
     sets: dict[str, dict[str, int]] = {}
     for dataset in sorted(clips_in):
         out = sum(info.rows for info in infos if info.dataset == dataset)
-        left = sum(item.dataset == dataset for item in bad)
-        if clips_in[dataset] != out + left:
-            raise ValueError(f"{dataset}: {clips_in[dataset]} clips in, but {out} out and {left} quarantined")
-        sets[dataset] = {"clips_in": clips_in[dataset], "clips_out": out, "quarantined": left}
+        quarantined = sum(item.dataset == dataset for item in bad)
+        if clips_in[dataset] != out + quarantined:
+            raise ValueError(f"{dataset}: {clips_in[dataset]} clips in, but {out} out and {quarantined} quarantined")
+        sets[dataset] = {"clips_in": clips_in[dataset], "clips_out": out, "quarantined": quarantined}
     unknown = sorted({info.dataset for info in infos} - set(sets))
     if unknown:
         raise ValueError(f"shards of {unknown}, but no count of their input")
@@ -192,6 +194,7 @@ class ShardSet:
         return cls(uri, cache)
 
     def __getstate__(self) -> dict[str, Any]:
+        # Mapped tables do not travel; the other process maps them anew.
         return {"uri": self.uri, "cache": str(self._cache) if self._cache else None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -262,9 +265,9 @@ class ShardSet:
         """
         for info in self.shards:
             uri = self._uri(info)
-            found = storage.sha256(storage.read_bytes(uri))
-            if found != info.sha256:
-                raise SkeletonFormatError(uri, "whole file", f"sha256 {info.sha256}", found)
+            digest = storage.sha256(storage.read_bytes(uri))
+            if digest != info.sha256:
+                raise SkeletonFormatError(uri, "whole file", f"sha256 {info.sha256}", digest)
             rows = self._shard(info).num_rows
             if rows != info.rows:
                 raise SkeletonFormatError(uri, "whole file", f"{info.rows} rows", str(rows))

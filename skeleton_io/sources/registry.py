@@ -1,4 +1,4 @@
-"""The table of formats and what a set's folder brings along. A new format is one file and one line here.
+"""Names -> formats, and what a set's folder brings along. A new format is one file, and one line in `READERS`.
 
 `NAME=PATH` of the command line means: NAME is a source of the table, and names the set. `NAME:FORMAT=PATH` gives the
 set a name of its own; FORMAT may be the YAML of an `arrays` definition. What all formats share is in `files`.
@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib import import_module
 from typing import Protocol
 
 from skeleton_io import storage
@@ -18,24 +19,11 @@ from skeleton_io.protocols.files import protocols_of
 from skeleton_io.protocols.protocol import Protocol as SplitProtocol
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.sources import detection
-from skeleton_io.sources.depth import kimore, msr_action3d, msrc12, ntu, nw_ucla, pku_mmd, sbu, utd_mhad
+from skeleton_io.sources.arrays.loading import from_json, load_definition
+from skeleton_io.sources.arrays.source import source_from
 from skeleton_io.sources.detection import Candidate
-from skeleton_io.sources.mocap import (
-    amass,
-    asf_amc,
-    bandai_namco_1,
-    berkeley_mhad,
-    bvh,
-    c3d,
-    deepmimic,
-    human36m,
-    humanml3d,
-    sfinge3d,
-    texts_only,
-)
-from skeleton_io.sources.shared.files import FileSource, Found, Item
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, Item
 from skeleton_io.sources.shared.side_files import read_side
-from skeleton_io.sources.video import coco17, jhmdb, kinetics_skeleton, mediapipe, openpose, openpose18_rows, pyskl
 
 
 class Source(Protocol):
@@ -63,7 +51,7 @@ class Source(Protocol):
         """Files that decide records without being items, sorted."""
         ...
 
-    def stream(self, root: str, item: Item, dataset: str) -> Iterator[Found]:
+    def stream(self, root: str, item: Item, dataset: str) -> Iterator[ClipOrError]:
         """Clips of one item, and an error for each that could not be read: at least one of either."""
         ...
 
@@ -73,37 +61,43 @@ class Source(Protocol):
 
 
 # Named sets first: `detect_source` takes the first that fits, and a general format fits more.
-SOURCES: dict[str, Source] = {
-    source.name: source
-    for source in (
-        msr_action3d.SOURCE,
-        utd_mhad.SOURCE,
-        nw_ucla.SOURCE,
-        sbu.SOURCE,
-        bandai_namco_1.SOURCE,
-        jhmdb.SOURCE,
-        sfinge3d.SOURCE,
-        berkeley_mhad.SOURCE,
-        msrc12.SOURCE,
-        kimore.SOURCE,
-        pku_mmd.SOURCE,
-        openpose18_rows.SOURCE,
-        ntu.SOURCE,
-        pyskl.SOURCE,
-        openpose.SOURCE,
-        kinetics_skeleton.SOURCE,
-        mediapipe.SOURCE,
-        bvh.SOURCE,
-        asf_amc.SOURCE,
-        c3d.SOURCE,
-        amass.SOURCE,
-        human36m.SOURCE,
-        humanml3d.SOURCE,
-        texts_only.SOURCE,  # after humanml3d: texts beside motions belong to the motions
-        deepmimic.SOURCE,
-        coco17.SOURCE,
-    )
-}
+READERS = (
+    "depth.msr_action3d",
+    "depth.utd_mhad",
+    "depth.nw_ucla",
+    "depth.sbu",
+    "mocap.bandai_namco_1",
+    "video.jhmdb",
+    "mocap.sfinge3d",
+    "mocap.berkeley_mhad",
+    "depth.msrc12",
+    "depth.kimore",
+    "depth.pku_mmd",
+    "video.openpose18_rows",
+    "depth.ntu",
+    "video.pyskl",
+    "video.openpose",
+    "video.kinetics_skeleton",
+    "video.mediapipe",
+    "mocap.bvh",
+    "mocap.asf_amc",
+    "mocap.c3d",
+    "mocap.amass",
+    "mocap.human36m",
+    "mocap.humanml3d",
+    "mocap.texts_only",  # after humanml3d: texts beside motions belong to the motions
+    "mocap.deepmimic",
+    "video.coco17",
+)
+"""Modules with a `SOURCE`, which is all that a format needs: one file, and one line here."""
+
+
+def _load(module: str) -> FileSource:
+    return import_module(f"{__package__}.{module}").SOURCE
+
+
+SOURCES: dict[str, Source] = {source.name: source for source in map(_load, READERS)}
+"""Name -> format, in the order of `READERS`. A program may put formats of its own in."""
 
 
 def split_name(spec: str) -> tuple[str, str]:
@@ -131,21 +125,17 @@ def resolve(name: str) -> tuple[str, Source]:
     """
     dataset, format_name = split_name(name)
     if _is_definition(format_name):
-        # Imported here: only this needs YAML and pydantic.
-        from skeleton_io.sources.arrays import source as arrays
-        from skeleton_io.sources.arrays.loading import load_definition
-
         if not storage.exists(format_name):
             raise ValueError(f"no definition at {format_name}")
         definition = load_definition(format_name)
-        return split_name(dataset or definition.name)[0], arrays.source_from(definition)
-    wanted = format_name or dataset
-    if wanted not in SOURCES:
-        if near := difflib.get_close_matches(wanted, SOURCES, n=1, cutoff=0.65):
-            raise ValueError(f"no format {wanted!r}; did you mean {near[0]}? `skel formats` lists all")
+        return split_name(dataset or definition.name)[0], source_from(definition)
+    key = format_name or dataset
+    if key not in SOURCES:
+        if near := difflib.get_close_matches(key, SOURCES, n=1, cutoff=0.65):
+            raise ValueError(f"no format {key!r}; did you mean {near[0]}? `skel formats` lists all")
         hint = "" if format_name else f"; for a set of your own write {dataset}:FORMAT or {dataset}:DEFINITION.yaml"
-        raise ValueError(f"no format {wanted!r}; there is {', '.join(SOURCES)}{hint}")
-    return dataset, SOURCES[wanted]
+        raise ValueError(f"no format {key!r}; there is {', '.join(SOURCES)}{hint}")
+    return dataset, SOURCES[key]
 
 
 def reference(source: Source) -> str:
@@ -163,10 +153,7 @@ def open_source(reference: str) -> Source:
     """
     if not reference.startswith("{"):
         return SOURCES[reference]
-    from skeleton_io.sources.arrays import source as arrays
-    from skeleton_io.sources.arrays.loading import from_json
-
-    return arrays.source_from(from_json(reference))
+    return source_from(from_json(reference))
 
 
 def candidates(root: str) -> list[Candidate]:
@@ -176,8 +163,8 @@ def candidates(root: str) -> list[Candidate]:
 
 def detect_source(root: str) -> Source | None:
     """The likeliest format of a folder's files; None where no format reads one."""
-    found = candidates(root)
-    return found[0].source if found else None
+    ranking = candidates(root)
+    return ranking[0].source if ranking else None
 
 
 def side_protocols(root: str) -> tuple[SplitProtocol, ...]:
@@ -186,13 +173,13 @@ def side_protocols(root: str) -> tuple[SplitProtocol, ...]:
     Raises:
         SkeletonFormatError: not JSON, or a rule that is not understood.
     """
-    found = []
+    rules = []
     for place, entry in enumerate(read_side(root, "protocols.json", [])):
         try:
-            found.append(SplitProtocol.from_json(entry))
+            rules.append(SplitProtocol.from_json(entry))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SkeletonFormatError("protocols.json", f"entry {place}", "a protocol", str(error)) from None
-    return tuple(found)
+    return tuple(rules)
 
 
 def protocols_for(root: str, dataset: str, source: Source) -> tuple[SplitProtocol, ...]:
@@ -205,7 +192,7 @@ def protocols_for(root: str, dataset: str, source: Source) -> tuple[SplitProtoco
     if own:
         return own
     if isinstance(source, FileSource) and source.protocols is not None:
-        held = source.protocols(root, source.list_items(root))
-        if held:
-            return held
+        rules = source.protocols(root, source.list_items(root))
+        if rules:
+            return rules
     return protocols_of(dataset if protocols_of(dataset) != protocols_of("") else source.name)

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from skeleton_io.record.rotations import euler_matrices, matrices_of_quaternions, quaternions
 from skeleton_io.sources.mocap import bvh
+from skeleton_io.sources.mocap.bvh import pose_nodes, read_motion
 from skeleton_io.sources.shared.files import Item, SourceFile
 from skeleton_io.sources.shared.side_files import SideInfo
 
@@ -66,8 +67,8 @@ def _file(path: Path) -> SourceFile:
 
 
 def _compare(path: Path) -> None:
-    motion = bvh.motion(_file(path))
-    positions, turns = bvh.forward(motion)
+    motion = read_motion(_file(path))
+    positions, turns = pose_nodes(motion)
     rotations = matrices_of_quaternions(turns.astype(np.float64))
     for frame in {0, len(motion.values) // 2, len(motion.values) - 1}:
         world = _recursive(motion, frame)

@@ -67,7 +67,7 @@ def _set_name(best: detection.Candidate) -> str:
 
 def _report(draft: Draft) -> list[str]:
     clip = draft.clips[0] if draft.clips else None
-    count = f"{draft.files} files; {draft.looked} looked at: {len(draft.clips)} clips, {len(draft.errors)} errors"
+    count = f"{draft.files} files; {draft.files_read} looked at: {len(draft.clips)} clips, {len(draft.errors)} errors"
     lines = [f"[describe] {count}"]
     if clip is not None:
         frames, persons, joints, numbers = clip.positions.shape

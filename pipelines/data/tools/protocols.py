@@ -11,8 +11,8 @@ from typing import Any
 
 from pipelines.data.clip_store import ClipStore
 from pipelines.runtime.errors import UserError
-from skeleton_io.protocols.files import published
-from skeleton_io.protocols.protocol import HASHED, Protocol, assign, protocol_named
+from skeleton_io.protocols.files import published_protocols
+from skeleton_io.protocols.protocol import HASHED, Protocol, assign, find_protocol
 from skeleton_io.protocols.zero_shot import zero_shot
 
 Row = Mapping[str, Any]
@@ -22,7 +22,7 @@ def published_rows() -> list[dict[str, Any]]:
     """A row per published protocol; train and test count the values that the rule names ("rest": all others)."""
     return [
         {**_row(held.source, rule, None), "train": _values(rule, rule.train), "test": _values(rule, rule.test)}
-        for held in published().values()
+        for held in published_protocols().values()
         for rule in (*held.protocols, *held.zero_shot)
     ]
 
@@ -41,9 +41,11 @@ def shard_rows(uri: str) -> list[dict[str, Any]]:
     for name in store.sets:
         labels = {row["label"] for row in rows[name]}
         own = store.protocols[name]
-        known = [rule for held in published().values() for rule in held.zero_shot if set(rule.unseen) <= labels]
-        if name in published():  # shards may be older than a rule
-            known += [rule for rule in published()[name].protocols if rule not in own]
+        known = [
+            rule for held in published_protocols().values() for rule in held.zero_shot if set(rule.unseen) <= labels
+        ]
+        if name in published_protocols():  # shards may be older than a rule
+            known += [rule for rule in published_protocols()[name].protocols if rule not in own]
         for rule in (*own, *known):
             train, test = count_sides(rule, rows[name])
             if rule in known and not (train and test):
@@ -92,7 +94,7 @@ def draw_protocol(uri: str, name: str, unseen: int, seed: int, within: str) -> t
         raise UserError(f"no set {name!r}; the shards hold {', '.join(store.sets)}")
     rows = labelled_rows(store)[name]
     try:
-        base = protocol_named(store.protocols[name], within or None)
+        base = find_protocol(store.protocols[name], within or None)
         if not within and base.hash == HASHED.hash:
             base = None
         return zero_shot(name, rows, base, unseen, seed), name, rows

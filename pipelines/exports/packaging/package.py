@@ -32,9 +32,9 @@ CODE_PACKAGE = "skeletonllm"
 CARD_FILE = "README.md"
 TRAINING_FILE = "training_config.yaml"
 _ENTRY = "pipelines.exports.packaging.standalone"
-# Bounds of fields, of which the package reads nothing but the number, without the library for them.
 # Imported when a checkpoint of theirs is loaded.
 _FAMILIES = tuple(f"models.mllm.families{place.partition(':')[0]}" for place in FAMILIES.values())
+# Bounds of fields, of which the package reads nothing but the number, without the library for them.
 _STAND_INS = {"annotated_types": "pipelines.exports.packaging.plain_bounds"}
 _MODELING = '''"""Skeletons drawn for a multimodal LLM: SkeletonLLM.from_pretrained(FOLDER).answer(clip, question).
 

@@ -29,7 +29,7 @@ _SENSOR = {"image_left", "image_right", "away", "towards"}
 _WORLD = {"left", "right", "forward", "backward"}
 
 
-def matrix(
+def axes_matrix(
     axes: Mapping[Any, str] | None, size: int, handedness: str = "right", image: bool = False
 ) -> NDArray[np.float64]:
     """(size, size) signed permutation M: record = M @ file.
@@ -43,14 +43,14 @@ def matrix(
     Raises:
         ValueError: directions that contradict each other.
     """
-    found = np.zeros((size, size))
+    matrix = np.zeros((size, size))
     if axes is None:
-        found = np.eye(size)
+        matrix = np.eye(size)
         if image:
-            found[0, 0] = found[1, 1] = -1
+            matrix[0, 0] = matrix[1, 1] = -1
         elif handedness == "left":
             raise ValueError("a left-handed file needs its axes named")
-        return found
+        return matrix
     if set(axes) & _SENSOR and set(axes) & _WORLD:
         raise ValueError(f"sensor and world directions are mixed: {', '.join(axes)}")
     for direction, text in axes.items():
@@ -58,45 +58,47 @@ def matrix(
         column = "xyz".index(text[-1])
         if row >= size or column >= size:
             raise ValueError(f"{direction}: {text} in {size} dimensions")
-        if found[row].any() or found[:, column].any():
+        if matrix[row].any() or matrix[:, column].any():
             raise ValueError(f"{direction}: {text} after that direction or axis was named already")
-        found[row, column] = sign * (-1 if text.startswith("-") else 1)
-    return _completed(found, 1.0 if handedness == "right" else -1.0, set(axes))
+        matrix[row, column] = sign * (-1 if text.startswith("-") else 1)
+    return _complete(matrix, 1.0 if handedness == "right" else -1.0, set(axes))
 
 
-def _completed(found: NDArray[np.float64], hand: float, named: set[str]) -> NDArray[np.float64]:
+def _complete(matrix: NDArray[np.float64], hand: float, directions: set[str]) -> NDArray[np.float64]:
     """Fills the rows that no direction names so that the determinant is `hand`."""
-    size = len(found)
-    free = [row for row in range(size) if not found[row].any()]
-    left = [column for column in range(size) if not found[:, column].any()]
-    if not free:
-        if size == 3 and not named & _WORLD and not named & _SENSOR:
+    size = len(matrix)
+    free_rows = [row for row in range(size) if not matrix[row].any()]
+    free_columns = [column for column in range(size) if not matrix[:, column].any()]
+    if not free_rows:
+        if size == 3 and not directions & _WORLD and not directions & _SENSOR:
             raise ValueError("name left or image_left")
-        if size == 3 and np.linalg.det(found) * hand < 0:
+        if size == 3 and np.linalg.det(matrix) * hand < 0:
             raise ValueError("the three directions are of the other handedness; say handedness: left (or right)")
-        return found
-    if not found[1].any():
+        return matrix
+    if not matrix[1].any():
         raise ValueError("up (or down) has to be named")
     if size == 2:
-        found[0, left[0]] = -1.0  # images run to the right
-        return found
-    if len(free) == 2:  # only up: y and x stay where they can; an axis that points down is a camera's, with z ahead
-        column = int(np.flatnonzero(found[1])[0])
-        if column == 1 and found[1, 1] < 0:
-            found[2, 2] = 1.0
+        matrix[0, free_columns[0]] = -1.0  # images run to the right
+        return matrix
+    if (
+        len(free_rows) == 2
+    ):  # only up: y and x stay where they can; an axis that points down is a camera's, with z ahead
+        column = int(np.flatnonzero(matrix[1])[0])
+        if column == 1 and matrix[1, 1] < 0:
+            matrix[2, 2] = 1.0
         elif column == 2:
-            found[0, 0] = 1.0
+            matrix[0, 0] = 1.0
         else:
-            found[2, 2] = 1.0 if column == 0 or found[1, 1] > 0 else -1.0
-        free = [row for row in range(size) if not found[row].any()]
-        left = [c for c in range(size) if not found[:, c].any()]
-    found[free[0], left[0]] = 1.0
-    if np.linalg.det(found) * hand < 0:
-        found[free[0], left[0]] = -1.0
-    return found
+            matrix[2, 2] = 1.0 if column == 0 or matrix[1, 1] > 0 else -1.0
+        free_rows = [row for row in range(size) if not matrix[row].any()]
+        free_columns = [c for c in range(size) if not matrix[:, c].any()]
+    matrix[free_rows[0], free_columns[0]] = 1.0
+    if np.linalg.det(matrix) * hand < 0:
+        matrix[free_rows[0], free_columns[0]] = -1.0
+    return matrix
 
 
-def words(turn: NDArray[np.float64]) -> str:
+def describe_axes(turn: NDArray[np.float64]) -> str:
     """The matrix as text: "x = -x, y = z, z = y"."""
     parts = []
     for row, name in zip(turn, "xyz", strict=False):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from skeleton_io.sources.arrays.axes import matrix
+from skeleton_io.sources.arrays.axes import axes_matrix
+from skeleton_io.sources.arrays.definition import ArraysDefinition, From
 from skeleton_io.sources.arrays.layout import parse_layout
-
-if TYPE_CHECKING:
-    from skeleton_io.sources.arrays.definition import ArraysDefinition, From
 
 Problem = tuple[str, tuple[str, str]]
 """(field, (expected, found))"""
@@ -18,24 +15,24 @@ TEXTS = ("label", "subject", "view", "setup", "repetition")
 _NUMBERS = ("x", "y", "z", "confidence")
 
 
-def problems(d: ArraysDefinition) -> list[Problem]:
+def find_problems(d: ArraysDefinition) -> list[Problem]:
     """Everything that is wrong, in the order of the fields."""
     return [*_patterns(d), *_joints(d), *_layout(d), *_values(d), *_sources(d)]
 
 
-def groups(pattern: str) -> set[str]:
+def group_names(pattern: str) -> set[str]:
     """Named groups of a regular expression."""
     return set(re.compile(pattern).groupindex)
 
 
-def _regex(place: str, text: str, needed: tuple[str, ...] = ()) -> Iterator[Problem]:
+def _regex(place: str, text: str, required: tuple[str, ...] = ()) -> Iterator[Problem]:
     try:
-        found = groups(text)
+        names = group_names(text)
     except (re.error, RecursionError, OverflowError) as error:
         yield place, ("a regular expression", f"{text!r} ({error})")
         return
-    for name in needed:
-        if name not in found:
+    for name in required:
+        if name not in names:
             yield place, (f"a group (?P<{name}>...)", repr(text))
 
 
@@ -67,9 +64,9 @@ def _joints(d: ArraysDefinition) -> Iterator[Problem]:
     if not names:
         yield "topology", ("at least one joint", "none")
     if d.joints:
-        kept = [name for name in d.joints if name != "_"]
-        if sorted(kept) != sorted(names):
-            odd = sorted(set(kept) ^ set(names)) or [name for name in kept if kept.count(name) > 1]
+        own_names = [name for name in d.joints if name != "_"]
+        if sorted(own_names) != sorted(names):
+            odd = sorted(set(own_names) ^ set(names)) or [name for name in own_names if own_names.count(name) > 1]
             yield (
                 "joints",
                 (f"each joint of the topology once ({len(names)}), and _", f"differs in {', '.join(odd)}"[:200]),
@@ -83,9 +80,9 @@ def _joints(d: ArraysDefinition) -> Iterator[Problem]:
 
 
 def _layout(d: ArraysDefinition) -> Iterator[Problem]:
-    known = [name for name in d.coordinates if name != "_"]
-    unknown = [name for name in known if name not in _NUMBERS]
-    if unknown or len(set(known)) != len(known) or "x" not in known or "y" not in known:
+    numbers = [name for name in d.coordinates if name != "_"]
+    unknown = [name for name in numbers if name not in _NUMBERS]
+    if unknown or len(set(numbers)) != len(numbers) or "x" not in numbers or "y" not in numbers:
         yield "coordinates", ("x, y and perhaps z, confidence, _", ", ".join(d.coordinates))
         return
     try:
@@ -117,7 +114,7 @@ def _values(d: ArraysDefinition) -> Iterator[Problem]:
     if isinstance(d.units, float) and not d.units > 0:
         yield "units", ("a positive number", str(d.units))
     try:
-        matrix(d.axes, size, d.handedness, d.units in ("pixels", "normalised") or size == 2)
+        axes_matrix(d.axes, size, d.handedness, d.units in ("pixels", "normalised") or size == 2)
     except ValueError as error:
         yield "axes", ("directions that fit together", str(error))
     if isinstance(d.fps, float) and not 0 < d.fps < 1e6:
@@ -136,24 +133,27 @@ def _values(d: ArraysDefinition) -> Iterator[Problem]:
 
 def _sources(d: ArraysDefinition) -> Iterator[Problem]:
     try:
-        known = groups(d.files) | (groups(d.clips.names) if d.clips and d.clips.names else set())
+        known_groups = group_names(d.files) | (group_names(d.clips.names) if d.clips and d.clips.names else set())
     except re.error:
         return
-    named = [(name, getattr(d, name)) for name in TEXTS] + [("captions", item) for item in d.captions]
+    values = [(name, getattr(d, name)) for name in TEXTS] + [("captions", item) for item in d.captions]
     if not isinstance(d.fps, float | None):
-        named.append(("fps", d.fps))
-    for place, value in named:
+        values.append(("fps", d.fps))
+    for place, value in values:
         if value is not None:
-            yield from _from(place, value, known)
+            yield from _from(place, value, known_groups)
     if d.segments is not None:
         ways = [d.segments.column is not None, bool(d.segments.key), bool(d.segments.file)]
         if sum(ways) != 1:
             yield "segments", ("exactly one of column, key, file", str(sum(ways)))
 
 
-def _from(place: str, value: From, known: set[str]) -> Iterator[Problem]:
+def _from(place: str, value: From, known_groups: set[str]) -> Iterator[Problem]:
     ways = [bool(value.constant), bool(value.group), bool(value.key), value.column is not None, bool(value.file)]
     if sum(ways) != 1:
         yield place, ("exactly one of constant, group, key, column, file", str(sum(ways)))
-    if value.group and value.group not in known:
-        yield f"{place}.group", (f"a group of files ({', '.join(sorted(known)) or 'there is none'})", value.group)
+    if value.group and value.group not in known_groups:
+        yield (
+            f"{place}.group",
+            (f"a group of files ({', '.join(sorted(known_groups)) or 'there is none'})", value.group),
+        )

@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow import csv, parquet
 
 from skeleton_io.sources.arrays.definition import Kind, Read
+from skeleton_io.sources.decoders.mat5 import read_mat5
+from skeleton_io.sources.decoders.npy import read_npy, read_npz
 from skeleton_io.sources.shared.files import SourceFile
 
 SUFFIXES: dict[str, Kind] = {
@@ -31,6 +34,7 @@ SUFFIXES: dict[str, Kind] = {
 }
 TABLES = ("csv", "txt", "parquet")
 _MOST_CELLS = 100_000_000
+"""Of a Parquet file: a few kilobytes of it can stand for any number of rows."""
 _STEP = re.compile(r"[^.\[\]]+|\[(?:\*|\d+)\]")
 
 
@@ -66,21 +70,21 @@ class Table:
         Raises:
             SkeletonFormatError: a cell that is no number, with its row.
         """
-        found = np.empty((self.columns.num_rows, len(places)))
+        values = np.empty((self.columns.num_rows, len(places)))
         for at, place in enumerate(places):
             column = self.columns.column(place)
             kind = column.type
             if pa.types.is_null(kind):
-                found[:, at] = np.nan
+                values[:, at] = np.nan
             elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
-                found[:, at] = column.to_numpy()
+                values[:, at] = column.to_numpy()
             else:
                 self._refuse(place)
-        return found
+        return values
 
     def texts(self, place: int) -> list[str]:
         """Cells as text; empty for an empty cell, and whole numbers without a fraction."""
-        return [plain(value) for value in self.columns.column(place).to_pylist()]
+        return [plain_text(value) for value in self.columns.column(place).to_pylist()]
 
     def rows(self, keep: NDArray[np.int64]) -> Table:
         """The table of some rows."""
@@ -95,7 +99,7 @@ class Table:
         raise self.file.error(f"column {self.names[place]}", "numbers", "text")
 
 
-def plain(value: object) -> str:
+def plain_text(value: object) -> str:
     """A value as text: None is empty, 3.0 is "3"."""
     if value is None:
         return ""
@@ -124,17 +128,11 @@ def open_content(file: SourceFile, read: Read) -> Table | dict[str, Any] | list[
         except (ValueError, RecursionError) as error:
             raise file.error("whole file", "JSON", str(error)[:200]) from None
     if kind == "mat":
-        from skeleton_io.sources.decoders.mat5 import variables
-
-        return dict(variables(file))
-    from skeleton_io.sources.decoders.npy import read_npy, read_npz
-
+        return dict(read_mat5(file))
     return read_npy(file.data, file) if kind == "npy" else dict(read_npz(file.data, file))
 
 
 def _text_table(file: SourceFile, read: Read, kind: str) -> pa.Table:
-    from pyarrow import csv
-
     data = file.data.removeprefix(b"\xef\xbb\xbf")
     if not data.strip():
         raise file.error("whole file", "text", "an empty file")
@@ -150,7 +148,8 @@ def _text_table(file: SourceFile, read: Read, kind: str) -> pa.Table:
     if not data:
         raise file.error("whole file", "rows", "none")
     try:
-        found = csv.read_csv(
+        # One block, since types are inferred from the first; one thread, since a worker has one core.
+        table = csv.read_csv(
             pa.BufferReader(data),
             read_options=csv.ReadOptions(
                 autogenerate_column_names=not read.header, use_threads=False, block_size=max(1 << 20, len(data) + 1)
@@ -160,20 +159,20 @@ def _text_table(file: SourceFile, read: Read, kind: str) -> pa.Table:
     except (pa.ArrowInvalid, pa.ArrowKeyError, ValueError, TypeError) as error:
         raise file.error("whole file", f"rows of equal length, separated by {separator!r}", str(error)[:200]) from None
     if read.header:
-        found = found.rename_columns([name.strip() for name in found.column_names])
-    return found
+        table = table.rename_columns([name.strip() for name in table.column_names])
+    return table
 
 
 def _parquet(file: SourceFile) -> pa.Table:
-    from pyarrow import parquet
-
     try:
-        opened = parquet.ParquetFile(pa.BufferReader(file.data))
-        cells = opened.metadata.num_rows * opened.metadata.num_columns
-        size = sum(opened.metadata.row_group(i).total_byte_size for i in range(opened.metadata.num_row_groups))
+        parquet_file = parquet.ParquetFile(pa.BufferReader(file.data))
+        cells = parquet_file.metadata.num_rows * parquet_file.metadata.num_columns
+        size = sum(
+            parquet_file.metadata.row_group(i).total_byte_size for i in range(parquet_file.metadata.num_row_groups)
+        )
         if cells > _MOST_CELLS or size > 8 * _MOST_CELLS:
             raise file.error("metadata", f"at most {_MOST_CELLS} cells", f"{cells} cells, {size} bytes")
-        return opened.read(use_threads=False)
+        return parquet_file.read(use_threads=False)
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         raise file.error("whole file", "Parquet", " ".join(str(error).split())[:200]) from None
 

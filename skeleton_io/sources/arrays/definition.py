@@ -255,9 +255,9 @@ class ArraysDefinition:
     @property
     def froms(self) -> list[From]:
         """Every `From` of the definition."""
-        found = [self.label, self.subject, self.view, self.setup, self.repetition, *self.captions]
-        found += [] if isinstance(self.fps, float) else [self.fps]
-        return [source for source in found if source is not None]
+        sources = [self.label, self.subject, self.view, self.setup, self.repetition, *self.captions]
+        sources += [] if isinstance(self.fps, float) else [self.fps]
+        return [source for source in sources if source is not None]
 
     @property
     def skeleton(self) -> Topology:

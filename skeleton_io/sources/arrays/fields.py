@@ -5,6 +5,7 @@ Reads no coordinates.
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import posixpath
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skeleton_io.record.sequence import Segment
-from skeleton_io.sources.arrays.content import Table, pick, plain
+from skeleton_io.sources.arrays.content import Table, pick, plain_text
 from skeleton_io.sources.arrays.definition import ArraysDefinition, Column, From, Segments
 from skeleton_io.sources.shared.files import SourceFile
 
@@ -51,25 +52,25 @@ class Clip:
         inside = isinstance(self.content, dict)
         top = path.split(".")[0].split("[")[0]
         base = self.content if inside and (path in self.content or top in self.content) else self.whole
-        found = pick(self.file, base, path)
-        if self.number is not None and isinstance(found, list | np.ndarray) and np.ndim(found) > 0:
-            if len(found) == self.count:
-                return found[self.number]
-            if np.size(found) != 1:
-                raise self.file.error(path, f"one value for each of {self.count} clips", f"{len(found)}")
-        return found
+        entry = pick(self.file, base, path)
+        if self.number is not None and isinstance(entry, list | np.ndarray) and np.ndim(entry) > 0:
+            if len(entry) == self.count:
+                return entry[self.number]
+            if np.size(entry) != 1:
+                raise self.file.error(path, f"one value for each of {self.count} clips", f"{len(entry)}")
+        return entry
 
 
-def text(clip: Clip, place: str, source: From) -> str | None:
+def read_text(clip: Clip, place: str, source: From) -> str | None:
     """The value as text, named and trimmed; None where the place is empty.
 
     Raises:
         SkeletonFormatError: there is no such place, or a value without a name.
     """
-    found = _raw(clip, place, source)
-    if found is None or found == "":
+    raw = _raw(clip, place, source)
+    if raw is None or raw == "":
         return None
-    return _named(clip.file, place, found, source.names, source.number)
+    return _apply_names(clip.file, place, raw, source.names, source.number)
 
 
 def _raw(clip: Clip, place: str, source: From) -> str | None:
@@ -84,17 +85,17 @@ def _raw(clip: Clip, place: str, source: From) -> str | None:
         return Counter(cells).most_common(1)[0][0] if cells else None
     if source.file:
         return _from_side_file(clip, place, source)
-    found = clip.value(source.key)
-    if isinstance(found, np.ndarray | list) and np.size(found) == 1:
-        found = np.asarray(found).reshape(-1)[0]
-    if isinstance(found, np.generic):
-        found = found.item()
-    if not isinstance(found, str | int | float | None):
-        raise clip.file.error(source.key, f"one value for {place}", type(found).__name__)
-    return plain(found)
+    value = clip.value(source.key)
+    if isinstance(value, np.ndarray | list) and np.size(value) == 1:
+        value = np.asarray(value).reshape(-1)[0]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, str | int | float | None):
+        raise clip.file.error(source.key, f"one value for {place}", type(value).__name__)
+    return plain_text(value)
 
 
-def _named(file: SourceFile, place: str, value: str, names: _Names, number: bool) -> str:
+def _apply_names(file: SourceFile, place: str, value: str, names: _Names, number: bool) -> str:
     if names:
         table = {str(k): v for k, v in names.items()} if isinstance(names, Mapping) else {}
         table = table or {str(i): name for i, name in enumerate(names, 1)}
@@ -105,20 +106,20 @@ def _named(file: SourceFile, place: str, value: str, names: _Names, number: bool
     return str(int(value)) if number and value.isascii() and value.isdigit() else value
 
 
-def filled(clip: Clip, template: str) -> str:
+def fill_template(clip: Clip, template: str) -> str:
     """A side file's path from the set's folder."""
     path = clip.file.item.path
-    known = {**clip.groups, "id": clip.id, "stem": clip.file.stem, "folder": posixpath.dirname(path) or "."}
+    values = {**clip.groups, "id": clip.id, "stem": clip.file.stem, "folder": posixpath.dirname(path) or "."}
 
     def value(match: re.Match[str]) -> str:
-        if match[1] not in known:
-            raise clip.file.error("definition, file", f"a name among {', '.join(known)}", match[0])
-        return known[match[1]]
+        if match[1] not in values:
+            raise clip.file.error("definition, file", f"a name among {', '.join(values)}", match[0])
+        return values[match[1]]
 
     return _PLACEHOLDER.sub(value, template)
 
 
-def companions(d: ArraysDefinition) -> str:
+def companion_pattern(d: ArraysDefinition) -> str:
     """Regular expression for all side files that the definition names; empty where it names none."""
     texts = [
         d.label,
@@ -129,24 +130,24 @@ def companions(d: ArraysDefinition) -> str:
         *d.captions,
         None if isinstance(d.fps, float) else d.fps,
     ]
-    named = {source.file for source in texts if source is not None and source.file}
-    named |= {d.segments.file} if d.segments is not None and d.segments.file else set()
+    templates = {source.file for source in texts if source is not None and source.file}
+    templates |= {d.segments.file} if d.segments is not None and d.segments.file else set()
     patterns = []
-    for template in sorted(named):
+    for template in sorted(templates):
         parts = _PLACEHOLDER.split(posixpath.normpath(template.replace("{folder}/", "{folder}")))
         patterns.append("".join(re.escape(part) if i % 2 == 0 else ".*" for i, part in enumerate(parts)))
     return "|".join(f"(?:{pattern})" for pattern in patterns)
 
 
 def _side_file(clip: Clip, place: str, template: str) -> bytes | None:
-    path = filled(clip, template)
+    path = fill_template(clip, template)
     return clip.file.beside(posixpath.relpath(path, posixpath.dirname(clip.file.item.path) or "."))
 
 
 def _from_side_file(clip: Clip, place: str, source: From) -> str | None:
     data = _side_file(clip, place, source.file)
     if data is None:
-        raise clip.file.error(place, f"the side file {filled(clip, source.file)}", "no such file")
+        raise clip.file.error(place, f"the side file {fill_template(clip, source.file)}", "no such file")
     suffix = source.file.rsplit(".", 1)[-1].lower()
     try:
         table = _side_table(data, suffix, source.file_id, source.file_value)
@@ -166,10 +167,10 @@ def _side_table(data: bytes, suffix: str, id_column: Column, value_column: Colum
     """Clip -> value; or the one text for all. Cached: one side file often serves thousands of clips."""
     decoded = data.decode("utf-8-sig")
     if suffix == "json":
-        found = json.loads(decoded)
-        if not isinstance(found, dict):
-            raise ValueError(f"expected an object id -> value, found {type(found).__name__}")
-        return {str(key): plain(value) for key, value in found.items() if isinstance(value, str | int | float)}
+        content = json.loads(decoded)
+        if not isinstance(content, dict):
+            raise ValueError(f"expected an object id -> value, found {type(content).__name__}")
+        return {str(key): plain_text(value) for key, value in content.items() if isinstance(value, str | int | float)}
     if suffix not in ("csv", "tsv"):
         return decoded.strip()
     rows = _rows(decoded, "\t" if suffix == "tsv" else ",")
@@ -182,8 +183,6 @@ def _side_table(data: bytes, suffix: str, id_column: Column, value_column: Colum
 
 
 def _rows(decoded: str, separator: str) -> list[list[str]]:
-    import csv
-
     reader = csv.reader(io.StringIO(decoded), delimiter=separator)
     try:
         return [[cell.strip() for cell in row] for row in reader if row]
@@ -191,7 +190,7 @@ def _rows(decoded: str, separator: str) -> list[list[str]]:
         raise ValueError(str(error)) from None
 
 
-def segments(
+def read_segments(
     clip: Clip, source: Segments, starts: NDArray[np.float64], rows: NDArray[np.int64] | None, fps: float
 ) -> tuple[Segment, ...]:
     """Labelled intervals in seconds from the first frame.
@@ -227,7 +226,7 @@ def segments(
         except (ValueError, IndexError) as error:
             raise clip.file.error(source.file, "columns start, end, label", str(error)[:200]) from None
     scale = 1 / fps if source.unit == "frames" else 1.0
-    found = []
+    segments = []
     for place, entry in enumerate(triples):
         try:
             start, end = float(entry[0]) * scale, float(entry[1]) * scale
@@ -235,9 +234,9 @@ def segments(
             raise clip.file.error(f"segment {place}", "start, end, label", repr(entry)[:80]) from None
         if len(entry) < 3 or not (np.isfinite(start) and start <= end < np.inf):
             raise clip.file.error(f"segment {place}", "start before end, and a label", repr(entry)[:80])
-        label = _named(clip.file, "segments.names", plain(entry[2]), source.names, number=False)
-        found.append(Segment(start=start, end=end, label=label))
-    return tuple(found)
+        label = _apply_names(clip.file, "segments.names", plain_text(entry[2]), source.names, number=False)
+        segments.append(Segment(start=start, end=end, label=label))
+    return tuple(segments)
 
 
 def _segment_rows(decoded: str, source: Segments) -> list[list[str]]:
@@ -252,14 +251,14 @@ def _segment_rows(decoded: str, source: Segments) -> list[list[str]]:
 def _runs(
     clip: Clip, source: Segments, cells: list[str], starts: NDArray[np.float64], fps: float
 ) -> tuple[Segment, ...]:
-    found = []
+    segments = []
     begin = 0
     for frame in range(1, len(cells) + 1):
         if frame < len(cells) and cells[frame] == cells[begin]:
             continue
         if cells[begin].casefold() not in _NO_SEGMENT:
-            label = _named(clip.file, "segments.names", cells[begin], source.names, number=False)
+            label = _apply_names(clip.file, "segments.names", cells[begin], source.names, number=False)
             end = float(starts[frame]) if frame < len(cells) else float(starts[-1]) + 1 / fps
-            found.append(Segment(start=float(starts[begin]), end=end, label=label))
+            segments.append(Segment(start=float(starts[begin]), end=end, label=label))
         begin = frame
-    return tuple(found)
+    return tuple(segments)

@@ -19,11 +19,11 @@ def parse_layout(text: str) -> Layout:
         ValueError: an unknown axis, or one twice.
     """
     layout = tuple(tuple(axis.strip() for axis in group.split("*")) for group in text.split(","))
-    named = [axis for group in layout for axis in group]
-    for axis in named:
+    axes = [axis for group in layout for axis in group]
+    for axis in axes:
         if axis not in AXES or len(axis) != 1:
             raise ValueError(f"no axis {axis!r}; there are {', '.join(AXES)}")
-        if named.count(axis) > 1:
+        if axes.count(axis) > 1:
             raise ValueError(f"axis {axis} twice")
     return layout
 
@@ -56,13 +56,13 @@ def unfold(array: NDArray, text: str, sizes: Mapping[str, int]) -> NDArray:
 def _split(group: tuple[str, ...], size: int, sizes: Mapping[str, int]) -> list[int]:
     """Sizes of the axes that one axis of the file holds."""
     name = "*".join(group)
-    known = [sizes.get(axis, 0) for axis in group]  # 0: free
-    product = int(np.prod([n for n in known if n], dtype=np.int64))
-    free = known.count(0)
+    axis_sizes = [sizes.get(axis, 0) for axis in group]  # 0: free
+    product = int(np.prod([n for n in axis_sizes if n], dtype=np.int64))
+    free = axis_sizes.count(0)
     if free > 1:
         raise ValueError(f"sizes for {name}: only one may be open (say persons), found {free}")
     if free == 0 and product != size:
-        raise ValueError(f"{' x '.join(map(str, known))} = {product} along {name}, found {size}")
+        raise ValueError(f"{' x '.join(map(str, axis_sizes))} = {product} along {name}, found {size}")
     if free and (size % product or size == 0):
         raise ValueError(f"a multiple of {product} along {name}, found {size}")
-    return [n or size // product for n in known]
+    return [n or size // product for n in axis_sizes]

@@ -11,10 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from skeleton_io import storage, strict_yaml
 from skeleton_io.errors import SkeletonFormatError
-from skeleton_io.sources.arrays.checks import problems
+from skeleton_io.sources.arrays.checks import find_problems
 from skeleton_io.sources.arrays.definition import ArraysDefinition
 
-_MOST_BYTES = 2_000_000
+_MOST_BYTES = 2_000_000  # a definition that names every clip of a set stays below
 
 
 _ADAPTER = TypeAdapter(ArraysDefinition)
@@ -47,17 +47,17 @@ def load_definition(uri: str) -> ArraysDefinition:
         raise SkeletonFormatError(uri, "whole file", "YAML", str(error)) from None
     if not isinstance(content, dict):
         raise SkeletonFormatError(uri, "whole file", "fields such as files and topology", type(content).__name__)
-    named = content.get("topology")
-    if isinstance(named, str) and named.endswith(".json"):
-        content["topology"] = _topology_file(uri, named)
+    topology = content.get("topology")
+    if isinstance(topology, str) and topology.endswith(".json"):
+        content["topology"] = _topology_file(uri, topology)
     if not content.get("name"):
         content["name"] = storage.name(uri).rsplit(".", 1)[0]
     return decode(content, uri)
 
 
-def _topology_file(uri: str, named: str) -> Any:
+def _topology_file(uri: str, reference: str) -> Any:
     base = uri.rsplit("/", 1)[0] if "/" in uri else "."
-    path = named if named.startswith("/") or "://" in named else storage.join(base, named)
+    path = reference if reference.startswith("/") or "://" in reference else storage.join(base, reference)
     try:
         return json.loads(storage.read_text(path))
     except (OSError, ValueError) as error:
@@ -71,14 +71,14 @@ def decode(content: object, origin: str) -> ArraysDefinition:
         SkeletonFormatError: names the field, what was expected and what was found.
     """
     try:
-        found = _ADAPTER.validate_python(content)
+        definition = _ADAPTER.validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("constrained", "function")))
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             raise SkeletonFormatError(origin, place, "a field of the definition", "a name that is none") from None
-        given = "nothing" if first["type"] in ("missing", "missing_argument") else repr(first["input"])[:80]
-        raise SkeletonFormatError(origin, place, first["msg"], given) from None
-    for place, problem in problems(found):
+        found = "nothing" if first["type"] in ("missing", "missing_argument") else repr(first["input"])[:80]
+        raise SkeletonFormatError(origin, place, first["msg"], found) from None
+    for place, problem in find_problems(definition):
         raise SkeletonFormatError(origin, place, *problem)
-    return found
+    return definition

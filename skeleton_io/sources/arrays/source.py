@@ -20,12 +20,12 @@ from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.sources.arrays.checks import TEXTS
 from skeleton_io.sources.arrays.content import Table, as_array, open_content, pick
 from skeleton_io.sources.arrays.definition import ArraysDefinition, From
-from skeleton_io.sources.arrays.fields import Clip, companions, segments, text
+from skeleton_io.sources.arrays.fields import Clip, companion_pattern, read_segments, read_text
 from skeleton_io.sources.arrays.layout import unfold
 from skeleton_io.sources.arrays.loading import from_json
 from skeleton_io.sources.arrays.table import Raw, read_table
-from skeleton_io.sources.arrays.values import convert, kept_joints, order_persons, times
-from skeleton_io.sources.shared.files import FileSource, Found, SourceFile, check_present
+from skeleton_io.sources.arrays.values import convert, file_joints, order_persons, rate_and_times
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, SourceFile, check_present
 from skeleton_io.sources.shared.side_files import plain_label
 
 VERSION = 1
@@ -37,19 +37,20 @@ def source_from(definition: ArraysDefinition) -> FileSource:
     digest = hashlib.sha256(f"{VERSION} {definition.to_json()}".encode()).hexdigest()
     return FileSource(
         name="arrays",
+        # 28 bits of the hash: the column holds 32 with a sign.
         version=int(digest[:7], 16),
         pattern=definition.files,
         parse=_Parser(definition.to_json()),
         licence=definition.licence,
-        companions=companions(definition),
-        identify=identity,
+        companions=companion_pattern(definition),
+        identify=identify,
     )
 
 
-def identity(match: re.Match[str]) -> str:
+def identify(match: re.Match[str]) -> str:
     """Id of a file: the group `id`, else the file's name without folders and suffix."""
-    named = match.groupdict().get("id")
-    return named if named else match.string.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    name = match.groupdict().get("id")
+    return name if name else match.string.rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ class _Parser:
 
     definition: str
 
-    def __call__(self, file: SourceFile) -> Iterator[Found]:
+    def __call__(self, file: SourceFile) -> Iterator[ClipOrError]:
         return parse(from_json(self.definition), file)
 
 
-def parse(d: ArraysDefinition, file: SourceFile) -> Iterator[Found]:
+def parse(d: ArraysDefinition, file: SourceFile) -> Iterator[ClipOrError]:
     """Clips of one file; an error as a value for each that could not be read, where the file holds several."""
     match = re.fullmatch(d.files, file.item.path)
     groups = {key: value for key, value in (match.groupdict() if match else {}).items() if value is not None}
@@ -75,10 +76,10 @@ def parse(d: ArraysDefinition, file: SourceFile) -> Iterator[Found]:
                 raise
             yield error
         except (ValueError, FloatingPointError) as error:
-            found = _from_message(clip, str(error))
+            problem = _from_message(clip, str(error))
             if len(pieces) == 1:
-                raise found from None
-            yield found
+                raise problem from None
+            yield problem
 
 
 def _from_message(clip: Clip, message: str) -> SkeletonFormatError:
@@ -116,10 +117,10 @@ def _pieces(d: ArraysDefinition, file: SourceFile, content: Any, groups: dict[st
             yield Clip(file=file, id=f"{name}.{place}", content=entry, whole=content, groups=groups)
 
 
-def _clips(d: ArraysDefinition, clip: Clip) -> Iterator[Found]:
+def _clips(d: ArraysDefinition, clip: Clip) -> Iterator[ClipOrError]:
     """The clips of a piece: several only with the axis N."""
-    joints = kept_joints(d)
-    raws = read_table(d, clip.content, joints) if isinstance(clip.content, Table) else _arrays(d, clip, joints)
+    joints = file_joints(d)
+    raws = read_table(d, clip.content, joints) if isinstance(clip.content, Table) else _read_arrays(d, clip, joints)
     several = "N" in [axis.strip() for axis in re.split("[,*]", d.layout)]
     lengths = None
     if d.clips is not None and d.clips.lengths:
@@ -158,22 +159,22 @@ def _cut(raw: Raw, sure: NDArray | None, length: float) -> tuple[Raw, NDArray | 
     frames = raw.values.shape[0]
     if not (length == int(length) and 0 < length <= frames):
         raise ValueError(f"a length from 1 to {frames}, found {length:g}")
-    cut = slice(0, int(length))
-    return Raw(values=raw.values[cut], persons=raw.persons), None if sure is None else sure[cut]
+    part = slice(0, int(length))
+    return Raw(values=raw.values[part], persons=raw.persons), None if sure is None else sure[part]
 
 
-def _arrays(d: ArraysDefinition, clip: Clip, joints: tuple[str, ...]) -> list[Raw]:
+def _read_arrays(d: ArraysDefinition, clip: Clip, joints: tuple[str, ...]) -> list[Raw]:
     """Coordinates of a tree."""
     if d.columns is not None or d.rows is not None:
         raise clip.file.error("definition", "no columns and rows for a file that is no table", "them")
-    found = clip.content
+    content = clip.content
     key = d.read.key
-    if isinstance(found, dict) and not key:
-        arrays = [name for name, value in found.items() if np.ndim(value) > 1]
+    if isinstance(content, dict) and not key:
+        arrays = [name for name, value in content.items() if np.ndim(value) > 1]
         if len(arrays) != 1:
-            raise clip.file.error("definition, read.key", "the name of the array", ", ".join(map(str, found))[:200])
+            raise clip.file.error("definition, read.key", "the name of the array", ", ".join(map(str, content))[:200])
         key = arrays[0]
-    value = _picked(d, clip, found, key, joints) if key else found
+    value = _pick(d, clip, content, key, joints) if key else content
     array = as_array(clip.file, value, key or "whole file")
     sizes = {"J": len(joints), "C": len(d.coordinates)} | ({"P": d.persons} if d.persons else {})
     if array.size == 0:
@@ -181,7 +182,7 @@ def _arrays(d: ArraysDefinition, clip: Clip, joints: tuple[str, ...]) -> list[Ra
     return [Raw(values=part) for part in unfold(array, d.layout, sizes)]
 
 
-def _picked(d: ArraysDefinition, clip: Clip, content: Any, key: str, joints: tuple[str, ...]) -> Any:
+def _pick(d: ArraysDefinition, clip: Clip, content: Any, key: str, joints: tuple[str, ...]) -> Any:
     return pick(clip.file, content, key, d.read.joint_names or joints, d.read.axis_names or d.coordinates)
 
 
@@ -191,7 +192,7 @@ def _own_confidence(d: ArraysDefinition, clip: Clip, joints: tuple[str, ...]) ->
         return None
     if isinstance(clip.content, Table):
         raise clip.file.error("definition, confidence.key", "a file with named arrays", "a table")
-    value = _picked(d, clip, clip.content, d.confidence.key, joints)
+    value = _pick(d, clip, clip.content, d.confidence.key, joints)
     array = as_array(clip.file, value, d.confidence.key)
     sizes = {"J": len(joints)} | ({"P": d.persons} if d.persons else {})
     return unfold(array, d.confidence.layout, sizes)[..., 0]
@@ -206,8 +207,8 @@ def _sequence(d: ArraysDefinition, clip: Clip, raw: Raw, sure: NDArray[np.float6
     values = convert(d, raw.values, sure, _image_size(d, clip))
     check_present(file, values.positions)
     slots, ids, notes = order_persons(d, values, raw.persons)
-    given = file.side.clips.get(clip.id, file.fields)
-    fps, stamps = times(d, _moments(d, clip, raw), given.get("fps") or _fps(d, clip))
+    side_fields = file.side.clips.get(clip.id, file.fields)
+    fps, stamps = rate_and_times(d, _moments(d, clip, raw), side_fields.get("fps") or _fps(d, clip))
     frames = values.positions.shape[0]
     starts = np.arange(frames) / fps if stamps is None else stamps
     return SkeletonSequence(
@@ -225,29 +226,29 @@ def _sequence(d: ArraysDefinition, clip: Clip, raw: Raw, sure: NDArray[np.float6
         licence=file.licence,
         source_transform=values.transform,
         notes=notes,
-        segments=() if d.segments is None else segments(clip, d.segments, starts, raw.rows, fps),
+        segments=() if d.segments is None else read_segments(clip, d.segments, starts, raw.rows, fps),
         **_texts(d, clip),
     )
 
 
 def _texts(d: ArraysDefinition, clip: Clip) -> dict[str, Any]:
     """Label, subject, ...: what the definition says, else the path's group of that name."""
-    found: dict[str, Any] = {}
+    texts: dict[str, Any] = {}
     for name in TEXTS:
         source = getattr(d, name)
-        found[name] = text(clip, name, source) if source is not None else clip.groups.get(name)
-    if found["label"] is not None:
-        code = clip.file.side.names.get(found["label"], found["label"])
-        found["label"] = plain_label(code)
-    captions = [text(clip, "captions", source) for source in d.captions]
-    found["captions"] = tuple(caption for caption in captions if caption)
-    return found
+        texts[name] = read_text(clip, name, source) if source is not None else clip.groups.get(name)
+    if texts["label"] is not None:
+        code = clip.file.side.names.get(texts["label"], texts["label"])
+        texts["label"] = plain_label(code)
+    captions = [read_text(clip, "captions", source) for source in d.captions]
+    texts["captions"] = tuple(caption for caption in captions if caption)
+    return texts
 
 
 def _image_size(d: ArraysDefinition, clip: Clip) -> tuple[int, int] | None:
-    given = clip.file.side.clips.get(clip.id, clip.file.fields)
-    if "image_size" in given:
-        return given["image_size"]
+    side_fields = clip.file.side.clips.get(clip.id, clip.file.fields)
+    if "image_size" in side_fields:
+        return side_fields["image_size"]
     if d.image_size is None:
         return None
     width, height = d.image_size
@@ -255,8 +256,8 @@ def _image_size(d: ArraysDefinition, clip: Clip) -> tuple[int, int] | None:
     for side in (width, height):
         number: Any = side
         if isinstance(side, str):
-            found = np.asarray(clip.value(side)).reshape(-1)
-            number = found[0] if len(found) == 1 and found.dtype.kind in "iuf" else 0
+            values = np.asarray(clip.value(side)).reshape(-1)
+            number = values[0] if len(values) == 1 and values.dtype.kind in "iuf" else 0
         if not 0 < number < 2**31:
             raise clip.file.error(f"image_size, {side}", "a positive number", repr(number)[:60])
         sizes.append(int(number))
@@ -266,13 +267,13 @@ def _image_size(d: ArraysDefinition, clip: Clip) -> tuple[int, int] | None:
 def _fps(d: ArraysDefinition, clip: Clip) -> float | None:
     if not isinstance(d.fps, From):
         return d.fps
-    found = text(clip, "fps", d.fps)
+    raw = read_text(clip, "fps", d.fps)
     try:
-        fps = float(found) if found is not None else None
+        fps = float(raw) if raw is not None else None
     except ValueError:
         fps = -1.0
     if fps is not None and not 0 < fps < 1e6:
-        raise clip.file.error("fps", "frames per second", repr(found)[:60])
+        raise clip.file.error("fps", "frames per second", repr(raw)[:60])
     return fps
 
 
@@ -285,9 +286,9 @@ def _moments(d: ArraysDefinition, clip: Clip, raw: Raw) -> NDArray[np.float64] |
         if not isinstance(clip.content, Table) or raw.rows is None:
             raise clip.file.error("definition, time.column", "a table", type(clip.content).__name__)
         cells = clip.content.numbers([clip.content.place(d.time.column)])[:, 0]
-        known = raw.rows >= 0
-        return np.interp(np.arange(frames), np.flatnonzero(known), cells[raw.rows[known]])
-    found = as_array(clip.file, clip.value(d.time.key), d.time.key).reshape(-1)
-    if len(found) < frames:
-        raise clip.file.error(d.time.key, f"{frames} times", str(len(found)))
-    return found[:frames]
+        present = raw.rows >= 0
+        return np.interp(np.arange(frames), np.flatnonzero(present), cells[raw.rows[present]])
+    moments = as_array(clip.file, clip.value(d.time.key), d.time.key).reshape(-1)
+    if len(moments) < frames:
+        raise clip.file.error(d.time.key, f"{frames} times", str(len(moments)))
+    return moments[:frames]

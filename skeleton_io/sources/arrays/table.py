@@ -73,8 +73,8 @@ def _by_position(d: ArraysDefinition, table: Table) -> list[int]:
     """Places of the selected columns; without a selection all that nothing else uses."""
     width = len(table.names)
     if d.columns is None:
-        used = {table.place(c) for c in _other_columns(d)}
-        return [place for place in range(width) if place not in used]
+        other_columns = {table.place(c) for c in _other_columns(d)}
+        return [place for place in range(width) if place not in other_columns]
     if isinstance(d.columns.select, str):
         first, last = d.columns.select.split(":")
         return list(range(width))[int(first or 0) : int(last) if last else None]
@@ -91,11 +91,11 @@ def _other_columns(d: ArraysDefinition) -> list[int | str]:
         *d.captions,
         None if isinstance(d.fps, float) else d.fps,
     ]
-    found = [text.column for text in texts if text is not None]
-    found += [part.column for part in (d.time, d.clips, d.segments) if part is not None]
+    columns = [text.column for text in texts if text is not None]
+    columns += [part.column for part in (d.time, d.clips, d.segments) if part is not None]
     if d.rows is not None:
-        found += [d.rows.frame, d.rows.person, d.rows.joint]
-    return [column for column in found if column is not None]
+        columns += [d.rows.frame, d.rows.person, d.rows.joint]
+    return [column for column in columns if column is not None]
 
 
 def _by_name(d: ArraysDefinition, table: Table, joints: tuple[str, ...]) -> tuple[list[int], int]:
@@ -103,7 +103,7 @@ def _by_name(d: ArraysDefinition, table: Table, joints: tuple[str, ...]) -> tupl
     if d.columns is None:
         raise ValueError("columns")
     pattern = re.compile(d.columns.pattern)
-    found: dict[tuple[str, str, str], int] = {}
+    place_of: dict[tuple[str, str, str], int] = {}
     persons: list[str] = []
     names: list[str] = []
     for place, name in enumerate(table.names):
@@ -113,9 +113,9 @@ def _by_name(d: ArraysDefinition, table: Table, joints: tuple[str, ...]) -> tupl
         person = match["person"] if "person" in pattern.groupindex else ""
         # Headers written by hand mix cases: "Rwrist_x, RWrist_y".
         key = (person or "", (match["joint"] or "").casefold(), (match["axis"] or "").casefold())
-        if key in found:
+        if key in place_of:
             raise table.file.error("header", "each joint and axis once", f"{name!r} again")
-        found[key] = place
+        place_of[key] = place
         persons += [key[0]] if key[0] not in persons else []
         names += [key[1]] if key[1] not in names else []
     names = [name.casefold() for name in d.columns.names] or names
@@ -125,9 +125,9 @@ def _by_name(d: ArraysDefinition, table: Table, joints: tuple[str, ...]) -> tupl
     for person in persons:
         for name, joint in zip(names, joints, strict=True):
             for axis in d.coordinates:
-                place = found.get((person, name, axis.casefold()), -1)
+                place = place_of.get((person, name, axis.casefold()), -1)
                 if place < 0 and (joint == SKIP or axis == SKIP):
-                    place = next(iter(found.values()))  # read and thrown away
+                    place = next(iter(place_of.values()))  # read and thrown away
                 if place < 0:
                     raise table.file.error("header", f"a column for {axis} of joint {name!r}", "none")
                 places.append(place)
@@ -135,11 +135,11 @@ def _by_name(d: ArraysDefinition, table: Table, joints: tuple[str, ...]) -> tupl
 
 
 def _scatter(
-    rows: Rows, table: Table, values: NDArray[np.float64], joints: tuple[str, ...], spelled: tuple[str, ...] = ()
+    rows: Rows, table: Table, values: NDArray[np.float64], joints: tuple[str, ...], spellings: tuple[str, ...] = ()
 ) -> Raw:
     """(R, 1, J or 1, C) values of rows -> frames, persons and joints by what the rows' columns say.
 
-    `spelled` is how the joint column writes the joints' names.
+    `spellings` is how the joint column writes the joints' names.
     """
     count = len(values)
     person_names: list[str] = []
@@ -151,33 +151,34 @@ def _scatter(
         person_names = list(order)
     joint = np.zeros(count, np.int64)
     if rows.joint is not None:
-        joint = _joint_numbers(table, table.texts(table.place(rows.joint)), joints, spelled or joints)
+        joint = _joint_numbers(table, table.texts(table.place(rows.joint)), joints, spellings or joints)
     frame = _frame_numbers(rows, table, person)
     frames, persons = int(frame.max()) + 1, max(1, len(person_names))
     width = len(joints)
+    # Sparse is fine, but a few rows must not ask for gigabytes.
     if frames * persons * width > 50 * max(values.size, 1) + 1_000_000:
         raise ValueError(f"rows for most frames and persons, found {count} rows for {frames} x {persons}")
-    found = np.full((frames, persons, width, values.shape[-1]), np.nan)
-    taken = np.zeros((frames, persons, width if rows.joint is not None else 1), bool)
+    grid = np.full((frames, persons, width, values.shape[-1]), np.nan)
+    occupied = np.zeros((frames, persons, width if rows.joint is not None else 1), bool)
     keep = joint >= 0
-    taken[frame[keep], person[keep], joint[keep]] = True
-    if taken.sum() != keep.sum():
+    occupied[frame[keep], person[keep], joint[keep]] = True
+    if occupied.sum() != keep.sum():
         raise ValueError("one row for each frame, person and joint, found one twice")
     if rows.joint is not None:
-        found[frame[keep], person[keep], joint[keep]] = values[keep, 0, 0]
+        grid[frame[keep], person[keep], joint[keep]] = values[keep, 0, 0]
     else:
-        found[frame, person] = values[:, 0]
+        grid[frame, person] = values[:, 0]
     first = np.full(frames, -1, np.int64)
     first[frame[::-1]] = np.arange(count)[::-1]
-    return Raw(values=found, rows=first, persons=tuple(person_names))
+    return Raw(values=grid, rows=first, persons=tuple(person_names))
 
 
 def _joint_numbers(
-    table: Table, texts: list[str], joints: tuple[str, ...], spelled: tuple[str, ...]
+    table: Table, texts: list[str], joints: tuple[str, ...], spellings: tuple[str, ...]
 ) -> NDArray[np.int64]:
     """Place of each row's joint; -1 for one to skip."""
     numbers = [-1 if name == SKIP else i for i, name in enumerate(joints)]
-    places = {str(i): number for i, number in enumerate(numbers)} | dict(zip(spelled, numbers, strict=True))
+    places = {str(i): number for i, number in enumerate(numbers)} | dict(zip(spellings, numbers, strict=True))
     for row, text in enumerate(texts, 1):
         if text not in places:
             raise table.file.error(f"row {row}", f"a joint 0 to {len(joints) - 1}, or its name", repr(text)[:40])
@@ -190,13 +191,14 @@ def _frame_numbers(rows: Rows, table: Table, person: NDArray[np.int64]) -> NDArr
     if count == 0:
         raise table.file.error("whole file", "rows", "none")
     if rows.frame is None:
-        seen: dict[int, int] = {}
+        next_frame: dict[int, int] = {}
         numbers = []
         for who in person.tolist():
-            numbers.append(seen.get(who, 0))
-            seen[who] = numbers[-1] + 1
+            numbers.append(next_frame.get(who, 0))
+            next_frame[who] = numbers[-1] + 1
         return np.array(numbers, np.int64)
     values = table.numbers([table.place(rows.frame)])[:, 0]
+    # Above 2^52 every float64 is a whole number: nothing could be told from it.
     if not np.isfinite(values).all() or (values != np.rint(values)).any() or (np.abs(values) > 2**52).any():
         row = int(np.argmax(~(np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) <= 2**52)))) + 1
         raise table.file.error(f"row {row}", "a frame number", f"{values[row - 1]:g}")

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skeleton_io.record.sequence import Scale
-from skeleton_io.sources.arrays.axes import matrix, words
+from skeleton_io.sources.arrays.axes import axes_matrix, describe_axes
 from skeleton_io.sources.arrays.definition import SKIP, ArraysDefinition
-from skeleton_io.sources.shared.tracks import Track, activity
+from skeleton_io.sources.shared.tracks import Track, measure_activity
 
 _METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "inch": 0.0254, "pixels": 1.0, "normalised": 1.0}
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "100ns": 1e-7, "ns": 1e-9}
@@ -58,7 +58,7 @@ def convert(
         confidence = values[..., d.coordinates.index("confidence")]
     points = values[..., [d.coordinates.index(axis) for axis in "xyz" if axis in d.coordinates]]
     missing = _missing(d, points, confidence)
-    points, scale, transform = _placed(d, points, image_size)
+    points, scale, transform = _place(d, points, image_size)
     points[missing] = np.nan
     with np.errstate(over="raise"):
         positions = np.ascontiguousarray(points, np.float32)
@@ -68,23 +68,23 @@ def convert(
 
 
 def _missing(d: ArraysDefinition, points: NDArray[np.float64], confidence: NDArray | None) -> NDArray[np.bool_]:
-    gone: NDArray[np.bool_] = np.asarray(np.isnan(points).any(-1))
+    missing: NDArray[np.bool_] = np.asarray(np.isnan(points).any(-1))
     if d.missing.zero_joint:
-        gone |= (points == 0).all(-1)
+        missing |= (points == 0).all(-1)
     for value in d.missing.values:
-        gone |= (points == value).any(-1)
+        missing |= (points == value).any(-1)
     if d.missing.confidence_at_most is not None and confidence is not None:
-        gone |= ~(confidence > d.missing.confidence_at_most)
-    return gone
+        missing |= ~(confidence > d.missing.confidence_at_most)
+    return missing
 
 
-def _placed(
+def _place(
     d: ArraysDefinition, points: NDArray[np.float64], image_size: tuple[int, int] | None
 ) -> tuple[NDArray[np.float64], Scale, str]:
     """Units, offset, axes, image border; and the words for it."""
     size = points.shape[-1]
     scale: Scale = "metric"
-    said = []
+    steps = []
     factor = np.ones(size)
     border = np.zeros(size)
     if isinstance(d.units, str):
@@ -98,62 +98,62 @@ def _placed(
             border[:2] = 1.0 if size == 2 else 0.0
     else:
         factor = factor * np.array(d.units, np.float64)
-    moved = points * factor
+    scaled = points * factor
     if (factor != 1).any():
-        said.append(f"times {_listed(factor)}")
+        steps.append(f"times {_format_numbers(factor)}")
     if d.offset:
-        moved = moved + np.array(d.offset)
-        said.append(f"plus {_listed(np.array(d.offset))}")
-    turn = matrix(d.axes, size, d.handedness, size == 2)
-    found = np.empty_like(moved)
+        scaled = scaled + np.array(d.offset)
+        steps.append(f"plus {_format_numbers(np.array(d.offset))}")
+    turn = axes_matrix(d.axes, size, d.handedness, size == 2)
+    positions = np.empty_like(scaled)
     for row in range(size):
         column = int(np.flatnonzero(turn[row])[0])
         # Not a matrix product: a coordinate that is missing must not spoil the others, and 1 times x stays x.
-        found[..., row] = moved[..., column] if turn[row, column] > 0 else border[column] - moved[..., column]
+        positions[..., row] = scaled[..., column] if turn[row, column] > 0 else border[column] - scaled[..., column]
     if (turn != np.eye(size)).any():
-        text = words(turn)
+        text = describe_axes(turn)
         for name, edge in zip("xyz", border, strict=False):
             text = text.replace(f"= -{name}", f"= {edge:g} - {name}") if edge else text
-        said.append(text)
-    return found, scale, "; ".join(said)
+        steps.append(text)
+    return positions, scale, "; ".join(steps)
 
 
-def _listed(numbers: NDArray[np.float64]) -> str:
+def _format_numbers(numbers: NDArray[np.float64]) -> str:
     texts = [f"{number:.6g}" for number in numbers]
     return texts[0] if len(set(texts)) == 1 else f"[{', '.join(texts)}]"
 
 
-def _confidence(d: ArraysDefinition, found: NDArray[np.float64]) -> NDArray[np.float32]:
+def _confidence(d: ArraysDefinition, raw: NDArray[np.float64]) -> NDArray[np.float32]:
     levels = d.confidence.levels
     if levels is None:
-        return np.clip(np.nan_to_num(found / d.confidence.full, nan=0.0), 0, 1).astype(np.float32)
-    known = {float(key): value for key, value in levels.items()}
-    result = np.zeros(found.shape, np.float32)
-    for state in np.unique(found[np.isfinite(found)]):
-        if float(state) not in known:
-            raise ValueError(f"tracking states {', '.join(f'{k:g}' for k in known)}, found {state:g}")
-        result[found == state] = known[float(state)]
+        return np.clip(np.nan_to_num(raw / d.confidence.full, nan=0.0), 0, 1).astype(np.float32)
+    table = {float(key): value for key, value in levels.items()}
+    result = np.zeros(raw.shape, np.float32)
+    for state in np.unique(raw[np.isfinite(raw)]):
+        if float(state) not in table:
+            raise ValueError(f"tracking states {', '.join(f'{k:g}' for k in table)}, found {state:g}")
+        result[raw == state] = table[float(state)]
     return result
 
 
 def order_persons(
-    d: ArraysDefinition, found: Values, ids: tuple[str, ...]
+    d: ArraysDefinition, values: Values, ids: tuple[str, ...]
 ) -> tuple[list[int], tuple[str, ...], tuple[str, ...]]:
     """Which person slots stay and in which order, their identities, and notes.
 
     A slot in which nobody is ever seen is dropped, as fixed-size arrays pad with them.
     """
-    present: NDArray[np.bool_] = np.asarray(np.isfinite(found.positions).all(-1))
+    present: NDArray[np.bool_] = np.asarray(np.isfinite(values.positions).all(-1))
     slots = [p for p in range(present.shape[1]) if present[:, p].any()]
     if d.person_order == "activity":
         tracks = {}
         for slot in slots:
             frames = np.flatnonzero(present[:, slot].any(-1))
-            tracks[slot] = activity(
+            tracks[slot] = measure_activity(
                 Track(
                     id=str(slot),
                     frames=frames,
-                    positions=found.positions[frames, slot].astype(np.float64),
+                    positions=values.positions[frames, slot].astype(np.float64),
                     confidence=np.zeros((0, 0)),
                 )
             )
@@ -163,7 +163,7 @@ def order_persons(
     return slots, tuple(ids[slot] for slot in slots) if ids else (), notes
 
 
-def times(
+def rate_and_times(
     d: ArraysDefinition, moments: NDArray[np.float64] | None, fps: float | None
 ) -> tuple[float, NDArray[np.float64] | None]:
     """Rate, and seconds from the first frame where capture was irregular.
@@ -203,7 +203,7 @@ def times(
     return rate, None if (np.abs(steps * rate - 1) <= _STEADY).all() else seconds
 
 
-def kept_joints(d: ArraysDefinition) -> tuple[str, ...]:
+def file_joints(d: ArraysDefinition) -> tuple[str, ...]:
     """Names in the file's order, those to skip included."""
     return d.joints or d.skeleton.joints
 

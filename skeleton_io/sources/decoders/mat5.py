@@ -22,11 +22,11 @@ _MATRIX, _COMPRESSED = 14, 15
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 # Array classes that hold numbers, and what they become. Files may store them in a smaller type.
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
-_COMPLEX = 0x0800
-_MOST_DIMENSIONS = 32
+_COMPLEX = 0x0800  # flag of a second, imaginary part
+_MOST_DIMENSIONS = 32  # what every numpy takes
 
 
-def variables(file: SourceFile) -> dict[str, NDArray[np.generic]]:
+def read_mat5(file: SourceFile) -> dict[str, NDArray[np.generic]]:
     """Name -> array in MATLAB's shape, of all plain numeric variables.
 
     Raises:
@@ -37,7 +37,7 @@ def variables(file: SourceFile) -> dict[str, NDArray[np.generic]]:
         other = "HDF5 (v7.3)" if data[:4] == b"\x89HDF" or b"MATLAB 7.3" in data[:20] else "another header"
         raise file.error("byte 0", "a MATLAB v5 file", other)
     order = "<" if data[126:128] == b"IM" else ">"
-    found: dict[str, NDArray[np.generic]] = {}
+    arrays: dict[str, NDArray[np.generic]] = {}
     at = _HEADER
     while at < len(data):
         kind, start, size, after = _tag(file, data, at, order, f"byte {at}")
@@ -47,9 +47,9 @@ def variables(file: SourceFile) -> dict[str, NDArray[np.generic]]:
             kind, start, size, _ = _tag(file, inner, 0, order, f"variable at byte {at}")
             body = inner[start : start + size]
         if kind == _MATRIX:
-            found |= _matrix(file, body, order, f"variable at byte {at}")
+            arrays |= _matrix(file, body, order, f"variable at byte {at}")
         at = after
-    return found
+    return arrays
 
 
 def _tag(file: SourceFile, data: bytes, at: int, order: str, place: str) -> tuple[int, int, int, int]:

@@ -1,7 +1,7 @@
 """npy and npz bytes -> numeric and text arrays. For hostile files: sizes are checked before any allocation.
 
 npy versions 1 to 3: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html. Never unpickles: arrays
-of objects are refused, and `object_pickle` only hands out their bytes for a loader that executes nothing.
+of objects are refused, and `read_object_pickle` only hands out their bytes for a loader that executes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_BYTES = 256 << 20
 _MAGIC = b"\x93NUMPY"
 _MOST_HEADER = 4096  # a plain array's header has some hundred bytes
 _MOST_DIMENSIONS = 32
-_MOST_MEMBERS = 10_000
+_MOST_MEMBERS = 10_000  # an archive of empty members costs time for each
 _CHUNK = 1 << 20
 _PLAIN = re.compile(r"[<>|=]?(?:\?|[biuf]\d{1,2}|[US]\d{1,7})")
 
@@ -40,7 +40,7 @@ class Header(NamedTuple):
     start: int
 
 
-def header(data: bytes, file: SourceFile, place: str = "byte 0") -> Header:
+def read_header(data: bytes, file: SourceFile, place: str = "byte 0") -> Header:
     """Header of npy bytes; no array is made.
 
     Raises:
@@ -54,8 +54,8 @@ def header(data: bytes, file: SourceFile, place: str = "byte 0") -> Header:
     if data[6] not in (1, 2, 3) or size > _MOST_HEADER or start + size > len(data):
         raise file.error(place, f"npy version 1 to 3, header to {_MOST_HEADER} B", f"version {data[6]}, {size} B")
     try:
-        said = ast.literal_eval(data[start : start + size].decode("latin-1").strip())
-        descr, fortran, shape = said["descr"], said["fortran_order"], said["shape"]
+        fields = ast.literal_eval(data[start : start + size].decode("latin-1").strip())
+        descr, fortran, shape = fields["descr"], fields["fortran_order"], fields["shape"]
     except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
         raise file.error(place, "an npy header", type(error).__name__) from None
     if not isinstance(descr, str) or not isinstance(fortran, bool) or not isinstance(shape, tuple):
@@ -76,44 +76,44 @@ def read_npy(data: bytes, file: SourceFile, place: str = "whole file") -> NDArra
     Raises:
         SkeletonFormatError: another content than bool, int, float or text; or the size does not fit the header.
     """
-    said = header(data, file, place)
-    if not _PLAIN.fullmatch(said.descr):
-        found = "objects (a pickle inside)" if "O" in said.descr else repr(said.descr)[:60]
+    header = read_header(data, file, place)
+    if not _PLAIN.fullmatch(header.descr):
+        found = "objects (a pickle inside)" if "O" in header.descr else repr(header.descr)[:60]
         raise file.error(place, "numbers or text", found)
     try:
-        kind = np.dtype(said.descr)
+        kind = np.dtype(header.descr)
     except TypeError:
-        raise file.error(place, "a numpy type", repr(said.descr)) from None
-    count, there = math.prod(said.shape), len(data) - said.start
+        raise file.error(place, "a numpy type", repr(header.descr)) from None
+    count, there = math.prod(header.shape), len(data) - header.start
     if kind.itemsize == 0 or count * kind.itemsize != there:
-        raise file.error(place, f"{count} values of {kind.str}, shape {said.shape}", f"{there} bytes")
-    values = np.frombuffer(data, kind, offset=said.start).reshape(said.shape, order="F" if said.fortran else "C")
-    return np.ascontiguousarray(values, kind.newbyteorder("=")).reshape(said.shape)
+        raise file.error(place, f"{count} values of {kind.str}, shape {header.shape}", f"{there} bytes")
+    values = np.frombuffer(data, kind, offset=header.start).reshape(header.shape, order="F" if header.fortran else "C")
+    return np.ascontiguousarray(values, kind.newbyteorder("=")).reshape(header.shape)
 
 
-def read_npz(data: bytes, file: SourceFile, wanted: Collection[str] | None = None) -> dict[str, NDArray[np.generic]]:
+def read_npz(data: bytes, file: SourceFile, names: Collection[str] | None = None) -> dict[str, NDArray[np.generic]]:
     """Arrays of an npz archive by name, without ".npy".
 
     Args:
         data: the archive.
         file: named in errors.
-        wanted: names to read; others are not even decompressed. None: all.
+        names: names to read; others are not even decompressed. None: all.
 
     Raises:
         SkeletonFormatError: no archive, an array that `read_npy` refuses, or more than MOST_BYTES decompressed.
     """
-    found = npz_members(data, file, wanted)
-    return {name: read_npy(content, file, f"array {name}") for name, content in found.items()}
+    members = read_members(data, file, names)
+    return {name: read_npy(content, file, f"array {name}") for name, content in members.items()}
 
 
-def npz_members(data: bytes, file: SourceFile, wanted: Collection[str] | None = None) -> dict[str, bytes]:
+def read_members(data: bytes, file: SourceFile, names: Collection[str] | None = None) -> dict[str, bytes]:
     """npy bytes of an npz archive's arrays by name, without ".npy". Stored and deflated members only, as numpy writes.
 
     Raises:
         SkeletonFormatError: no archive, a broken member, or more than MOST_BYTES by declared or by actual size.
     """
-    found: dict[str, bytes] = {}
-    left = MOST_BYTES
+    contents: dict[str, bytes] = {}
+    budget = MOST_BYTES
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
@@ -121,40 +121,40 @@ def npz_members(data: bytes, file: SourceFile, wanted: Collection[str] | None = 
                 raise file.error("archive", f"at most {_MOST_MEMBERS} members", str(len(members)))
             for member in members:
                 name = member.filename.removesuffix(".npy")
-                if member.is_dir() or (wanted is not None and name not in wanted):
+                if member.is_dir() or (names is not None and name not in names):
                     continue
-                found[name] = _member(archive, member, file, left)
-                left -= len(found[name])
+                contents[name] = _member(archive, member, file, budget)
+                budget -= len(contents[name])
     except SkeletonFormatError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
         raise file.error("archive", "an npz archive", f"{type(error).__name__}: {error}"[:120]) from None
-    return found
+    return contents
 
 
-def object_pickle(data: bytes, file: SourceFile, place: str = "whole file") -> tuple[tuple[int, ...], bytes]:
+def read_object_pickle(data: bytes, file: SourceFile, place: str = "whole file") -> tuple[tuple[int, ...], bytes]:
     """Shape and pickle of an object array, unread: what numpy would hand to pickle.
 
     Raises:
         SkeletonFormatError: no npy file, or an array without objects.
     """
-    said = header(data, file, place)
-    if said.descr not in ("|O", "O", "|O8", "|O4"):
-        raise file.error(place, "an array of objects", repr(said.descr)[:60])
-    return said.shape, data[said.start :]
+    header = read_header(data, file, place)
+    if header.descr not in ("|O", "O", "|O8", "|O4"):
+        raise file.error(place, "an array of objects", repr(header.descr)[:60])
+    return header.shape, data[header.start :]
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: SourceFile, left: int) -> bytes:
-    """One member's bytes, at most `left` of them. Read in pieces: an archive's stated size can lie either way."""
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: SourceFile, budget: int) -> bytes:
+    """One member's bytes, at most `budget` of them. Read in pieces: an archive's stated size can lie either way."""
     place = f"member {member.filename[:80]!r}"
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise file.error(place, "a stored or deflated member", f"compression {member.compress_type}")
-    if member.file_size > left:
-        raise file.error(place, f"at most {left >> 20} MiB decompressed", f"{member.file_size >> 20} MiB")
-    found = io.BytesIO()
+    if member.file_size > budget:
+        raise file.error(place, f"at most {budget >> 20} MiB decompressed", f"{member.file_size >> 20} MiB")
+    buffer = io.BytesIO()
     with archive.open(member) as stream:
         while chunk := stream.read(_CHUNK):
-            if found.tell() + len(chunk) > left:
-                raise file.error(place, f"at most {left >> 20} MiB decompressed", "more")
-            found.write(chunk)
-    return found.getvalue()
+            if buffer.tell() + len(chunk) > budget:
+                raise file.error(place, f"at most {budget >> 20} MiB decompressed", "more")
+            buffer.write(chunk)
+    return buffer.getvalue()

@@ -28,8 +28,8 @@ NAMES = {
     "builtins bytes": "bytes",
 }
 _TYPE = re.compile(r"[?]|[biuf](?:1|2|4|8)|O[48]?|[SU][1-9]\d{0,5}")
-_MOST_DIMENSIONS = 16
-_POINTER = 8
+_MOST_DIMENSIONS = 16  # skeleton arrays have five at most
+_POINTER = 8  # bytes
 
 SCALARS = (str, bytes, int, float, type(None))
 Charge = Callable[[int], None]
@@ -65,7 +65,7 @@ class Hollow:
         self.keys: list[int] = []
 
 
-def array(charge: Charge, shape: Any, kind: Any, order: Any, content: Any) -> NDArray[Any]:
+def make_array(charge: Charge, shape: Any, kind: Any, order: Any, content: Any) -> NDArray[Any]:
     """An array of its content, which has to be of the size that shape and type ask for."""
     if type(shape) is not tuple or len(shape) > _MOST_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
         raise Refused(f"a shape of at most {_MOST_DIMENSIONS} numbers from 0", type(shape).__name__)
@@ -87,8 +87,8 @@ def array(charge: Charge, shape: Any, kind: Any, order: Any, content: Any) -> ND
         there = f"{len(content)} bytes" if isinstance(content, bytes) else type(content).__name__
         raise Refused(f"{count} values of {dtype.str}", there)
     charge(len(content))
-    array = np.frombuffer(content, dtype).reshape(shape, order=order)
-    return np.asarray(array, dtype.newbyteorder("="))
+    values = np.frombuffer(content, dtype).reshape(shape, order=order)
+    return np.asarray(values, dtype.newbyteorder("="))
 
 
 def _reconstruct(charge: Charge, arguments: tuple[Any, ...]) -> Hollow:
@@ -107,7 +107,7 @@ def _dtype(charge: Charge, arguments: tuple[Any, ...]) -> Dtype:
 def _scalar(charge: Charge, arguments: tuple[Any, ...]) -> Any:
     if len(arguments) != 2:
         raise Refused("a numpy scalar", f"{len(arguments)} arguments")
-    value = array(charge, (), arguments[0], "C", arguments[1]).item()
+    value = make_array(charge, (), arguments[0], "C", arguments[1]).item()
     if not isinstance(value, SCALARS):
         raise Refused("a number or text", type(value).__name__)
     return value
@@ -117,7 +117,7 @@ def _frombuffer(charge: Charge, arguments: tuple[Any, ...]) -> NDArray[Any]:
     if len(arguments) != 4:
         raise Refused("buffer, dtype, shape and order", f"{len(arguments)} arguments")
     content, kind, shape, order = arguments
-    return array(charge, shape, kind, order, content)
+    return make_array(charge, shape, kind, order, content)
 
 
 def _encode(charge: Charge, arguments: tuple[Any, ...]) -> bytes:

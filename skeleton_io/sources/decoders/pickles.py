@@ -16,13 +16,15 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from skeleton_io.sources.decoders.pickle_arrays import CALLS, NAMES, SCALARS, Dtype, Hollow, Name, Refused, array
+from skeleton_io.sources.decoders.pickle_arrays import CALLS, NAMES, SCALARS, Dtype, Hollow, Name, Refused, make_array
 from skeleton_io.sources.shared.files import SourceFile
 
 SPARE_BYTES = 384 << 20
 """What a pickle may take in memory beyond its own size, by a rough account of Python's object sizes."""
+# A 64-bit number has 20 characters with its sign; int() of longer ones takes time that grows with the square.
 _MOST_DIGITS = 20
 _LONGEST_LINE = 4096
+# Bytes of a slot in a container, of an object in a slot, of an array with its header: about those of CPython.
 _SMALL, _OBJECT, _ARRAY = 8, 104, 256
 
 
@@ -97,9 +99,9 @@ class _Machine:
         end = self.data.find(b"\n", self.next, self.next + longest + 1)
         if end < 0:
             raise Refused(f"a line of at most {longest} bytes", "none")
-        found = self.take(end - self.next)
+        text = self.take(end - self.next)
         self.next = end + 1
-        return found
+        return text
 
     def charge(self, size: int) -> None:
         """Takes from what is left of the memory allowed."""
@@ -176,16 +178,16 @@ class _Machine:
 
     def name(self, module: str, attribute: str) -> None:
         """A class or function by name. Never looked up."""
-        found = f"{module} {attribute}"
-        if found not in NAMES:
-            raise Refused("plain data or a numpy array", f"the name {found[:100]!r}; nothing was executed")
-        self.push(Name(NAMES[found]))
+        full_name = f"{module} {attribute}"
+        if full_name not in NAMES:
+            raise Refused("plain data or a numpy array", f"the name {full_name[:100]!r}; nothing was executed")
+        self.push(Name(NAMES[full_name]))
 
     def reduce(self) -> None:
-        arguments, called = self.pop(), self.pop()
-        if not isinstance(called, Name) or called.role not in CALLS or type(arguments) is not tuple:
-            raise Refused("one of numpy's constructors", type(called).__name__)
-        self.push(CALLS[called.role](self.charge, arguments), _ARRAY)
+        arguments, constructor = self.pop(), self.pop()
+        if not isinstance(constructor, Name) or constructor.role not in CALLS or type(arguments) is not tuple:
+            raise Refused("one of numpy's constructors", type(constructor).__name__)
+        self.push(CALLS[constructor.role](self.charge, arguments), _ARRAY)
 
     def build(self) -> None:
         """State of the value below: byte order of a dtype, content of an array."""
@@ -201,10 +203,10 @@ class _Machine:
         if not isinstance(target, Hollow) or len(state) != 5:
             raise Refused("an array of numpy", type(target).__name__)
         _, shape, kind, fortran, content = state
-        found = array(self.charge, shape, kind, "F" if fortran else "C", content)
+        value = make_array(self.charge, shape, kind, "F" if fortran else "C", content)
         for key in target.keys:
-            self.memo[key] = found
-        self.push(found, _ARRAY)
+            self.memo[key] = value
+        self.push(value, _ARRAY)
 
 
 def _text(machine: _Machine, size: int) -> None:
@@ -221,12 +223,13 @@ def _payload(machine: _Machine, size: int) -> None:
 
 
 def _long(machine: _Machine, size: int) -> None:
+    # 128 bits: nothing in a data set is larger.
     if size > 16:
         raise Refused("a number of at most 16 bytes", f"{size}")
     machine.push(int.from_bytes(machine.take(size), "little", signed=True), _OBJECT)
 
 
-def _written_int(machine: _Machine) -> None:
+def _parse_int(machine: _Machine) -> None:
     line = machine.line().strip()
     if line in (b"00", b"01"):
         machine.push(line == b"01")
@@ -236,7 +239,7 @@ def _written_int(machine: _Machine) -> None:
     machine.push(int(line.removesuffix(b"L")), _OBJECT)
 
 
-def _quoted(machine: _Machine) -> None:
+def _parse_quoted(machine: _Machine) -> None:
     line = machine.line(len(machine.data)).strip()
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
         raise Refused("quoted text", "another line")
@@ -273,8 +276,8 @@ _ACTIONS: dict[int, Callable[[_Machine], None]] = {
         "N": lambda m: m.push(None),
         "\x88": lambda m: m.push(True),
         "\x89": lambda m: m.push(False),
-        "I": _written_int,
-        "L": _written_int,
+        "I": _parse_int,
+        "L": _parse_int,
         "J": lambda m: m.push(struct.unpack("<i", m.take(4))[0], _OBJECT),
         "K": lambda m: m.push(m.number(1)),
         "M": lambda m: m.push(m.number(2), _OBJECT),
@@ -282,7 +285,7 @@ _ACTIONS: dict[int, Callable[[_Machine], None]] = {
         "\x8b": lambda m: _long(m, m.number(4)),
         "F": lambda m: m.push(float(m.line(64)), _OBJECT),
         "G": lambda m: m.push(struct.unpack(">d", m.take(8))[0], _OBJECT),
-        "S": _quoted,
+        "S": _parse_quoted,
         "T": lambda m: _old_text(m, m.take(m.number(4))),
         "U": lambda m: _old_text(m, m.take(m.number(1))),
         "V": lambda m: m.push(m.line(len(m.data)).decode("raw-unicode-escape"), _OBJECT),
@@ -303,7 +306,7 @@ _ACTIONS: dict[int, Callable[[_Machine], None]] = {
         "\x86": lambda m: m.collect(2),
         "\x87": lambda m: m.collect(3),
         "}": lambda m: m.push({}, _OBJECT),
-        "d": lambda m: _written_dict(m),
+        "d": lambda m: _collect_dict(m),
         "s": lambda m: m.add_to_dict([m.pop(), m.pop()][::-1]),
         "u": lambda m: m.add_to_dict(m.pop_mark()),
         "p": lambda m: m.put(int(m.line(_MOST_DIGITS))),
@@ -321,7 +324,7 @@ _ACTIONS: dict[int, Callable[[_Machine], None]] = {
 }
 
 
-def _written_dict(machine: _Machine) -> None:
+def _collect_dict(machine: _Machine) -> None:
     values = machine.pop_mark()
     machine.push({}, _OBJECT)
     machine.add_to_dict(values)

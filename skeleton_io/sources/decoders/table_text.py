@@ -13,7 +13,7 @@ from skeleton_io.sources.shared.files import SourceFile
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?nan(\(ind\))?|[-+]?inf", re.IGNORECASE)
 
 
-def numbers(
+def read_numbers(
     file: SourceFile, text: str, columns: int, separator: str | None = None, first_line: int = 1
 ) -> NDArray[np.float64]:
     """Non-empty lines of `columns` numbers each as (lines, columns).

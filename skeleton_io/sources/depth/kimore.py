@@ -12,8 +12,8 @@ import numpy as np
 
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import NTU25
-from skeleton_io.sources.decoders.table_text import numbers
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, zeros_to_nan
+from skeleton_io.sources.decoders.table_text import read_numbers
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, zeros_to_nan
 
 FPS = 30.0  # Kinect v2
 LABELS = ("lift arms", "tilt trunk sideways", "rotate trunk", "rotate pelvis", "squat")
@@ -27,13 +27,13 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file: the repetitions follow each other in it and nothing says where one ends."""
     joints = len(NTU25.joints)
     # The set's own files end each line with a separator.
-    table = numbers(file, re.sub(r",[ \t\r]*(?=\n|$)", "", file.text()), joints * _COLUMNS, ",")
+    table = read_numbers(file, re.sub(r",[ \t\r]*(?=\n|$)", "", file.text()), joints * _COLUMNS, ",")
     values = table.reshape(-1, 1, joints, _COLUMNS)
     states = values[..., 3]
-    known = np.isin(states, (0, 1, 2))
-    if not known.all():
-        row = int(np.argmin(known.all((1, 2))))
-        raise file.error(f"row {row + 1}", "tracking state 0, 1 or 2", f"{states[row][~known[row]][0]:g}")
+    valid = np.isin(states, (0, 1, 2))
+    if not valid.all():
+        row = int(np.argmin(valid.all((1, 2))))
+        raise file.error(f"row {row + 1}", "tracking state 0, 1 or 2", f"{states[row][~valid[row]][0]:g}")
     positions = zeros_to_nan(values[..., :3])
     check_present(file, positions)
     present = np.isfinite(positions).all(-1)
@@ -92,4 +92,5 @@ SOURCE = FileSource(
     companions=r"(?:.*/)?label\.csv",
     identify=_identify,
     licence="not stated with the files; research use (Capecci et al. 2019)",
+    listing=Listing(title="KIMORE csv and scores", files="input.csv", joints="25", dims="3", persons="1"),
 )

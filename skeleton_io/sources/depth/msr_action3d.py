@@ -12,8 +12,8 @@ import numpy as np
 
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import MSR20
-from skeleton_io.sources.decoders.table_text import numbers
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number, zeros_to_nan
+from skeleton_io.sources.decoders.table_text import read_numbers
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number, zeros_to_nan
 
 FPS = 15.0  # depth maps at about 15 Hz, as the paper says
 LABELS = (
@@ -26,7 +26,7 @@ _NAME = re.compile(r"a(\d+)_s(\d+)_e(\d+)")
 
 def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file. A confidence of 0 does not mean missing here: it stands beside good spine and foot joints."""
-    table = numbers(file, file.text(), 4)
+    table = read_numbers(file, file.text(), 4)
     joints = len(MSR20.joints)
     if len(table) % joints:
         raise file.error("end of file", f"a multiple of {joints} lines", f"{len(table)} lines")
@@ -60,4 +60,5 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?(a\d\d_s\d\d_e\d\d)_skeleton3D\.txt",
     parse=parse,
     licence="not stated; research use (Li, Zhang, Liu 2010)",
+    listing=Listing(title="MSR-Action3D text", files="a01_s02_e03_skeleton3D.txt", joints="20", dims="3", persons="1"),
 )

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from skeleton_io.record.sequence import Segment, SkeletonSequence
 from skeleton_io.record.topologies import KINECT20
-from skeleton_io.sources.decoders.table_text import numbers
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number, zeros_to_nan
+from skeleton_io.sources.decoders.table_text import read_numbers
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number, zeros_to_nan
 from skeleton_io.sources.shared.side_files import plain_label
 
-FPS = 30.0
+FPS = 30.0  # Kinect v1; the times in the file say more
 LABELS = (
     ("lift outstretched arms", "duck", "push right", "goggles", "wind it up", "shoot", "bow", "throw")
     + ("had enough", "change weapon", "beat both", "kick")
@@ -25,13 +25,13 @@ LABELS = (
 _NAME = re.compile(r"P(\d+)_(\d+)_(\d+)([A-Za-z]?)_p(\d+)")
 _TICKS = 49.875
 """Ticks of a tag's clock in a microsecond, as the set's own loader divides."""
-_MOST_TAGS = 100_000
+_MOST_TAGS = 100_000  # almost an hour of a tag in every frame
 
 
 def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file, the whole recording; frames before the tracking starts are NaN."""
     joints = len(KINECT20.joints)
-    table = numbers(file, file.text(), 1 + joints * 4)
+    table = read_numbers(file, file.text(), 1 + joints * 4)
     time = table[:, 0]
     if not np.isfinite(time).all() or (np.diff(time) < 0).any():
         row = int(np.argmax(~(np.diff(time, prepend=-np.inf) >= 0))) + 1
@@ -88,7 +88,7 @@ def _tags(file: SourceFile, time: NDArray[np.float64]) -> tuple[Segment, ...]:
     lines = data.decode("utf-8-sig", "replace").split("\n")
     if lines[0].replace(" ", "").strip() != "XQPCTick;Tag" or len(lines) > _MOST_TAGS:
         raise file.error("tagstream line 1", "XQPCTick;Tag", repr(lines[0][:40]))
-    found = []
+    segments = []
     for place, line in enumerate(lines[1:], 2):
         tick, _, tag = line.strip().partition(";")
         if not tick and not tag:
@@ -101,15 +101,15 @@ def _tags(file: SourceFile, time: NDArray[np.float64]) -> tuple[Segment, ...]:
                 f"tagstream line {place}", f"a time from {time[0]:.0f} to {time[-1]:.0f} us", f"{moment:.0f}"
             )
         seconds = float(moment - time[0]) / 1e6
-        found.append(Segment(start=seconds, end=seconds, label=_tag_label(tag)))
-    return tuple(found)
+        segments.append(Segment(start=seconds, end=seconds, label=_tag_label(tag)))
+    return tuple(segments)
 
 
 def _tag_label(tag: str) -> str:
     """ "G7 take a bow" and the like by its number; another tag in its own words."""
     code = re.match(r"\s*G(\d{1,2})(?!\d)", tag)
-    known = code is not None and 1 <= int(code.group(1)) <= len(LABELS)
-    return LABELS[int(code.group(1)) - 1] if code is not None and known else plain_label(tag)
+    is_known = code is not None and 1 <= int(code.group(1)) <= len(LABELS)
+    return LABELS[int(code.group(1)) - 1] if code is not None and is_known else plain_label(tag)
 
 
 def _sniff(path: str, head: bytes) -> bool:
@@ -127,4 +127,5 @@ SOURCE = FileSource(
     sniff=_sniff,
     companions=r"(?:.*/)?P\d+_\d+_\d+[A-Za-z]?_p\d+\.tagstream",
     licence="Microsoft Research licence, non-commercial (Fothergill et al. 2012)",
+    listing=Listing(title="MSRC-12 text and tag streams", files="P1_1_1_p06.csv", joints="20", dims="3", persons="1"),
 )

@@ -19,15 +19,15 @@ from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import NTU25
 from skeleton_io.sources.depth.ntu_labels import NTU_LABELS
 from skeleton_io.sources.depth.ntu_plain import decode
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number, zeros_to_nan
-from skeleton_io.sources.shared.tracks import Track, persons
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number, zeros_to_nan
+from skeleton_io.sources.shared.tracks import Track, assign_slots
 
-FPS = 30.0
+FPS = 30.0  # Kinect v2
 _COLUMNS = 12
 _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 # Tracking state of a joint: 0 not tracked, 1 inferred, 2 tracked.
 _CONFIDENCE = np.array([0.0, 0.5, 1.0])
-_MOST_FRAMES = 1_000_000
+_MOST_FRAMES = 1_000_000  # nine hours; a wrong first line must not start an endless loop
 
 
 @dataclass
@@ -57,7 +57,7 @@ class _Lines:
 
 
 @dataclass
-class _Seen:
+class _Occurrences:
     """Where one body id occurs: frame numbers and, for each, the line of its first joint."""
 
     frames: list[int] = field(default_factory=list)
@@ -70,7 +70,7 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     tracks = [track for track in tracks if np.isfinite(track.positions).any()]
     if not tracks:
         raise file.error("whole file", "a joint that is present", "only zeros")
-    slots = persons(tracks, frames, FPS)
+    slots = assign_slots(tracks, frames, FPS)
     check_present(file, slots.positions)
     name = _from_name(file)
     return [
@@ -118,43 +118,44 @@ def _tracks(file: SourceFile) -> tuple[int, list[Track]]:
     """
     lines = _Lines(file, file.text().split("\n"))
     frames = lines.count("number of frames", _MOST_FRAMES)
-    seen: dict[str, _Seen] = {}
+    bodies: dict[str, _Occurrences] = {}
     for frame in range(frames):
+        # A Kinect v2 tracks six.
         for body in range(lines.count(f"number of bodies of frame {frame}", 6)):
-            _read_body(lines, frame, body, seen)
-    if frames == 0 or not seen:
+            _read_body(lines, frame, body, bodies)
+    if frames == 0 or not bodies:
         raise file.error("whole file", "a body in some frame", f"{frames} frames without any")
-    return frames, [_line_track(lines, name, found) for name, found in seen.items()]
+    return frames, [_line_track(lines, name, occurrences) for name, occurrences in bodies.items()]
 
 
-def _read_body(lines: _Lines, frame: int, body: int, seen: dict[str, _Seen]) -> None:
+def _read_body(lines: _Lines, frame: int, body: int, bodies: dict[str, _Occurrences]) -> None:
     header = lines.next(f"header of body {body} of frame {frame}").split()
     if len(header) != 10:
         raise lines.error("10 numbers in a body's header", f"{len(header)}")
     joints = len(NTU25.joints)
     if lines.count("number of joints", 1000) != joints:
         raise lines.error(f"{joints} joints", lines.lines[lines.at - 1].strip()[:40])
-    found = seen.setdefault(header[0], _Seen())
-    if found.frames and found.frames[-1] == frame:
+    occurrences = bodies.setdefault(header[0], _Occurrences())
+    if occurrences.frames and occurrences.frames[-1] == frame:
         raise lines.error("each body once per frame", f"body {header[0]} twice in frame {frame}")
-    found.frames.append(frame)
-    found.lines.append(lines.at)
+    occurrences.frames.append(frame)
+    occurrences.lines.append(lines.at)
     lines.at += joints
     if lines.at > len(lines.lines) or not lines.lines[lines.at - 1].strip():
         lines.at = len(lines.lines)
         raise lines.error(f"{joints} joint lines of body {body} of frame {frame}", "end of file")
 
 
-def _line_track(lines: _Lines, name: str, found: _Seen) -> Track:
+def _line_track(lines: _Lines, name: str, occurrences: _Occurrences) -> Track:
     joints = len(NTU25.joints)
-    numbers = [at + joint for at in found.lines for joint in range(joints)]
-    values = _floats(lines, numbers).reshape(len(found.frames), joints, _COLUMNS)
+    numbers = [at + joint for at in occurrences.lines for joint in range(joints)]
+    values = _floats(lines, numbers).reshape(len(occurrences.frames), joints, _COLUMNS)
     states = values[..., 11]
     if not np.isin(states, (0, 1, 2)).all():
         place = int(np.argmin(np.isin(states, (0, 1, 2)).reshape(-1)))
         lines.at = numbers[place] + 1
         raise lines.error("tracking state 0, 1 or 2", f"{states.reshape(-1)[place]:g}")
-    return _track(name, np.array(found.frames), values[..., :3], values[..., 7:11], states.astype(np.uint8))
+    return _track(name, np.array(occurrences.frames), values[..., :3], values[..., 7:11], states.astype(np.uint8))
 
 
 def _track(
@@ -222,4 +223,16 @@ def _from_name(file: SourceFile) -> _Name:
     return _Name(setup=setup, view=view, subject=subject, repetition=take, label=label)
 
 
-SOURCE = FileSource(name="ntu", version=1, pattern=r"(?:.*/)?([^/]+)\.skeleton", parse=parse)
+SOURCE = FileSource(
+    name="ntu",
+    version=1,
+    pattern=r"(?:.*/)?([^/]+)\.skeleton",
+    parse=parse,
+    listing=Listing(
+        title="NTU RGB+D 60 and 120 .skeleton",
+        files="S001C002P003R001A023.skeleton",
+        joints="25",
+        dims="3",
+        persons="any",
+    ),
+)

@@ -49,10 +49,10 @@ def decode(data: bytes) -> Bodies | None:
     if not data.isascii():
         return None
     whole = data if data.endswith(b"\n") else data + b"\n"
-    found = _headers(whole)
-    if found is None or not found[1]:
+    headers = _headers(whole)
+    if headers is None or not headers[1]:
         return None
-    frames, ids, frame, blocks = found
+    frames, ids, frame, blocks = headers
     values = np.empty((len(ids), _JOINTS, len(_WANTED)))
     states = np.empty((len(ids), _JOINTS), np.uint8)
     for start in range(0, len(ids), _BLOCK):
@@ -76,14 +76,14 @@ def _headers(data: bytes) -> tuple[int, list[str], list[int], list[tuple[int, in
         if bodies is None or line + bodies * (_JOINTS + 2) > last:
             return None
         for _ in range(bodies):
-            end, counted = breaks[line + 1], breaks[line + 2]
+            end, count_end = breaks[line + 1], breaks[line + 2]
             header = text[breaks[line] + 1 : end].split()
-            if len(header) != _HEADER or text[end + 1 : counted] not in _COUNT:
+            if len(header) != _HEADER or text[end + 1 : count_end] not in _COUNT:
                 return None
             line += _JOINTS + 2
             ids.append(header[0])
             of_frame.append(frame)
-            blocks.append((counted + 1, breaks[line] + 1))
+            blocks.append((count_end + 1, breaks[line] + 1))
         if bodies > 1 and len(set(ids[-bodies:])) < bodies:
             return None
     return frames, ids, of_frame, blocks
@@ -108,12 +108,12 @@ def _fill(text: bytes, values: NDArray[np.float64], states: NDArray[np.uint8]) -
     offsets[..., 1] = np.take(ends, _WANTED, 1)
     offsets[0, 0, 0], offsets[1:, 0, 0] = 0, ends[:-1, -1] + 1
     offsets[:, 1:, 0] = np.take(ends, _WANTED[1:] - 1, 1) + 1
-    found = _floats(text, offsets)
+    numbers = _floats(text, offsets)
     last = ends[:, _JOINT - 1]
     states[:] = (letters[last - 1] - ord("0")).reshape(states.shape)  # what is below "0" wraps around
-    if found is None or (last - ends[:, _JOINT - 2] != 2).any() or (states > 2).any():
+    if numbers is None or (last - ends[:, _JOINT - 2] != 2).any() or (states > 2).any():
         return False
-    values[:] = found.reshape(values.shape)
+    values[:] = numbers.reshape(values.shape)
     return True
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import KINECT20
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number, zeros_to_nan
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number, zeros_to_nan
 
 FPS = 12.0
 """Not published. Estimated: sitting down and standing up last 21 to 23 frames here, 55 frames at 30 Hz in UTD-MHAD."""
@@ -77,4 +77,5 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?(a\d\d_s\d\d_e\d\d_v\d\d)\.json",
     parse=parse,
     licence="not stated for the set (Wang et al. 2014); the JSON release is CC BY-NC 4.0",
+    listing=Listing(title="Northwestern-UCLA JSON", files="a08_s02_e01_v03.json", joints="20", dims="3", persons="1"),
 )

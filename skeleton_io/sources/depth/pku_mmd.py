@@ -15,12 +15,20 @@ from numpy.typing import NDArray
 
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import NTU25
-from skeleton_io.sources.decoders.table_text import numbers
+from skeleton_io.sources.decoders.table_text import read_numbers
 from skeleton_io.sources.depth.pku_mmd_labels import PKU_LABELS
-from skeleton_io.sources.shared.files import FileSource, Found, SourceFile, check_present, number, zeros_to_nan
-from skeleton_io.sources.shared.tracks import Track, persons
+from skeleton_io.sources.shared.files import (
+    ClipOrError,
+    FileSource,
+    Listing,
+    SourceFile,
+    check_present,
+    number,
+    zeros_to_nan,
+)
+from skeleton_io.sources.shared.tracks import Track, assign_slots
 
-FPS = 30.0
+FPS = 30.0  # Kinect v2
 LABEL_FOLDERS = (
     ("Train_Label_PKU_final", "Label_PKUMMD", "Label_PKU_final", "Train_Label_PKU", "Label_PKUMMD_v2")
     + ("Label", "Labels", "label", "labels")
@@ -32,13 +40,13 @@ _MOST_INTERVALS = 100_000
 _NAME = re.compile(r"(\d{4}|A\d\dN\d\d)-([LMR])")
 
 
-def parse(file: SourceFile) -> Iterator[Found]:
+def parse(file: SourceFile) -> Iterator[ClipOrError]:
     """A clip per interval, with an error as a value for one that cannot be cut; or the whole recording."""
     joints = len(NTU25.joints)
-    table = numbers(file, file.text(), _PERSONS * joints * 3)
+    table = read_numbers(file, file.text(), _PERSONS * joints * 3)
     positions = zeros_to_nan(table.reshape(-1, _PERSONS, joints, 3))
     check_present(file, positions)
-    positions = unswapped(positions)
+    positions = unswap(positions)
     labels = _labels(file)
     if labels is None:
         yield _clip(file, file.item.id, positions, None, None)
@@ -51,35 +59,35 @@ def parse(file: SourceFile) -> Iterator[Found]:
         yield _interval(file, positions, line, count)
 
 
-def unswapped(positions: NDArray[np.float32]) -> NDArray[np.float32]:
+def unswap(positions: NDArray[np.float32]) -> NDArray[np.float32]:
     """(T, 2, J, 3) with the persons' places set right where they exchange from one frame to the next.
 
     They do if the bodies' centres move less in total when crossed, by more than `_CLEAR`; a person who is not seen in
     one of the two frames counts as moving by `_UNSEEN`.
     """
-    known = np.isfinite(positions).all(-1, keepdims=True)
-    count = known.sum(2)
-    centres = np.where(known, positions, 0).sum(2, dtype=np.float64) / np.maximum(count, 1)
+    present = np.isfinite(positions).all(-1, keepdims=True)
+    count = present.sum(2)
+    centres = np.where(present, positions, 0).sum(2, dtype=np.float64) / np.maximum(count, 1)
     centres[count[..., 0] == 0] = np.nan
     # steps[t, a, b]: from place a in frame t to place b in the next.
     steps = np.linalg.norm(centres[1:, None, :] - centres[:-1, :, None], axis=-1)
     steps[np.isnan(steps)] = _UNSEEN
-    exchanged = steps[:, 0, 1] + steps[:, 1, 0] + _CLEAR < steps[:, 0, 0] + steps[:, 1, 1]
-    swapped = np.concatenate([[0], np.cumsum(exchanged) % 2]).astype(bool)
-    return np.where(swapped[:, None, None, None], positions[:, ::-1], positions)
+    exchange = steps[:, 0, 1] + steps[:, 1, 0] + _CLEAR < steps[:, 0, 0] + steps[:, 1, 1]
+    is_swapped = np.concatenate([[0], np.cumsum(exchange) % 2]).astype(bool)
+    return np.where(is_swapped[:, None, None, None], positions[:, ::-1], positions)
 
 
 def _labels(file: SourceFile) -> bytes | None:
     # The folder above is not looked into where the skeletons lie at the top of the set's.
     for above in ("", "../", "../Label/") if "/" in file.item.path else ("",):
         for folder in LABEL_FOLDERS:
-            found = file.beside(f"{above}{folder}/{file.stem}.txt")
-            if found is not None:
-                return found
+            data = file.beside(f"{above}{folder}/{file.stem}.txt")
+            if data is not None:
+                return data
     return None
 
 
-def _interval(file: SourceFile, positions: NDArray[np.float32], line: str, count: int) -> Found:
+def _interval(file: SourceFile, positions: NDArray[np.float32], line: str, count: int) -> ClipOrError:
     """The clip of one line "action, first frame, last frame, confidence", frames from 0, both included."""
     place = f"label line {count}"
     words = [word.strip() for word in line.split(",")]
@@ -90,10 +98,10 @@ def _interval(file: SourceFile, positions: NDArray[np.float32], line: str, count
         return file.error(place, f"an action from 1 to {len(PKU_LABELS)}", str(action))
     if not start <= end or start >= len(positions):
         return file.error(place, f"an interval within {len(positions)} frames", f"{start} to {end}")
-    cut = positions[start : end + 1]
-    if not np.isfinite(cut).any():
+    part = positions[start : end + 1]
+    if not np.isfinite(part).any():
         return file.error(place, "a joint that is present", f"nobody from frame {start} to {end}")
-    return _clip(file, f"{file.item.id}_{count:03d}", cut, PKU_LABELS[action - 1], (count, start, end, len(positions)))
+    return _clip(file, f"{file.item.id}_{count:03d}", part, PKU_LABELS[action - 1], (count, start, end, len(positions)))
 
 
 def _clip(
@@ -101,25 +109,25 @@ def _clip(
     name: str,
     positions: NDArray[np.float32],
     label: str | None,
-    cut: tuple[int, int, int, int] | None,
+    interval: tuple[int, int, int, int] | None,
 ) -> SkeletonSequence:
     tracks = []
     for slot in range(_PERSONS):
         frames = np.flatnonzero(np.isfinite(positions[:, slot]).any((1, 2)))
         if len(frames):
-            seen = positions[frames, slot].astype(np.float64)
+            points = positions[frames, slot].astype(np.float64)
             tracks.append(
                 Track(
                     id=str(slot + 1),
                     frames=frames,
-                    positions=seen,
-                    confidence=np.asarray(np.isfinite(seen).all(-1), np.float64),
+                    positions=points,
+                    confidence=np.asarray(np.isfinite(points).all(-1), np.float64),
                 )
             )
-    slots = persons(tracks, len(positions), FPS)
+    slots = assign_slots(tracks, len(positions), FPS)
     notes = list(slots.notes)
-    if cut is not None:
-        _, start, end, frames = cut
+    if interval is not None:
+        _, start, end, frames = interval
         notes.insert(0, f"frames {start} to {min(end, frames - 1)} of the recording")
         if end >= frames:
             notes.insert(1, f"the label ends at frame {end}, the recording before it")
@@ -135,7 +143,7 @@ def _clip(
         label=label,
         setup=match.group(1) if match else None,
         view=match.group(2) if match else None,
-        repetition=number(str(cut[0])) if cut else None,
+        repetition=number(str(interval[0])) if interval else None,
         licence=file.licence,
         notes=tuple(notes),
     )
@@ -156,4 +164,5 @@ SOURCE = FileSource(
     sniff=_sniff,
     companions=r"(?:.*/)?[^/]*[Ll]abel[^/]*/(?:.*/)?[^/]+\.txt",
     licence="research use by agreement (Liu et al. 2017)",
+    listing=Listing(title="PKU-MMD text and interval labels", files="0002-L.txt", joints="25", dims="3", persons="2"),
 )

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import SBU15
-from skeleton_io.sources.decoders.table_text import numbers
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number
+from skeleton_io.sources.decoders.table_text import read_numbers
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number
 
 FPS = 15.0  # as the paper says
 LABELS = (
@@ -23,7 +23,7 @@ TRANSFORM = "x = 1.280 - 2.560 x_n; y = 0.960 - 1.920 y_n; z = 1.280 z_n (metres
 _PERSONS = 2
 
 
-def metric(normalised: NDArray[np.float64]) -> NDArray[np.float64]:
+def to_metres(normalised: NDArray[np.float64]) -> NDArray[np.float64]:
     """(..., 3) normalised file coordinates -> metres; the inverse of the release's own normalisation."""
     return normalised * np.array([-2.56, -1.92, 1.28]) + np.array([1.28, 0.96, 0.0])
 
@@ -31,16 +31,17 @@ def metric(normalised: NDArray[np.float64]) -> NDArray[np.float64]:
 def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file, two persons in the file's order (it is not the order in the image)."""
     joints = len(SBU15.joints)
-    table = numbers(file, file.text(), 1 + _PERSONS * joints * 3, ",")
+    table = read_numbers(file, file.text(), 1 + _PERSONS * joints * 3, ",")
     steps = np.diff(table[:, 0])
     if (steps <= 0).any():
         row = int(np.argmax(steps <= 0)) + 2
         raise file.error(f"row {row}", "frame numbers that grow", f"{table[row - 1, 0]:g}")
     values = table[:, 1:].reshape(-1, _PERSONS, joints, 3)
+    # The image is 0 to 1 and the depth a few units: a hundred is another format.
     if (np.abs(values) > 100).any():
         raise file.error("coordinates", "normalised values", f"{np.nanmax(np.abs(values)):g}")
     missing = (values == 0).all(-1)
-    positions = metric(values).astype(np.float32)
+    positions = to_metres(values).astype(np.float32)
     positions[missing] = np.nan
     check_present(file, positions)
     pair, action, take = file.item.path.split("/")[-4:-1]
@@ -71,4 +72,7 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?(s\d\ds\d\d)/(\d\d)/(\d+)/skeleton_pos\.txt",
     parse=parse,
     licence="not stated; research use (Yun et al. 2012)",
+    listing=Listing(
+        title="SBU Kinect Interaction csv", files="s01s02/05/001/skeleton_pos.txt", joints="15", dims="3", persons="2"
+    ),
 )

@@ -12,8 +12,8 @@ import numpy as np
 
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import UTD20
-from skeleton_io.sources.decoders.mat5 import variables
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number, zeros_to_nan
+from skeleton_io.sources.decoders.mat5 import read_mat5
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number, zeros_to_nan
 
 FPS = 30.0  # Kinect v1
 LABELS = (
@@ -27,7 +27,7 @@ _NAME = re.compile(r"a(\d+)_s(\d+)_t(\d+)")
 
 def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file."""
-    content = variables(file)
+    content = read_mat5(file)
     if "d_skel" not in content:
         raise file.error("variables", "numbers d_skel", ", ".join(content)[:80] or "none")
     array = content["d_skel"]
@@ -62,4 +62,5 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?(a\d+_s\d+_t\d+)_skeleton\.mat",
     parse=parse,
     licence="not stated; research use (Chen, Jafari, Kehtarnavaz 2015)",
+    listing=Listing(title="UTD-MHAD MATLAB files", files="a1_s2_t3_skeleton.mat", joints="20", dims="3", persons="1"),
 )

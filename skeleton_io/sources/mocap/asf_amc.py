@@ -19,14 +19,15 @@ from skeleton_io.record.rotations import euler_matrices
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topology import Topology
 from skeleton_io.sources.shared import captions
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number
-from skeleton_io.sources.shared.forward import check_size, forward_kinematics
-from skeleton_io.sources.shared.joint_names import bone_ends
+from skeleton_io.sources.shared.captions import join_captions
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number
+from skeleton_io.sources.shared.forward_kinematics import check_size, forward_kinematics
+from skeleton_io.sources.shared.joint_names import bone_end_names
 
 FPS = 120.0
 """AMC states no rate; CMU's is 120, and `fps` of clips.json wins."""
 INCH = 0.0254
-_MOST_BONES = 500
+_MOST_BONES = 500  # CMU and HDM05 have 31
 _DOFS = {"rx": "X", "ry": "Y", "rz": "Z"}
 _ROOT_DOFS = {"TX", "TY", "TZ", "RX", "RY", "RZ"}
 _CMU = re.compile(r"(\d+)_(\d+)")
@@ -79,12 +80,12 @@ class _Asf:
 
     def numbers(self, place: int, words: list[str], count: int) -> NDArray[np.float64]:
         try:
-            found = np.array([float(word) for word in words[:count]])
+            values = np.array([float(word) for word in words[:count]])
         except ValueError:
-            found = np.empty(0)
-        if len(found) != count or not np.isfinite(found).all() or np.abs(found).max(initial=0) > 1e9:
+            values = np.empty(0)
+        if len(values) != count or not np.isfinite(values).all() or np.abs(values).max(initial=0) > 1e9:
             raise self.error(place, f"{count} finite numbers", " ".join(words) or "nothing")
-        return found
+        return values
 
     def frame(self, place: int, angles: NDArray[np.float64], order: str) -> NDArray[np.float64]:
         """Matrix of an `axis`: the first axis named turns first."""
@@ -93,7 +94,7 @@ class _Asf:
         return euler_matrices(order[::-1], angles[::-1])
 
 
-def rig(file: SourceFile, path: str, data: bytes) -> Rig:
+def read_rig(file: SourceFile, path: str, data: bytes) -> Rig:
     """Reads an .asf.
 
     Raises:
@@ -106,6 +107,7 @@ def rig(file: SourceFile, path: str, data: bytes) -> Rig:
             unit = asf.numbers(place, words[1:], 1)[0]
             if not 1e-6 < unit < 1e6:
                 raise asf.error(place, "a unit above 0", words[1])
+            # CMU's `length 0.45` means a file unit of an inch over 0.45.
             metres = INCH / unit
         elif words[0] == "angle":
             radians = 1.0 if words[1:2] == ["rad"] else np.pi / 180
@@ -115,7 +117,7 @@ def rig(file: SourceFile, path: str, data: bytes) -> Rig:
         if bone.name in bones or len(bones) > _MOST_BONES:
             raise asf.error(0, f"at most {_MOST_BONES} bones of different names", bone.name)
         bones[bone.name] = bone
-    return Rig(bones=_ordered(asf, bones), metres=metres, radians=radians, position=position)
+    return Rig(bones=_order_bones(asf, bones), metres=metres, radians=radians, position=position)
 
 
 def _root(asf: _Asf, radians: float) -> tuple[Bone, NDArray[np.float64]]:
@@ -166,7 +168,7 @@ def _bones(asf: _Asf, radians: float) -> Iterator[Bone]:
             bone = Bone(name="")
 
 
-def _ordered(asf: _Asf, bones: dict[str, Bone]) -> list[Bone]:
+def _order_bones(asf: _Asf, bones: dict[str, Bone]) -> list[Bone]:
     """Bones, parents first, with their parents' places."""
     children: dict[str, list[str]] = {}
     for place, words in asf.lines(":hierarchy"):
@@ -176,20 +178,20 @@ def _ordered(asf: _Asf, bones: dict[str, Bone]) -> list[Bone]:
         if unknown:
             raise asf.error(place, "names of bones", unknown[0])
         children.setdefault(words[0], []).extend(words[1:])
-    found, waiting = [], [("root", -1)]
-    seen = set()
+    order, waiting = [], [("root", -1)]
+    names = set()
     while waiting:
         name, parent = waiting.pop(0)
-        if name in seen:
+        if name in names:
             raise asf.error(0, "a tree of bones", f"{name} twice in :hierarchy")
-        seen.add(name)
+        names.add(name)
         bones[name].parent = parent
-        found.append(bones[name])
-        waiting += [(child, len(found) - 1) for child in children.get(name, ())]
-    return found
+        order.append(bones[name])
+        waiting += [(child, len(order) - 1) for child in children.get(name, ())]
+    return order
 
 
-def frames(file: SourceFile, bones: list[Bone]) -> list[NDArray[np.float64]]:
+def read_frames(file: SourceFile, bones: list[Bone]) -> list[NDArray[np.float64]]:
     """Values of an .amc per bone, (T, number of dofs).
 
     Raises:
@@ -206,20 +208,22 @@ def frames(file: SourceFile, bones: list[Bone]) -> list[NDArray[np.float64]]:
             _check_frame(file, rows, count, place)
             count += 1
         elif words[0] not in rows or len(words) - 1 != width[words[0]] or len(rows[words[0]]) != count - 1:
-            wanted = f"{width[words[0]]} values, once per frame" if words[0] in rows else "a bone with dof of the .asf"
-            raise file.error(f"line {place}", wanted, line.strip()[:60])
+            expected = (
+                f"{width[words[0]]} values, once per frame" if words[0] in rows else "a bone with dof of the .asf"
+            )
+            raise file.error(f"line {place}", expected, line.strip()[:60])
         else:
             rows[words[0]].append(words[1:])
     _check_frame(file, rows, count, place=0)
     if not count:
         raise file.error("whole file", "a frame", "none")
     try:
-        found = [np.array(rows[b.name], np.float64) if b.dofs else np.empty((count, 0)) for b in bones]
+        tables = [np.array(rows[b.name], np.float64) if b.dofs else np.empty((count, 0)) for b in bones]
     except ValueError as error:
         raise file.error("whole file", "numbers", str(error)[:80]) from None
-    if not all(np.isfinite(values).all() and np.abs(values).max(initial=0) < 1e9 for values in found):
+    if not all(np.isfinite(values).all() and np.abs(values).max(initial=0) < 1e9 for values in tables):
         raise file.error("whole file", "finite numbers", "NaN, infinity or above 1e9")
-    return found
+    return tables
 
 
 def _check_frame(file: SourceFile, rows: dict[str, list[list[str]]], count: int, place: int) -> None:
@@ -238,33 +242,33 @@ def _rig_beside(file: SourceFile) -> Rig:
     for path in (f"{folder}{stem}.asf" for folder in folders for stem in stems):
         data = file.beside(path)
         if data is not None:
-            return rig(file, path, data)
+            return read_rig(file, path, data)
     raise file.error("whole file", f"a skeleton beside it, {stems[-1]}.asf", "none")
 
 
 def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per .amc; subject from a name SUBJECT_TRIAL of digits."""
-    found = _rig_beside(file)
-    bones = found.bones
-    values = frames(file, bones)
+    rig = _rig_beside(file)
+    bones = rig.bones
+    values = read_frames(file, bones)
     check_size(file, len(values[0]), len(bones))
     offsets = np.stack([bone.offset for bone in bones])
 
     def local(here: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         turns = np.stack(
-            [_turn(bone, some[here], found.radians) for bone, some in zip(bones, values, strict=True)], axis=1
+            [_turn(bone, some[here], rig.radians) for bone, some in zip(bones, values, strict=True)], axis=1
         )
         # A bone's end turns with the bone itself, not with its parent.
-        moved = (turns @ offsets[..., None])[..., 0]
-        moved[:, 0] = found.position
+        frame_offsets = (turns @ offsets[..., None])[..., 0]
+        frame_offsets[:, 0] = rig.position
         for i, dof in enumerate(bones[0].dofs):
             if dof[0] == "T":
-                moved[:, 0, "XYZ".index(dof[1])] += values[0][here, i]
-        return moved, turns
+                frame_offsets[:, 0, "XYZ".index(dof[1])] += values[0][here, i]
+        return frame_offsets, turns
 
     positions, turns = forward_kinematics([bone.parent for bone in bones], len(values[0]), local)
     check_present(file, positions)
-    names = bone_ends([bone.name for bone in bones])
+    names = bone_end_names([bone.name for bone in bones])
     topology = Topology(
         name="asf",
         joints=tuple(names),
@@ -275,16 +279,16 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
         id=file.item.id,
         dataset=file.dataset,
         topology=replace(topology, name=f"asf{len(names)}_{topology.hash[:6]}"),
-        positions=(positions * found.metres)[:, None].astype(np.float32),
+        positions=(positions * rig.metres)[:, None].astype(np.float32),
         orientations=turns[:, None],
         fps=file.fields.get("fps", FPS),
         source=file.source,
         subject=number(subject[1]) if subject else None,
         repetition=number(subject[2]) if subject else None,
         licence=file.licence,
-        source_transform=f"times {found.metres:g}: an ASF unit in metres",
+        source_transform=f"times {rig.metres:g}: an ASF unit in metres",
     )
-    return [captions.joined(clip, file)]
+    return [join_captions(clip, file)]
 
 
 def _turn(bone: Bone, values: NDArray[np.float64], radians: float) -> NDArray[np.float64]:
@@ -305,4 +309,5 @@ SOURCE = FileSource(
     parse=parse,
     sniff=_sniff,
     companions=rf".*\.asf|{captions.COMPANIONS}",
+    listing=Listing(title="ASF and AMC", files="NN/NN_MM.amc beside NN/NN.asf", joints="any", dims="3", persons="1"),
 )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from skeleton_io.record.sequence import SkeletonSequence
-from skeleton_io.sources.mocap import bvh
-from skeleton_io.sources.shared.files import FileSource, SourceFile, number
+from skeleton_io.sources.mocap.bvh import read_clip
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, number
 
 _NAME = re.compile(r"dataset-1_([a-z-]+)_([a-z-]+)_(\d+)")
 
@@ -23,7 +23,7 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     content, style, take = name.groups()
     label, manner = content.replace("-", " "), style.replace("-", " ")
     return [
-        bvh.clip(
+        read_clip(
             file,
             label=label,
             setup=manner,
@@ -40,4 +40,11 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?dataset-1_([a-z-]+_[a-z-]+_\d+)\.bvh",
     parse=parse,
     licence="CC BY-NC 4.0, Bandai Namco Research Inc.",
+    listing=Listing(
+        title="Bandai-Namco motion data set 1",
+        files="dataset-1_walk_happy_001.bvh",
+        joints="21 or 24",
+        dims="3",
+        persons="1",
+    ),
 )

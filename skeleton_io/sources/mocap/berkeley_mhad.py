@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import BERKELEY30
-from skeleton_io.sources.decoders.table_text import numbers
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, number, zeros_to_nan
+from skeleton_io.sources.decoders.table_text import read_numbers
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, number, zeros_to_nan
 
 FPS = 480.0
 """Of the optical capture; taken where a file has a single line."""
@@ -38,16 +38,16 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file."""
     header, _, body = file.text().partition("\n")
     columns = [name.strip() for name in header.split(",")]
-    wanted = ["time", *(f"{joint}.{axis}" for joint in JOINTS for axis in "xyz")]
+    required = ["time", *(f"{joint}.{axis}" for joint in JOINTS for axis in "xyz")]
     at = {name: place for place, name in enumerate(columns)}
-    lacking = [name for name in wanted if name not in at]
+    lacking = [name for name in required if name not in at]
     if lacking or len(at) != len(columns):
         found = f"no {lacking[0]}" if lacking else "a column twice"
-        raise file.error("line 1", f"{len(wanted)} columns: time, Hips.x, ...", found)
-    table = numbers(file, body, len(columns), ",", first_line=2)
+        raise file.error("line 1", f"{len(required)} columns: time, Hips.x, ...", found)
+    table = read_numbers(file, body, len(columns), ",", first_line=2)
     if not len(table):
         raise file.error("line 2", "a frame", "end of file")
-    positions = zeros_to_nan(table[:, [at[name] for name in wanted[1:]]].reshape(-1, 1, len(JOINTS), 3) / 100)
+    positions = zeros_to_nan(table[:, [at[name] for name in required[1:]]].reshape(-1, 1, len(JOINTS), 3) / 100)
     check_present(file, positions)
     fps, stamps = _times(file, table[:, at["time"]])
     name = re.search(r"s(\d+)_a(\d+)_r(\d+)", file.stem)
@@ -82,6 +82,7 @@ def _times(file: SourceFile, time: NDArray[np.float64]) -> tuple[float, NDArray[
         return FPS, None
     mean = float(steps.mean())
     even = bool((np.abs(steps - mean) <= _JITTER * mean).all())
+    # Two decimals: what the rounding of the times leaves of the rate.
     return round(1 / mean, 2), None if even else time - time[0]
 
 
@@ -96,4 +97,5 @@ SOURCE = FileSource(
     parse=parse,
     sniff=_sniff,
     licence="not stated with the csv files; the set is for research (Ofli et al. 2013)",
+    listing=Listing(title="Berkeley MHAD csv", files="skl_s01_a01_r03_pos.csv", joints="30", dims="3", persons="1"),
 )

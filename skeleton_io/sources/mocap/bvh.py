@@ -2,7 +2,7 @@
 
 Positions follow from forward kinematics; a joint's position channels replace its OFFSET (as animation software reads
 them), all levels are composed. The record keeps the file's own right-handed world with y up, in metres.
-`motion` reads the text, `clip` makes the record.
+`read_motion` reads the text, `read_clip` makes the record.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from numpy.typing import NDArray
 from skeleton_io.record.rotations import euler_matrices
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topology import Topology
-from skeleton_io.sources.decoders.table_text import numbers
+from skeleton_io.sources.decoders.table_text import read_numbers
 from skeleton_io.sources.shared import captions as captions_of
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present
-from skeleton_io.sources.shared.forward import check_size, forward_kinematics, y_up
-from skeleton_io.sources.shared.joint_names import anatomical
+from skeleton_io.sources.shared.captions import join_captions
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present
+from skeleton_io.sources.shared.forward_kinematics import check_size, forward_kinematics, y_up
+from skeleton_io.sources.shared.joint_names import anatomical_names
 
 UNITS = (("metres", 1.0), ("centimetres", 0.01), ("millimetres", 0.001), ("inches", 0.0254), ("CMU units", 0.056444))
 """Tried in this order; BVH itself states no unit. A CMU unit is an inch over 0.45."""
 STATURE = (1.0, 2.4)
 """Metres that trunk, head and one leg along the bones can measure together."""
 NORMALISED_STATURE = 1.7
-_MOST_NODES = 2000
+"""What a figure of no known unit becomes, so that it is drawn and compared like the others."""
+_MOST_NODES = 2000  # a body with hands and face has some 200
 _CHANNELS = {f"{axis.lower()}{kind}": (kind, axis) for axis in "XYZ" for kind in ("position", "rotation")}
 
 
@@ -67,23 +69,23 @@ class _Tokens:
         return self.words[self.at - 1][0]
 
     def want(self, word: str) -> None:
-        found = self.next(word)
-        if found != word:
-            raise self.file.error(self.place, word, repr(found[:40]))
+        token = self.next(word)
+        if token != word:
+            raise self.file.error(self.place, word, repr(token[:40]))
 
     def number(self, expected: str) -> float:
-        found = self.next(expected)
+        token = self.next(expected)
         try:
-            return float(found)
+            return float(token)
         except ValueError:
-            raise self.file.error(self.place, expected, repr(found[:40])) from None
+            raise self.file.error(self.place, expected, repr(token[:40])) from None
 
     @property
     def place(self) -> str:
         return f"line {self.words[self.at - 1][1]}"
 
 
-def motion(file: SourceFile) -> Motion:
+def read_motion(file: SourceFile) -> Motion:
     """Reads hierarchy and motion.
 
     Raises:
@@ -106,7 +108,7 @@ def motion(file: SourceFile) -> Motion:
     if frames < 1 or not 1e-5 < frame_time < 1e3:
         raise file.error(f"line {start + 2}", "frames and a frame time above 0", f"{frames} and {frame_time:g}")
     width = sum(len(node.channels) for node in nodes)
-    values = numbers(file, "\n".join(lines[start + 3 :]), width, first_line=start + 4)
+    values = read_numbers(file, "\n".join(lines[start + 3 :]), width, first_line=start + 4)
     if len(values) != frames:
         raise file.error("end of file", f"{frames} frames, as line {start + 2} says", f"{len(values)}")
     if not np.isfinite(values).all():
@@ -163,31 +165,31 @@ def _property(tokens: _Tokens, word: str, node: Node) -> None:
         raise tokens.file.error(tokens.place, "OFFSET, CHANNELS, JOINT, End Site or }", repr(word[:40]))
 
 
-def forward(found: Motion) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+def pose_nodes(motion: Motion) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Positions (T, N, 3) in the file's unit and quaternions wxyz (T, N, 4) of all nodes."""
-    nodes = found.nodes
+    nodes = motion.nodes
     first = np.cumsum([0, *(len(node.channels) for node in nodes)])
 
     def local(here: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        values = found.values[here]
-        moved = np.tile(np.array([node.offset for node in nodes]), (len(values), 1, 1))
+        values = motion.values[here]
+        frame_offsets = np.tile(np.array([node.offset for node in nodes]), (len(values), 1, 1))
         turns = np.empty((len(values), len(nodes), 3, 3))
         for place, node in enumerate(nodes):
             own = values[:, first[place] : first[place + 1]]
             order, angles = "", []
             for (kind, axis), value in zip(node.channels, own.T, strict=True):
                 if kind == "position":
-                    moved[:, place, "XYZ".index(axis)] = value
+                    frame_offsets[:, place, "XYZ".index(axis)] = value
                 else:
                     order += axis
                     angles.append(np.radians(value))
             turns[:, place] = euler_matrices(order, np.stack(angles, -1) if angles else np.empty((len(values), 0)))
-        return moved, turns
+        return frame_offsets, turns
 
-    return forward_kinematics([node.parent for node in nodes], len(found.values), local)
+    return forward_kinematics([node.parent for node in nodes], len(motion.values), local)
 
 
-def clip(
+def read_clip(
     file: SourceFile, label: str | None = None, setup: str | None = None, repetition: str | None = None,
     captions: tuple[str, ...] = (), family: str = "bvh",
 ) -> SkeletonSequence:  # fmt: skip
@@ -198,15 +200,15 @@ def clip(
         label, setup, repetition, captions: what the caller knows from elsewhere.
         family: first part of the topology's name; the number of joints and a hash make it unique.
     """
-    found = motion(file)
-    check_size(file, len(found.values), len(found.nodes))
-    kept, names, bones = _joints(found.nodes)
-    positions, turns = forward(found)
-    if len(kept) < len(found.nodes):
-        positions, turns = positions[:, kept], turns[:, kept]
+    motion = read_motion(file)
+    check_size(file, len(motion.values), len(motion.nodes))
+    joint_nodes, names, bones = _joints(motion.nodes)
+    positions, turns = pose_nodes(motion)
+    if len(joint_nodes) < len(motion.nodes):
+        positions, turns = positions[:, joint_nodes], turns[:, joint_nodes]
     positions, turns, scale, transform = _to_metres(positions, turns, names, bones)
     check_present(file, positions)
-    rate = 1 / found.frame_time
+    rate = 1 / motion.frame_time
     # Frame times are written with few digits: 0.0333333 means 30 frames per second.
     fps = float(round(rate)) if abs(rate - round(rate)) < 1e-3 * rate else rate
     given = file.fields.get("fps", fps)
@@ -232,7 +234,7 @@ def clip(
 def _joints(nodes: list[Node]) -> tuple[list[int], list[str], list[tuple[int, int]]]:
     """Nodes that become joints, their names, bones. Ends become head tops, hand tips, toes where those are missing."""
     joints = [i for i, node in enumerate(nodes) if not node.end]
-    names = dict(zip(joints, anatomical([nodes[i].name for i in joints]), strict=True))
+    names = dict(zip(joints, anatomical_names([nodes[i].name for i in joints]), strict=True))
     tips = {"head": "head_top", "left_wrist": "left_hand_tip", "right_wrist": "right_hand_tip",
             "left_ankle": "left_toes", "right_ankle": "right_toes"}  # fmt: skip
     for place, node in enumerate(nodes):
@@ -247,10 +249,10 @@ def _joints(nodes: list[Node]) -> tuple[list[int], list[str], list[tuple[int, in
     children = [i for i in names if nodes[i].parent == first]
     if names[first] == "root" and len(children) == 1 and names[children[0]] == "pelvis" and len(names) > 1:
         del names[first]  # a container above the hips: composed already, no part of the body
-    kept = sorted(names)
-    index = {node: place for place, node in enumerate(kept)}
-    bones = [(index[nodes[i].parent], index[i]) for i in kept if nodes[i].parent in index]
-    return kept, [names[i] for i in kept], bones
+    joint_nodes = sorted(names)
+    index = {node: place for place, node in enumerate(joint_nodes)}
+    bones = [(index[nodes[i].parent], index[i]) for i in joint_nodes if nodes[i].parent in index]
+    return joint_nodes, [names[i] for i in joint_nodes], bones
 
 
 def _to_metres(
@@ -259,8 +261,8 @@ def _to_metres(
     """Positions and orientations with y up and in metres, whether the unit was recognised, and what was done."""
     steps = []
     if _is_z_up(positions, names):
-        positions, turned = y_up(positions, turns)
-        turns = turns if turned is None else turned
+        positions, new_turns = y_up(positions, turns)
+        turns = turns if new_turns is None else new_turns
         steps.append("z was up: (x, y, z) -> (x, z, -y)")
     stature = _stature(positions, names, bones)
     for unit, metres in UNITS:
@@ -301,6 +303,7 @@ def _is_z_up(positions: NDArray[np.float64], names: list[str]) -> bool:
     if "head" not in names or not ankles:
         return False
     _, y, z = np.median(positions[:, names.index("head")] - positions[:, ankles].mean(1), axis=0)
+    # Twice: a person who bends far forward is not yet a world with z up.
     return bool(abs(z) > 2 * abs(y))
 
 
@@ -310,7 +313,7 @@ def _sniff(path: str, head: bytes) -> bool:
 
 def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file; labels and captions come from side and caption files."""
-    return [captions_of.joined(clip(file), file)]
+    return [join_captions(read_clip(file), file)]
 
 
 SOURCE = FileSource(
@@ -320,4 +323,5 @@ SOURCE = FileSource(
     parse=parse,
     sniff=_sniff,
     companions=captions_of.COMPANIONS,
+    listing=Listing(title="BVH of any hierarchy", files="*.bvh", joints="any", dims="3", persons="1"),
 )

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skeleton_io.record.sequence import SkeletonSequence
-from skeleton_io.sources.mocap.c3d_markers import persons
+from skeleton_io.sources.mocap.c3d_markers import sort_markers
 from skeleton_io.sources.shared import captions
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, zeros_to_nan
-from skeleton_io.sources.shared.forward import check_size
+from skeleton_io.sources.shared.captions import join_captions
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, zeros_to_nan
+from skeleton_io.sources.shared.forward_kinematics import check_size
 
 BLOCK = 512
 KEY = 0x50
@@ -80,7 +81,7 @@ class Recording:
     parameters: dict[str, Any]
 
 
-def parameters(file: SourceFile, numbers: Numbers, start: int) -> dict[str, Any]:
+def read_parameters(file: SourceFile, numbers: Numbers, start: int) -> dict[str, Any]:
     """The parameter section from byte `start` on.
 
     Ends where its own head says: the SGI files of c3d.org's second sample give their last entry a length that leads
@@ -92,7 +93,7 @@ def parameters(file: SourceFile, numbers: Numbers, start: int) -> dict[str, Any]
     data, at = file.data, start + 4
     end = min(len(data), start + BLOCK * (data[start + 2] or 255))
     groups: dict[int, str] = {}
-    found: list[tuple[int, str, Any]] = []
+    entries: list[tuple[int, str, Any]] = []
     while at + 2 <= end:
         length, group = abs(_signed(data[at])), _signed(data[at + 1])
         name = data[at + 2 : at + 2 + length].decode("latin-1").strip().upper()
@@ -105,12 +106,12 @@ def parameters(file: SourceFile, numbers: Numbers, start: int) -> dict[str, Any]
         if group < 0:
             groups[-group] = name
         else:
-            found.append((group, name, _value(file, numbers, at + 2, name)))
+            entries.append((group, name, _value(file, numbers, at + 2, name)))
         if step == 0:
             break
         # The step counts from its own first byte.
         at += max(step, 2)
-    return {f"{groups[group]}:{name}": value for group, name, value in found if group in groups}
+    return {f"{groups[group]}:{name}": value for group, name, value in entries if group in groups}
 
 
 def _signed(byte: int) -> int:
@@ -139,7 +140,7 @@ def _value(file: SourceFile, numbers: Numbers, at: int, name: str) -> Any:
             4: lambda: numbers.floats(content)}[size]()  # fmt: skip
 
 
-def recording(file: SourceFile) -> Recording:
+def read_recording(file: SourceFile) -> Recording:
     """Reads header, parameters and points.
 
     Raises:
@@ -153,17 +154,17 @@ def recording(file: SourceFile) -> Recording:
     if numbers.processor not in (_INTEL, _DEC, _MIPS):
         raise file.error(f"byte {start + 3}", "processor 84 (Intel), 85 (DEC) or 86 (SGI)", str(data[start + 3]))
     header = numbers.words(data[:BLOCK])
-    said = parameters(file, numbers, start)
-    points = int(_first(said, "POINT:USED", header[1]))
-    scale = float(_first(said, "POINT:SCALE", numbers.floats(data[12:16])[0]))
-    rate = float(_first(said, "POINT:RATE", numbers.floats(data[20:24])[0]))
-    begin = (int(_first(said, "POINT:DATA_START", header[8])) - 1) * BLOCK
+    parameters = read_parameters(file, numbers, start)
+    points = int(_first_number(parameters, "POINT:USED", header[1]))
+    scale = float(_first_number(parameters, "POINT:SCALE", numbers.floats(data[12:16])[0]))
+    rate = float(_first_number(parameters, "POINT:RATE", numbers.floats(data[20:24])[0]))
+    begin = (int(_first_number(parameters, "POINT:DATA_START", header[8])) - 1) * BLOCK
     if points < 1 or begin < BLOCK or not np.isfinite(scale) or scale == 0:
         found = f"{points} points from byte {begin}, scale {scale:g}"
         raise file.error("header", "points, where they begin and their scale", found)
     if not (np.isfinite(rate) and 1e-3 < rate < 1e5):
         raise file.error("POINT:RATE", "frames per second", f"{rate:g}")
-    count = _count(said, header)
+    count = _count(parameters, header)
     check_size(file, count, points)
     values = _frames(file, numbers, (points, int(header[2])), begin, scale < 0, count)
     xyz, last = values[..., :3].astype(np.float32), values[..., 3]
@@ -174,33 +175,33 @@ def recording(file: SourceFile) -> Recording:
     low = np.where(absent, 0, np.minimum(np.nan_to_num(last), 32767)).astype(np.int64) & 0xFF
     residuals = np.where(absent, -1, low * abs(scale)).astype(np.float32)
     xyz[absent] = np.nan
-    labels = _texts(said, "LABELS")[:points]
+    labels = _texts(parameters, "LABELS")[:points]
     return Recording(
         points=zeros_to_nan(xyz), residuals=residuals, labels=labels + [""] * (points - len(labels)), rate=rate,
-        parameters=said,
+        parameters=parameters,
     )  # fmt: skip
 
 
-def _first(said: dict[str, Any], name: str, otherwise: Any) -> Any:
+def _first_number(parameters: dict[str, Any], name: str, otherwise: Any) -> Any:
     """First number of a parameter; what the header says where there is none."""
-    value = said.get(name)
+    value = parameters.get(name)
     return value[0] if isinstance(value, np.ndarray) and value.size else otherwise
 
 
-def _texts(said: dict[str, Any], name: str) -> list[str]:
+def _texts(parameters: dict[str, Any], name: str) -> list[str]:
     """Texts of POINT:name, POINT:name2, ...: one parameter holds 255 at most."""
-    found: list[str] = []
+    texts: list[str] = []
     for end in ("", *map(str, range(2, 100))):
-        value = said.get(f"POINT:{name}{end}")
+        value = parameters.get(f"POINT:{name}{end}")
         if not isinstance(value, list):
             break
-        found += value
-    return found
+        texts += value
+    return texts
 
 
-def _count(said: dict[str, Any], header: NDArray[np.int64]) -> int:
+def _count(parameters: dict[str, Any], header: NDArray[np.int64]) -> int:
     """Frames. The header's 16-bit numbers end at 65535; longer files say more in parameters."""
-    ends = [said.get(f"TRIAL:ACTUAL_{end}_FIELD") for end in ("START", "END")]
+    ends = [parameters.get(f"TRIAL:ACTUAL_{end}_FIELD") for end in ("START", "END")]
     if all(isinstance(end, np.ndarray) and len(end) >= 2 for end in ends):
         first, last = (int(end[0]) + (int(end[1]) << 16) for end in ends if end is not None)
         if last >= first > 0:
@@ -208,7 +209,7 @@ def _count(said: dict[str, Any], header: NDArray[np.int64]) -> int:
     if header[4] < 0xFFFF:
         return int(header[4] - header[3]) + 1
     for name in ("POINT:LONG_FRAMES", "POINT:FRAMES"):
-        value = float(_first(said, name, 0))
+        value = float(_first_number(parameters, name, 0))
         if np.isfinite(value) and value >= header[4] - header[3] + 1:
             return int(value)
     return int(header[4] - header[3]) + 1
@@ -231,42 +232,45 @@ def _frames(
 
 def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file; persons by the prefixes of their markers' names."""
-    found = recording(file)
-    units = (_texts(found.parameters, "UNITS") or [""])[0].lower()
-    up = next(iter(_texts(found.parameters, "Y_SCREEN")), "").upper()
+    recording = read_recording(file)
+    units = (_texts(recording.parameters, "UNITS") or [""])[0].lower()
+    up = next(iter(_texts(recording.parameters, "Y_SCREEN")), "").upper()
     up = up if up in _UP else f"+{up}" if f"+{up}" in _UP else "+Z"
-    outputs = {label for name in _MODEL_OUTPUTS for label in _texts(found.parameters, name) if label}
-    kept = [i for i, label in enumerate(found.labels) if label not in outputs]
-    if not kept:
-        raise file.error("POINT:LABELS", "a point that is a place", f"{len(found.labels)} outputs of a model")
-    points, residuals = found.points[:, kept], found.residuals[:, kept]
+    outputs = {label for name in _MODEL_OUTPUTS for label in _texts(recording.parameters, name) if label}
+    markers = [i for i, label in enumerate(recording.labels) if label not in outputs]
+    if not markers:
+        raise file.error("POINT:LABELS", "a point that is a place", f"{len(recording.labels)} outputs of a model")
+    points, residuals = recording.points[:, markers], recording.residuals[:, markers]
     check_present(file, points)
-    axes, signs, turned = _UP[up]
+    axes, signs, transform = _UP[up]
     metres = _UNITS[units if units in _UNITS else "mm"]
     world = points[..., axes] * (np.array(signs) * metres).astype(np.float32)
-    names, places, topology = persons(file, [found.labels[i] for i in kept])
+    names, places, topology = sort_markers(file, [recording.labels[i] for i in markers])
     check_size(file, len(points), len(places) * len(topology.joints))
     body = np.concatenate([world, np.full_like(world[:, :1], np.nan)], 1)[:, places]
     # 1 measured, 0.5 filled in. Files of software that writes no residuals have 0 everywhere and say nothing.
     trust = np.where(np.isnan(points[..., 0]), 0, np.where(residuals > 0, 1, 0.5)).astype(np.float32)
     trust = np.concatenate([trust, np.zeros_like(trust[:, :1])], 1)[:, places]
-    subject = found.parameters.get("SUBJECTS:NAMES")
+    subject = recording.parameters.get("SUBJECTS:NAMES")
     clip = SkeletonSequence(
         id=file.item.id,
         dataset=file.dataset,
         topology=topology,
         positions=body,
         confidence=trust if (residuals > 0).any() else None,
-        fps=file.fields.get("fps", found.rate),
+        fps=file.fields.get("fps", recording.rate),
         source=file.source,
         track_ids=names,
         subject=(re.sub(r"\s+", " ", subject[0]) or None) if isinstance(subject, list) and subject else None,
         licence=file.licence,
-        source_transform="; ".join(filter(None, (turned, f"times {metres:g}"))),
+        source_transform="; ".join(filter(None, (transform, f"times {metres:g}"))),
         notes=tuple([] if units in _UNITS else [f"unit {units!a} taken as mm"])
-        + tuple([f"{len(found.labels) - len(kept)} outputs of a model left out"] * (len(kept) < len(found.labels))),
+        + tuple(
+            [f"{len(recording.labels) - len(markers)} outputs of a model left out"]
+            * (len(markers) < len(recording.labels))
+        ),
     )
-    return [captions.joined(clip, file)]
+    return [join_captions(clip, file)]
 
 
 def _sniff(path: str, head: bytes) -> bool:
@@ -280,4 +284,5 @@ SOURCE = FileSource(
     parse=parse,
     sniff=_sniff,
     companions=rf"(?:.*/)?topology\.json|{captions.COMPANIONS}",
+    listing=Listing(title="C3D markers", files="*.c3d", joints="any", dims="3", persons="1"),
 )

@@ -15,10 +15,10 @@ from skeleton_io.record.topology import Topology, joint_meaning
 from skeleton_io.sources.shared.files import SourceFile
 
 _MOST_MARKERS = 5000
-_MOST_PERSONS = 50
+_MOST_PERSONS = 50  # every one of them gets all markers: memory grows with the product
 
 
-def persons(file: SourceFile, labels: list[str]) -> tuple[tuple[str, ...], list[list[int]], Topology]:
+def sort_markers(file: SourceFile, labels: list[str]) -> tuple[tuple[str, ...], list[list[int]], Topology]:
     """Names of the persons (empty for one without a name), their points, and the markers' topology.
 
     Returns:
@@ -48,29 +48,29 @@ def persons(file: SourceFile, labels: list[str]) -> tuple[tuple[str, ...], list[
 
 def _topology(file: SourceFile, markers: list[str]) -> Topology:
     data = file.beside("topology.json")
-    said: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     if data is not None:
         try:
-            said = json.loads(data)
-            names = {str(key): str(value) for key, value in said["names"].items()} if "names" in said else {}
-            bones = [(str(a), str(b)) for a, b in said["bones"]] if "bones" in said else []
+            content = json.loads(data)
+            names = {str(key): str(value) for key, value in content["names"].items()} if "names" in content else {}
+            bones = [(str(a), str(b)) for a, b in content["bones"]] if "bones" in content else []
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise file.error("topology.json", '{"names": {...}, "bones": [[a, b], ...]}', str(error)[:80]) from None
     else:
         names, bones = {}, []
     index = {marker: place for place, marker in enumerate(markers)}
     pairs = tuple((index[a], index[b]) for a, b in bones if a in index and b in index and a != b)
-    joints = _unique([names[marker] if marker in names else _plain(marker, set(markers)) for marker in markers])
+    joints = _unique([names[marker] if marker in names else _joint_name(marker, set(markers)) for marker in markers])
     bare = Topology(name="c3d", joints=tuple(joints), bones=pairs)
     return Topology(name=f"c3d{len(joints)}_{bare.hash[:6]}", joints=bare.joints, bones=pairs)
 
 
-def _plain(marker: str, all_of_them: set[str]) -> str:
+def _joint_name(marker: str, all_of_them: set[str]) -> str:
     """Snake case; a side only where the other side's marker is there too."""
     side, rest = "", marker
-    for letter, other, meant in (("L", "R", "left_"), ("R", "L", "right_"), ("l", "r", "left_"), ("r", "l", "right_")):
+    for letter, other, prefix in (("L", "R", "left_"), ("R", "L", "right_"), ("l", "r", "left_"), ("r", "l", "right_")):
         if len(marker) > 1 and marker[0] == letter and other + marker[1:] in all_of_them:
-            side, rest = meant, marker[1:].lstrip("_- .") or marker[1:]
+            side, rest = prefix, marker[1:].lstrip("_- .") or marker[1:]
             break
     word = re.sub(r"\W+", "_", rest).strip("_").lower() or "point"
     # A marker's own name must not say a joint in the vocabulary: a marker called "head" lies on it.
@@ -78,10 +78,10 @@ def _plain(marker: str, all_of_them: set[str]) -> str:
 
 
 def _unique(names: list[str]) -> list[str]:
-    found: dict[str, None] = {}
+    unique: dict[str, None] = {}
     for name in names:
         free, number = name, 2
-        while free in found:
+        while free in unique:
             free, number = f"{name}_{number}", number + 1
-        found[free] = None
-    return list(found)
+        unique[free] = None
+    return list(unique)

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from skeleton_io.record.rotations import axis_matrices, matrices_of_quaternions
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import DEEPMIMIC16
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present
-from skeleton_io.sources.shared.forward import check_size, forward_kinematics
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present
+from skeleton_io.sources.shared.forward_kinematics import check_size, forward_kinematics
 from skeleton_io.sources.shared.side_files import plain_label
 
 WIDTH = 44
+"""Numbers of a frame: duration, root position and rotation, then `_VALUES`."""
 _SIDE = (("hip", 0.0, 0.0, 0.084887), ("shoulder", -0.02405, 0.2435, 0.18311))
 _THIGH, _SHIN, _UPPER_ARM, _FOREARM = 0.421546, 0.40987, 0.274788, 0.258947
 _OFFSETS: dict[str, tuple[float, float, float]] = {
@@ -52,10 +53,10 @@ _VALUES += tuple(
 def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file; the label is the file's name without "humanoid3d_"."""
     try:
-        found = json.loads(file.text())
+        content = json.loads(file.text())
     except (ValueError, RecursionError) as error:
         raise file.error("whole file", "JSON", f"{type(error).__name__}: {error}"[:80]) from None
-    values = _values(file, found)
+    values = _values(file, content)
     seconds = values[:, 0]
     joints = DEEPMIMIC16.joints
     parents = [-1] * len(joints)
@@ -75,9 +76,9 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
                 matrices_of_quaternions(part) if width == 4 else axis_matrices("Z", part[:, 0])
             )
             at += width
-        moved = np.tile(offsets, (len(some), 1, 1))
-        moved[:, 0] = some[:, 1:4]
-        return moved, turns
+        frame_offsets = np.tile(offsets, (len(some), 1, 1))
+        frame_offsets[:, 0] = some[:, 1:4]
+        return frame_offsets, turns
 
     try:
         positions, turns = forward_kinematics(parents, len(values), local)
@@ -85,7 +86,7 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
         raise file.error("Frames", "quaternions", str(error)) from None
     check_present(file, positions)
     fps, times = _times(file, seconds)
-    loop = found["Loop"] if isinstance(found, dict) and isinstance(found.get("Loop"), str) else ""
+    loop = content["Loop"] if isinstance(content, dict) and isinstance(content.get("Loop"), str) else ""
     return [
         SkeletonSequence(
             id=file.item.id,
@@ -103,11 +104,11 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     ]
 
 
-def _values(file: SourceFile, found: Any) -> NDArray[np.float64]:
+def _values(file: SourceFile, content: Any) -> NDArray[np.float64]:
     """(T, 44), finite."""
-    frames = found.get("Frames") if isinstance(found, dict) else None
+    frames = content.get("Frames") if isinstance(content, dict) else None
     if not isinstance(frames, list) or not frames:
-        raise file.error("whole file", '{"Loop": ..., "Frames": [[44 numbers], ...]}', type(found).__name__)
+        raise file.error("whole file", '{"Loop": ..., "Frames": [[44 numbers], ...]}', type(content).__name__)
     for place, frame in enumerate(frames):
         if not isinstance(frame, list) or len(frame) != WIDTH:
             raise file.error(
@@ -142,5 +143,10 @@ def _sniff(path: str, head: bytes) -> bool:
 
 
 SOURCE = FileSource(
-    name="deepmimic", version=1, pattern=r"(?:.*/)?((?:amp_)?humanoid3d_[^/]+)\.(?:txt|json)", parse=parse, sniff=_sniff
+    name="deepmimic",
+    version=1,
+    pattern=r"(?:.*/)?((?:amp_)?humanoid3d_[^/]+)\.(?:txt|json)",
+    parse=parse,
+    sniff=_sniff,
+    listing=Listing(title="DeepMimic JSON", files="humanoid3d_*.txt", joints="16", dims="3", persons="1"),
 )

@@ -17,28 +17,29 @@ from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import H36M17
 from skeleton_io.sources.decoders import npy
+from skeleton_io.sources.decoders.npy import read_members, read_object_pickle
 from skeleton_io.sources.decoders.pickles import load_pickle
-from skeleton_io.sources.shared.files import FileSource, Found, SourceFile, check_present
-from skeleton_io.sources.shared.forward import check_size, y_up
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, Listing, SourceFile, check_present
+from skeleton_io.sources.shared.forward_kinematics import check_size, y_up
 from skeleton_io.sources.shared.side_files import plain_label
 
 FPS = 50.0
-KEPT = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
+JOINTS_OF_32 = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
 """Of the 32; the others are ends of feet and hands that did not move, and doubles."""
 _KEY = "positions_3d"
 _NAME = re.compile(r"(.*?)(?:[ _](\d+))?$", re.DOTALL)
 
 
-def parse(file: SourceFile) -> Iterator[Found]:
+def parse(file: SourceFile) -> Iterator[ClipOrError]:
     """A clip, or an error, per subject and action, in the file's order."""
-    seen: set[str] = set()
+    names: set[str] = set()
     for subject, action, values in _motions(file):
         place = f"{subject}, {action}"[:80]
         name = re.sub(r"\W+", "_", f"{subject}_{action}")
-        if name in seen:
+        if name in names:
             yield file.error(place, "each motion once", "it again")
             continue
-        seen.add(name)
+        names.add(name)
         shape = np.shape(values) if isinstance(values, np.ndarray) else ()
         if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or not shape or shape[0] == 0:
             yield file.error(place, "an array of reals", f"{type(values).__name__} {shape}")
@@ -48,14 +49,14 @@ def parse(file: SourceFile) -> Iterator[Found]:
             yield _clip(file, name, (subject, action), values)
 
 
-def _clip(file: SourceFile, name: str, said: tuple[str, str], values: np.ndarray[Any, Any]) -> Found:
-    subject, action = said
+def _clip(file: SourceFile, name: str, motion: tuple[str, str], values: np.ndarray[Any, Any]) -> ClipOrError:
+    subject, action = motion
     match = _NAME.fullmatch(action)
     label, repetition = (match[1], match[2]) if match else (action, None)
     try:
-        check_size(file, len(values), len(KEPT))
-        kept = values[:, KEPT] if values.shape[1] == 32 else values
-        positions, _ = y_up(kept.astype(np.float64))
+        check_size(file, len(values), len(JOINTS_OF_32))
+        joints = values[:, JOINTS_OF_32] if values.shape[1] == 32 else values
+        positions, _ = y_up(joints.astype(np.float64))
         check_present(file, positions)
         return SkeletonSequence(
             id=name,
@@ -78,19 +79,19 @@ def _clip(file: SourceFile, name: str, said: tuple[str, str], values: np.ndarray
 
 def _motions(file: SourceFile) -> Iterator[tuple[str, str, object]]:
     """(subject, action, whatever the file holds there)."""
-    members = npy.npz_members(file.data, file, {_KEY})
+    members = read_members(file.data, file, {_KEY})
     if _KEY not in members:
         for name, values in npy.read_npz(file.data, file).items():
             subject, _, action = name.replace("/", "_").partition("_")
             yield subject, action, values
         return
-    _, pickle = npy.object_pickle(members.pop(_KEY), file, _KEY)
-    found = load_pickle(pickle, file, _KEY)
-    if isinstance(found, np.ndarray) and found.shape == () and found.dtype == object:
-        found = found.item()
-    if not isinstance(found, dict):
-        raise file.error(_KEY, "{subject: {action: array}}", type(found).__name__)
-    for subject, actions in found.items():
+    _, pickle = read_object_pickle(members.pop(_KEY), file, _KEY)
+    content = load_pickle(pickle, file, _KEY)
+    if isinstance(content, np.ndarray) and content.shape == () and content.dtype == object:
+        content = content.item()
+    if not isinstance(content, dict):
+        raise file.error(_KEY, "{subject: {action: array}}", type(content).__name__)
+    for subject, actions in content.items():
         if not isinstance(subject, str) or not isinstance(actions, dict):
             raise file.error(_KEY, "{subject: {action: array}}", f"{type(actions).__name__} of {subject!a}"[:80])
         for action, values in actions.items():
@@ -107,4 +108,5 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?([^/]*(?:h36m|human36m|human3\.6m)[^/]*)\.npz",
     parse=parse,
     sniff=_sniff,
+    listing=Listing(title="Human3.6M npz of VideoPose3D", files="data_3d_h36m.npz", joints="17", dims="3", persons="1"),
 )

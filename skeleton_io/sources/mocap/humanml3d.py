@@ -14,7 +14,8 @@ from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import SMPL22
 from skeleton_io.sources.decoders.npy import read_npy
 from skeleton_io.sources.shared import captions
-from skeleton_io.sources.shared.files import FileSource, Item, SourceFile, check_present
+from skeleton_io.sources.shared.captions import parse_lines
+from skeleton_io.sources.shared.files import FileSource, Item, Listing, SourceFile, check_present
 
 FPS = 20.0
 
@@ -29,13 +30,13 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     check_present(file, positions)
     place = f"../texts/{file.stem}.txt"
     data = file.beside(place)
-    said = captions.Texts()
+    texts = captions.Texts()
     if data is not None:
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise file.error(f"{place}, byte {error.start}", "UTF-8 text", "other bytes") from None
-        said = captions.lines(file, text, place)
+        texts = parse_lines(file, text, place)
     return [
         SkeletonSequence(
             id=file.item.id,
@@ -44,8 +45,8 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
             positions=positions[:, None],
             fps=FPS,
             source=file.source,
-            captions=said.captions,
-            segments=said.segments,
+            captions=texts.captions,
+            segments=texts.segments,
             licence=file.licence,
             notes=() if data is not None else (f"no captions: there is no {place[3:]}",),
         )
@@ -58,8 +59,8 @@ def _protocols(root: str, items: list[Item]) -> tuple[Protocol, ...]:
     sides: dict[str, list[str]] = {"train": [], "test": []}
     for side, ids in sides.items():
         uris = [storage.join(root, f"{top}{side}.txt") for top in tops]
-        named = {name for uri in uris if storage.exists(uri) for name in storage.read_text(uri).split()}
-        ids += [item.id for item in items if item.path.rsplit("/", 1)[-1].removesuffix(".npy") in named]
+        names = {name for uri in uris if storage.exists(uri) for name in storage.read_text(uri).split()}
+        ids += [item.id for item in items if item.path.rsplit("/", 1)[-1].removesuffix(".npy") in names]
     if not all(sides.values()):
         return ()
     source = "train.txt and test.txt of the set"
@@ -80,4 +81,11 @@ SOURCE = FileSource(
     sniff=_sniff,
     companions=r"(?:.*/)?(?:texts/[^/]+\.txt|(?:train|test)\.txt)",
     protocols=_protocols,
+    listing=Listing(
+        title="HumanML3D joints and captions",
+        files="new_joints/000001.npy with texts/000001.txt",
+        joints="22",
+        dims="3",
+        persons="1",
+    ),
 )

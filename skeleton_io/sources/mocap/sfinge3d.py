@@ -14,8 +14,8 @@ import numpy as np
 
 from skeleton_io.record.sequence import Segment, SkeletonSequence
 from skeleton_io.record.topologies import HAND20
-from skeleton_io.sources.decoders.table_text import numbers
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present, zeros_to_nan
+from skeleton_io.sources.decoders.table_text import read_numbers
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present, zeros_to_nan
 
 FPS = 20.0
 LABELS = (
@@ -23,7 +23,7 @@ LABELS = (
     + ("swipe left", "swipe right", "swipe v", "swipe o")
 )  # fmt: skip
 TRANSFORM = "z = -z_file; quaternion (w, -x, -y, z)"
-_VALUES = 7
+_VALUES = 7  # x y z and a quaternion
 _TRUTH = "sequencesGT.csv"
 _MOST_GESTURES = 10_000
 
@@ -35,7 +35,7 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     # Dictionary files separate by ";" and end their lines with it, streams separate by ",".
     separator = ";" if ";" in text[:200] else ","
     joints = len(HAND20.joints)
-    table = numbers(file, re.sub(r"[;,][ \t\r]*(?=\n|$)", "", text), joints * _VALUES, separator)
+    table = read_numbers(file, re.sub(r"[;,][ \t\r]*(?=\n|$)", "", text), joints * _VALUES, separator)
     values = table.reshape(-1, 1, joints, _VALUES)
     positions = zeros_to_nan(values[..., :3])
     check_present(file, positions)
@@ -91,13 +91,13 @@ def _segments(file: SourceFile, stream: int, frames: int) -> tuple[Segment, ...]
             raise file.error(where, "whole numbers", repr(line[:60]))
         if len(words) < 2 or len(words) != 2 + 3 * int(words[1][:9]):
             raise file.error(where, "three numbers for each gesture", f"{len(words) - 2} for {words[1:2]}")
-        found = []
+        segments = []
         for at in range(2, len(words), 3):
             start, end = (int(word[:12]) for word in words[at + 1 : at + 3])
             if not start <= end < frames:
                 raise file.error(where, f"a start and an end among {frames} frames", f"{start} to {end}")
-            found.append(Segment(start=start / FPS, end=end / FPS, label=_label(file, where, words[at])))
-        return tuple(found)
+            segments.append(Segment(start=start / FPS, end=end / FPS, label=_label(file, where, words[at])))
+        return tuple(segments)
     return ()
 
 
@@ -123,4 +123,11 @@ SOURCE = FileSource(
     companions=r"(?:.*/)?Sequences/sequencesGT\.csv",
     identify=_identify,
     licence="not stated, please cite (Caputo et al. 2020)",
+    listing=Listing(
+        title="SFINGE3D text and gesture segments",
+        files="Dictionary/1/2.txt, Sequences/3.txt",
+        joints="20 (hand)",
+        dims="3",
+        persons="1",
+    ),
 )

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from skeleton_io.sources.shared.files import FileSource, Found, SourceFile
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, Listing, SourceFile
 
 _SIGNS = (b'"annotations"', b'"seg_id"', b'"feat_p"', b"participant,survey_language,motion", b"#0.0#0.0")
 
 
-def parse(file: SourceFile) -> Iterable[Found]:
+def parse(file: SourceFile) -> Iterable[ClipOrError]:
     """Raises for every file.
 
     Raises:
@@ -22,10 +22,10 @@ def parse(file: SourceFile) -> Iterable[Found]:
     name = file.item.path.rsplit("/", 1)[-1]
     if name.endswith(".json"):
         try:
-            found = json.loads(file.text())
+            content = json.loads(file.text())
         except (ValueError, RecursionError) as error:
             raise file.error("whole file", "JSON", f"{type(error).__name__}: {error}"[:80]) from None
-        count = f"texts about {len(found)} motions" if isinstance(found, dict) else "no motion"
+        count = f"texts about {len(content)} motions" if isinstance(content, dict) else "no motion"
     else:
         count = f"{file.data.count(10)} lines of text"
     place = "texts/ beside new_joints/" if "texts/" in file.item.path else "this file at the top of the motions' folder"
@@ -43,4 +43,11 @@ SOURCE = FileSource(
     r"|answers\.csv|texts/[^/]+\.txt)",
     parse=parse,
     sniff=_sniff,
+    listing=Listing(
+        title="captions and labels of KIT-ML, HumanML3D, BABEL, CMU, Aalto",
+        files="captions and labels without motions",
+        joints="none",
+        dims="none",
+        persons="none",
+    ),
 )

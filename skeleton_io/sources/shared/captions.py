@@ -2,8 +2,8 @@
 
 At the top of a set's folder: `annotations.json` (KIT-ML, and HumanML3D in the same form), `train.json`, `val.json`,
 `test.json` with `extra_` before or without (BABEL), `descriptions.tsv` and `kit_captions.tsv` (CMU), `answers.csv`
-(Aalto). `texts/ID.txt` beside HumanML3D's joints is read by `lines`. A text about a whole motion is a caption, one on
-a part of it a segment. Reads no motion; a text whose motion is not there is not looked at.
+(Aalto). `texts/ID.txt` beside HumanML3D's joints is read by `parse_lines`. A text about a whole motion is a caption,
+one on a part of it a segment. Reads no motion; a text whose motion is not there is not looked at.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from skeleton_io.record.sequence import Segment, SkeletonSequence
-from skeleton_io.sources.shared import captions_aalto
+from skeleton_io.sources.shared.captions_aalto import parse_motion_name, read_answers
 from skeleton_io.sources.shared.files import SourceFile
 from skeleton_io.sources.shared.side_files import plain_label
 
@@ -57,14 +57,14 @@ Row = tuple[str, Texts]
 """Path or id of a motion, without or with its suffix, and texts."""
 
 
-def joined(clip: SkeletonSequence, file: SourceFile) -> SkeletonSequence:
+def join_captions(clip: SkeletonSequence, file: SourceFile) -> SkeletonSequence:
     """The clip with what the caption files at the top of the set's folder say of it; its own fields win.
 
     Raises:
         SkeletonFormatError: a caption file is broken.
     """
     up = "../" * file.item.path.count("/")
-    said = Texts()
+    texts = Texts()
     notes: list[str] = []
     for name in NAMES:
         data = file.beside(up + name)
@@ -74,15 +74,15 @@ def joined(clip: SkeletonSequence, file: SourceFile) -> SkeletonSequence:
             index = _index(name, data)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise file.error(name, _FORMATS[name], f"{type(error).__name__}: {error}"[:120]) from None
-        found = _look_up(index, file.item.path)
-        if len(found) == 1:
-            said = said.plus(found[0])
-        elif found:
-            notes.append(f"{name}: {len(found)} motions have this name; none is joined")
+        matches = _look_up(index, file.item.path)
+        if len(matches) == 1:
+            texts = texts.plus(matches[0])
+        elif matches:
+            notes.append(f"{name}: {len(matches)} motions have this name; none is joined")
     own = Texts(
         label=clip.label, subject=clip.subject, setup=clip.setup, captions=clip.captions, segments=clip.segments
     )
-    both = own.plus(said)
+    both = own.plus(texts)
     return replace(
         clip,
         label=both.label,
@@ -94,13 +94,13 @@ def joined(clip: SkeletonSequence, file: SourceFile) -> SkeletonSequence:
     )
 
 
-def lines(file: SourceFile, text: str, place: str) -> Texts:
+def parse_lines(file: SourceFile, text: str, place: str) -> Texts:
     """HumanML3D's lines: sentence#tagged words#start#end, where 0.0 twice means the whole motion.
 
     Raises:
         SkeletonFormatError: another number of parts, or times that are none.
     """
-    found = Texts()
+    texts = Texts()
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
@@ -109,11 +109,11 @@ def lines(file: SourceFile, text: str, place: str) -> Texts:
             sentence, _, start, end = parts
             # "nan" stands for the whole motion in a few of the released files.
             times = [0.0 if math.isnan(float(time)) else float(time) for time in (start, end)]
-            said = _timed(sentence, *times, duration=0.0) if any(times) else _caption(sentence)
+            line_texts = _timed(sentence, *times, duration=0.0) if any(times) else _caption(sentence)
         except ValueError:
             raise file.error(f"{place}, line {number}", "sentence#words#start#end", line[:80]) from None
-        found = found.plus(said)
-    return found
+        texts = texts.plus(line_texts)
+    return texts
 
 
 def _caption(text: str) -> Texts:
@@ -132,12 +132,12 @@ def _timed(text: str, start: float, end: float, duration: float) -> Texts:
 @lru_cache(maxsize=16)
 def _index(name: str, data: bytes) -> Index:
     """A caption file by motion. `data` is one object for all clips of a task, whose hash Python keeps."""
-    found: Index = {}
+    index: Index = {}
     for path, texts in _READERS[name](data.decode("utf-8-sig")):
         parts = _parts(path)
-        same = found.setdefault(parts[-1], {})
+        same = index.setdefault(parts[-1], {})
         same[parts] = same[parts].plus(texts) if parts in same else texts
-    return found
+    return index
 
 
 def _parts(path: str) -> tuple[str, ...]:
@@ -148,52 +148,55 @@ def _parts(path: str) -> tuple[str, ...]:
 
 def _look_up(index: Index, path: str) -> list[Texts]:
     """Texts of the motions whose paths agree longest with the file's, from the end; more than one: it is open."""
-    wanted = _parts(path)
-    best, found = 0, list[Texts]()
-    for parts, texts in index.get(wanted[-1], {}).items():
+    target = _parts(path)
+    best, matches = 0, list[Texts]()
+    for parts, texts in index.get(target[-1], {}).items():
         # "M/..." is the mirrored motion of KIT-ML.
-        if (parts[0] == "M") != (wanted[0] == "M"):
+        if (parts[0] == "M") != (target[0] == "M"):
             continue
-        agreed = 0
-        while agreed < min(len(parts), len(wanted)) and parts[-1 - agreed] == wanted[-1 - agreed]:
-            agreed += 1
+        depth = 0
+        while depth < min(len(parts), len(target)) and parts[-1 - depth] == target[-1 - depth]:
+            depth += 1
         # kick_01 of another folder is another motion; a name without any folder may stand for all.
-        if agreed == 1 < min(len(parts), len(wanted)):
+        if depth == 1 < min(len(parts), len(target)):
             continue
-        if agreed > best:
-            best, found = agreed, []
-        if agreed == best:
-            found.append(texts)
-    return found
+        if depth > best:
+            best, matches = depth, []
+        if depth == best:
+            matches.append(texts)
+    return matches
 
 
 def _kit_ml(text: str) -> Iterator[Row]:
     for entry in json.loads(text).values():
         duration = float(entry["duration"])
-        for said in entry["annotations"]:
-            yield str(entry["path"]), _timed(str(said["text"]), float(said["start"]), float(said["end"]), duration)
+        for annotation in entry["annotations"]:
+            yield (
+                str(entry["path"]),
+                _timed(str(annotation["text"]), float(annotation["start"]), float(annotation["end"]), duration),
+            )
 
 
 def _babel(text: str) -> Iterator[Row]:
     for entry in json.loads(text).values():
-        found = Texts()
+        texts = Texts()
         whole = _annotations(entry, "seq_ann")
         parts = _annotations(entry, "frame_ann")
-        for said in whole:
-            found = found.plus(_caption(str(said["raw_label"])))
-        for said in parts:
-            times = float(said["start_t"]), float(said["end_t"])
-            found = found.plus(_timed(str(said["proc_label"] or said["raw_label"]), *times, duration=0.0))
-        kinds = {str(kind) for said in whole for kind in said["act_cat"] or ()}
+        for annotation in whole:
+            texts = texts.plus(_caption(str(annotation["raw_label"])))
+        for annotation in parts:
+            times = float(annotation["start_t"]), float(annotation["end_t"])
+            texts = texts.plus(_timed(str(annotation["proc_label"] or annotation["raw_label"]), *times, duration=0.0))
+        kinds = {str(kind) for annotation in whole for kind in annotation["act_cat"] or ()}
         if len(kinds) == 1 and not parts:
-            found = replace(found, label=plain_label(*kinds))
-        yield str(entry["feat_p"]), found
+            texts = replace(texts, label=plain_label(*kinds))
+        yield str(entry["feat_p"]), texts
 
 
 def _annotations(entry: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """Labels of one annotator (train, val) or of several (extra_train, extra_val)."""
-    given = entry[name + "s"] if name + "s" in entry else [entry[name]] if name in entry else []
-    return [label for annotator in given or () if annotator for label in annotator["labels"] or ()]
+    annotators = entry[name + "s"] if name + "s" in entry else [entry[name]] if name in entry else []
+    return [label for annotator in annotators or () if annotator for label in annotator["labels"] or ()]
 
 
 def _tsv(text: str, count: int) -> Iterator[list[str]]:
@@ -206,8 +209,8 @@ def _tsv(text: str, count: int) -> Iterator[list[str]]:
 
 
 def _descriptions(text: str) -> Iterator[Row]:
-    for path, said in _tsv(text, 2):
-        yield path, replace(_caption(said), label=plain_label(said) or None)
+    for path, caption in _tsv(text, 2):
+        yield path, replace(_caption(caption), label=plain_label(caption) or None)
 
 
 def _kit_captions(text: str) -> Iterator[Row]:
@@ -216,13 +219,13 @@ def _kit_captions(text: str) -> Iterator[Row]:
     ends: dict[str, float] = {}
     for path, _, _, _, end in rows:
         ends[path] = max(float(end), ends[path]) if path in ends else float(end)
-    for path, _, said, start, end in rows:
-        yield path, _timed(said, float(start), float(end), ends[path])
+    for path, _, caption, start, end in rows:
+        yield path, _timed(caption, float(start), float(end), ends[path])
 
 
 def _aalto(text: str) -> Iterator[Row]:
-    for motion, answers in captions_aalto.answers(text).items():
-        label, subject, setup = captions_aalto.meaning(motion)
+    for motion, answers in read_answers(text).items():
+        label, subject, setup = parse_motion_name(motion)
         yield motion, Texts(label=label, subject=subject, setup=setup, captions=answers)
 
 

@@ -16,7 +16,7 @@ _NAME = re.compile(r"((?:[kt]_[a-z]+_[a-z]+_)+)(\d{3}(?:_\d{3})*)")
 _PART = re.compile(r"([kt])_([a-z]+)_([a-z]+)_")
 
 
-def answers(text: str) -> dict[str, tuple[str, ...]]:
+def read_answers(text: str) -> dict[str, tuple[str, ...]]:
     """Motion -> "verb modifier modifier modifier" as answered in English, the most frequent first.
 
     Raises:
@@ -25,14 +25,14 @@ def answers(text: str) -> dict[str, tuple[str, ...]]:
     counts: dict[str, Counter[str]] = {}
     for row in csv.DictReader(io.StringIO(text)):
         cells = {column: row[column] or "" for column in _COLUMNS}
-        said = " ".join(" ".join(cells[column] for column in _COLUMNS[2:]).split()).lower()
-        found = counts.setdefault(cells["motion"], Counter())
-        if cells["survey_language"] == "english" and said:
-            found[said] += 1
-    return {m: tuple(sorted(found, key=lambda said: (-found[said], said))) for m, found in counts.items()}
+        answer = " ".join(" ".join(cells[column] for column in _COLUMNS[2:]).split()).lower()
+        counter = counts.setdefault(cells["motion"], Counter())
+        if cells["survey_language"] == "english" and answer:
+            counter[answer] += 1
+    return {m: tuple(sorted(counter, key=lambda answer: (-counter[answer], answer))) for m, counter in counts.items()}
 
 
-def meaning(motion: str) -> tuple[str | None, str | None, str | None]:
+def parse_motion_name(motion: str) -> tuple[str | None, str | None, str | None]:
     """(action, actor, manner) of a motion that is one recording; three None of a blend and of other names."""
     name = _NAME.fullmatch(motion)
     if name is None:

@@ -24,11 +24,12 @@ from skeleton_io.record import quality
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.sources.shared.side_files import CLIP_TEXTS, SIDE_FILES, SideInfo, side_info
 
+# A page of most file systems, and a header with some rows of every format here.
 HEAD_BYTES = 4096
 """How much of a file `sniff` gets."""
-_SNIFFED = 8  # files of a folder whose first bytes are looked at before it counts as another format
+_MOST_SNIFFED = 8  # files of a folder whose first bytes are looked at before it counts as another format
 
-Found = SkeletonSequence | SkeletonFormatError
+ClipOrError = SkeletonSequence | SkeletonFormatError
 """A clip, or why one clip could not be read."""
 
 
@@ -112,9 +113,20 @@ def _any_content(path: str, head: bytes) -> bool:
     return True
 
 
-def joined_groups(match: re.Match[str]) -> str:
+def join_groups(match: re.Match[str]) -> str:
     """Id of a file by the groups of the pattern."""
     return "_".join(match.groups())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A format in the list for people (`skel formats`): text that decides nothing."""
+
+    title: str = "?"
+    files: str = "?"
+    joints: str = "?"
+    dims: str = "?"
+    persons: str = "?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,24 +145,26 @@ class FileSource:
         companions: regular expression for the files that `SourceFile.beside` is asked for; they are no items.
         identify: the pattern's match -> the item's id.
         protocols: (folder, items) -> splits that the files themselves hold, the default first.
+        listing: for the list of formats.
     """
 
     name: str
     version: int
     pattern: str
-    parse: Callable[[SourceFile], Iterable[Found]]
+    parse: Callable[[SourceFile], Iterable[ClipOrError]]
     licence: str | None = None
     sniff: Callable[[str, bytes], bool] = _any_content
     grouped: bool = False
     companions: str = ""
-    identify: Callable[[re.Match[str]], str] = joined_groups
+    identify: Callable[[re.Match[str]], str] = join_groups
     protocols: Callable[[str, list[Item]], tuple[Protocol, ...]] | None = None
+    listing: Listing = Listing()
 
     def detect(self, root: str) -> bool:
         """Whether the folder holds files of this format, by their names and first bytes."""
-        found = (path for path in storage.list_files(root) if self._match(path))
-        looked = zip(range(_SNIFFED), found, strict=False)
-        return any(self.sniff(path, storage.read_head(storage.join(root, path), HEAD_BYTES)) for _, path in looked)
+        paths = (path for path in storage.list_files(root) if self._match(path))
+        sample = zip(range(_MOST_SNIFFED), paths, strict=False)
+        return any(self.sniff(path, storage.read_head(storage.join(root, path), HEAD_BYTES)) for _, path in sample)
 
     def fits(self, path: str) -> bool:
         """Whether a path within the set's folder is one of this format's, by its name alone."""
@@ -163,13 +177,13 @@ class FileSource:
             SkeletonFormatError: a side file is broken.
         """
         side_info(root)
-        named: dict[str, list[str]] = {}
+        by_id: dict[str, list[str]] = {}
         for path in storage.list_files(root):
             match = self._match(path)
             if match:
-                named.setdefault(self.identify(match), []).append(path)
+                by_id.setdefault(self.identify(match), []).append(path)
         items = []
-        for name, paths in named.items():
+        for name, paths in by_id.items():
             if self.grouped:
                 items.append(Item(id=name, path=posixpath.dirname(paths[0]) or ".", parts=tuple(sorted(paths))))
                 continue
@@ -180,14 +194,14 @@ class FileSource:
 
     def list_companions(self, root: str) -> list[str]:
         """Files that decide records without being items, side files included, sorted."""
-        wanted = re.compile(self.companions) if self.companions else None
+        pattern = re.compile(self.companions) if self.companions else None
         return sorted(
             path
             for path in storage.list_files(root)
-            if path in SIDE_FILES or (wanted is not None and wanted.fullmatch(path))
+            if path in SIDE_FILES or (pattern is not None and pattern.fullmatch(path))
         )
 
-    def stream(self, root: str, item: Item, dataset: str) -> Iterator[Found]:
+    def stream(self, root: str, item: Item, dataset: str) -> Iterator[ClipOrError]:
         """Reads one item.
 
         Args:
@@ -220,7 +234,7 @@ class FileSource:
         dataset: str,
         side: SideInfo,
         companion: Callable[[str], bytes | None] = lambda _: None,
-    ) -> Iterator[Found]:
+    ) -> Iterator[ClipOrError]:
         """As `stream`, for bytes that are already here: (path, bytes) of each file of the item."""
         source = Source(uri=item.path, sha256=_digest(parts), reader=self.name, reader_version=self.version)
         file = SourceFile(
@@ -239,9 +253,9 @@ class FileSource:
         count = 0
         try:
             with np.errstate(over="raise", invalid="ignore"):
-                for found in self.parse(file):
+                for result in self.parse(file):
                     count += 1
-                    yield found if isinstance(found, SkeletonFormatError) else _finish(found, file)
+                    yield result if isinstance(result, SkeletonFormatError) else _finish(result, file)
         except SkeletonFormatError as error:
             yield error
         except Exception as error:  # noqa: BLE001 - foreign bytes can break a parser in any way
@@ -273,12 +287,12 @@ class FileSource:
         return re.fullmatch(self.pattern, path)
 
 
-def _all_or_error(stream: Iterable[Found]) -> list[SkeletonSequence]:
+def _all_or_error(stream: Iterable[ClipOrError]) -> list[SkeletonSequence]:
     clips: list[SkeletonSequence] = []
-    for found in stream:
-        if isinstance(found, SkeletonFormatError):
-            raise found
-        clips.append(found)
+    for result in stream:
+        if isinstance(result, SkeletonFormatError):
+            raise result
+        clips.append(result)
     return clips
 
 
@@ -310,9 +324,9 @@ def number(text: str) -> str:
 
 def zeros_to_nan(positions: NDArray[np.floating]) -> NDArray[np.float32]:
     """(..., C) as float32 with NaN for joints whose coordinates are all exactly 0: sensors write that for "none"."""
-    found = np.array(positions, np.float32)
-    found[(found == 0).all(-1)] = np.nan
-    return found
+    points = np.array(positions, np.float32)
+    points[(points == 0).all(-1)] = np.nan
+    return points
 
 
 def check_present(file: SourceFile, positions: NDArray[np.floating]) -> None:
@@ -327,10 +341,10 @@ def check_present(file: SourceFile, positions: NDArray[np.floating]) -> None:
         raise file.error("whole file", "a joint that is present", f"{positions.shape[0]} frames without any")
 
 
-def _finish(clip: SkeletonSequence, file: SourceFile) -> Found:
+def _finish(clip: SkeletonSequence, file: SourceFile) -> ClipOrError:
     """Applies the side files' text fields and measures quality. Numbers (image_size, fps) are the parser's business."""
     if clip.id in file.side.excluded:
         return file.error("exclude.txt", "a clip to keep", f"{clip.id} in the list")
-    given = file.side.clips.get(clip.id, file.fields)
-    texts = {key: given[key] for key in CLIP_TEXTS if key in given}
+    side_fields = file.side.clips.get(clip.id, file.fields)
+    texts = {key: side_fields[key] for key in CLIP_TEXTS if key in side_fields}
     return replace(clip, **texts, quality=quality.measure(clip))

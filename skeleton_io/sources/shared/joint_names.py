@@ -70,56 +70,56 @@ _ACCLAIM = {
 _FINGER = re.compile(r"(?:hand)?(thumb|index|middle|ring|pinky|little)(?:finger)?(\d)")
 
 
-def anatomical(names: Sequence[str]) -> list[str]:
+def anatomical_names(names: Sequence[str]) -> list[str]:
     """Anatomical names of a hierarchy's joints, unique, in the same order (parents before children)."""
     parts = [_split(name) for name in names]
-    found: list[str] = []
+    joints: list[str] = []
     trunk = 0
     for name, (side, words) in zip(names, parts, strict=True):
         siblings = {"".join(other) for its_side, other in parts if its_side == side}
         part = "".join(words)
         if side is None and (re.sub(r"\d+$", "", part) in _TRUNK):
             trunk += 1
-            meant: str | None = "spine" if trunk == 1 else f"spine{trunk}"
+            meaning: str | None = "spine" if trunk == 1 else f"spine{trunk}"
         elif side is None:
-            meant = _CENTRE.get(part)
+            meaning = _CENTRE.get(part)
         else:
-            meant = _sided(part, siblings)
-            meant = f"{side}_{meant}" if meant else None
-        if meant is None or meant in found:
+            meaning = _sided(part, siblings)
+            meaning = f"{side}_{meaning}" if meaning else None
+        if meaning is None or meaning in joints:
             own = "_".join(words) or re.sub(r"\W+", "_", name).lower() or "joint"
-            meant = f"{side}_{own}" if side else own
+            meaning = f"{side}_{own}" if side else own
             # An own name must not say something else in the vocabulary.
-            if joint_meaning(meant).limb != "other":
-                meant += "_other"
-        base, number = meant, 2
-        while meant in found:
-            meant, number = f"{base}_{number}", number + 1
-        found.append(meant)
-    return found
+            if joint_meaning(meaning).limb != "other":
+                meaning += "_other"
+        base, number = meaning, 2
+        while meaning in joints:
+            meaning, number = f"{base}_{number}", number + 1
+        joints.append(meaning)
+    return joints
 
 
-def bone_ends(names: Sequence[str]) -> list[str]:
+def bone_end_names(names: Sequence[str]) -> list[str]:
     """Names of the joints at the ENDS of an Acclaim (ASF) skeleton's bones, unique: lfemur ends at the left knee.
 
     A bone that the table does not know gives its own name with "_end", limb "other".
     """
-    found: list[str] = []
+    joints: list[str] = []
     for name in names:
         word = name.lower()
         side = {"l": "left_", "r": "right_"}.get(word[:1], "")
         if word in _ACCLAIM:
-            meant = _ACCLAIM[word]
+            meaning = _ACCLAIM[word]
         elif side and word[1:] in _ACCLAIM:
-            meant = side + _ACCLAIM[word[1:]]
+            meaning = side + _ACCLAIM[word[1:]]
         else:
             bare = word[1:] if side and word[1:] in ("hand", "arm") else ""
-            meant = (side + bare if bare else re.sub(r"\W+", "_", word)) + "_end"
-        base, number = meant, 2
-        while meant in found:
-            meant, number = f"{base}_{number}", number + 1
-        found.append(meant)
-    return found
+            meaning = (side + bare if bare else re.sub(r"\W+", "_", word)) + "_end"
+        base, number = meaning, 2
+        while meaning in joints:
+            meaning, number = f"{base}_{number}", number + 1
+        joints.append(meaning)
+    return joints
 
 
 def _split(name: str) -> tuple[str | None, list[str]]:

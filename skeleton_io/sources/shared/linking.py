@@ -20,16 +20,17 @@ from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topology import Topology
 from skeleton_io.sources.shared.files import SourceFile, check_present
 from skeleton_io.sources.shared.side_files import plain_label
-from skeleton_io.sources.shared.tracks import Track, persons
+from skeleton_io.sources.shared.tracks import Track, assign_slots
 
 FPS = 30.0
 """Where neither the file nor clips.json says."""
 LINK_SIZES = 0.5
 """A detection continues the one before if their keypoints are at most this many body sizes apart, on average."""
 MOST_FRAMES = 200_000
+"""Of one clip: almost two hours of video."""
 MOST_PEOPLE = 256
 """In one frame. Crowds of pose estimators stay far below; linking takes the square of it."""
-_LARGEST = 1e6
+_LARGEST = 1e6  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,21 +59,21 @@ class Video:
     notes: tuple[str, ...] = ()
 
 
-def video(file: SourceFile, content: Mapping[str, Any]) -> Video:
+def video_facts(file: SourceFile, content: Mapping[str, Any]) -> Video:
     """What a file and, winning over it, its side files say: image_size, fps, label, subject, view, captions.
 
     Raises:
         SkeletonFormatError: a value that its field cannot have.
     """
-    given = {**content, **file.fields}
+    fields = {**content, **file.fields}
 
     def text(key: str) -> str | None:
-        value = given.get(key)
+        value = fields.get(key)
         if value is not None and not isinstance(value, str | int):
             raise file.error(key, "text", repr(value)[:40])
         return None if value is None else str(value)
 
-    size, fps, captions = given.get("image_size"), given.get("fps", FPS), given.get("captions", ())
+    size, fps, captions = fields.get("image_size"), fields.get("fps", FPS), fields.get("captions", ())
     if size is not None and not (
         isinstance(size, list | tuple) and len(size) == 2 and all(type(n) is int and 0 < n < 100_000 for n in size)
     ):
@@ -107,20 +108,22 @@ def scored_points(file: SourceFile, points: NDArray[np.float64], place: str) -> 
     return points
 
 
-def pixel_clip(file: SourceFile, topology: Topology, found: Sequence[Detection], video: Video) -> SkeletonSequence:
+def make_pixel_clip(
+    file: SourceFile, topology: Topology, detections: Sequence[Detection], video: Video
+) -> SkeletonSequence:
     """One clip of a video's detections: x = W - x_px (towards the image's left), y = H - y_px (up).
 
     Args:
-        found: detections with frames from 0.
+        detections: detections with frames from 0.
 
     Raises:
         SkeletonFormatError: no keypoint at all, a track twice in a frame, or more frames or people than can be.
     """
-    tracks = _tracks(file, found)
-    count = max(video.frames or 0, max(detection.frame for detection in found) + 1)
+    tracks = _tracks(file, detections)
+    count = max(video.frames or 0, max(detection.frame for detection in detections) + 1)
     if count > MOST_FRAMES:
         raise file.error("whole file", f"at most {MOST_FRAMES} frames", str(count))
-    slots = persons(tracks, count, video.fps)
+    slots = assign_slots(tracks, count, video.fps)
     size, notes = video.image_size, (*video.notes, *slots.notes)
     if size is None:
         width, height = np.nanmax(slots.positions, axis=(0, 1, 2))
@@ -151,31 +154,31 @@ def pixel_clip(file: SourceFile, topology: Topology, found: Sequence[Detection],
     )
 
 
-def _tracks(file: SourceFile, found: Sequence[Detection]) -> list[Track]:
+def _tracks(file: SourceFile, detections: Sequence[Detection]) -> list[Track]:
     frames: dict[int, list[Detection]] = {}
-    for detection in found:
+    for detection in detections:
         people = frames.setdefault(detection.frame, [])
         people.append(detection)
         if len(people) > MOST_PEOPLE:
             raise file.error(f"frame {detection.frame}", f"at most {MOST_PEOPLE} people", "more")
-    named: dict[str, dict[int, NDArray[np.float64]]] = {}
-    if all(detection.track is not None for detection in found):
+    by_track: dict[str, dict[int, NDArray[np.float64]]] = {}
+    if all(detection.track is not None for detection in detections):
         for frame, people in sorted(frames.items()):
             for person in people:
-                track = named.setdefault(str(person.track), {})
+                track = by_track.setdefault(str(person.track), {})
                 if frame in track:
                     raise file.error(f"frame {frame}", "each track once", f"track {str(person.track)[:40]} twice")
                 track[frame] = person.points
     else:
-        named = link({frame: [p.points for p in people] for frame, people in sorted(frames.items())})
+        by_track = link_detections({frame: [p.points for p in people] for frame, people in sorted(frames.items())})
     tracks = []
-    for name, seen in named.items():
-        points = np.stack([seen[frame] for frame in sorted(seen)])
+    for name, by_frame in by_track.items():
+        points = np.stack([by_frame[frame] for frame in sorted(by_frame)])
         if np.isfinite(points[..., :2]).any():
             tracks.append(
                 Track(
                     id=name,
-                    frames=np.array(sorted(seen)),
+                    frames=np.array(sorted(by_frame)),
                     positions=points[..., :2],
                     confidence=np.clip(points[..., 2], 0, 1),
                 )
@@ -185,7 +188,7 @@ def _tracks(file: SourceFile, found: Sequence[Detection]) -> list[Track]:
     return tracks
 
 
-def link(frames: dict[int, list[NDArray[np.float64]]]) -> dict[str, dict[int, NDArray[np.float64]]]:
+def link_detections(frames: dict[int, list[NDArray[np.float64]]]) -> dict[str, dict[int, NDArray[np.float64]]]:
     """Tracks from detections without identity: least total distance between one frame and the next that has any.
 
     Args:
@@ -194,31 +197,32 @@ def link(frames: dict[int, list[NDArray[np.float64]]]) -> dict[str, dict[int, ND
     Returns:
         {name: {frame: points}}; names are numbers in the order of appearance.
     """
-    named: dict[str, dict[int, NDArray[np.float64]]] = {}
+    by_track: dict[str, dict[int, NDArray[np.float64]]] = {}
     last: list[tuple[str, NDArray[np.float64]]] = []
     for frame, people in frames.items():
         if not people:
             continue
         cost = _apart([points for _, points in last], people)
+        # Cut off, since the method refuses infinity; beyond LINK_SIZES no pair counts anyway.
         rows, columns = linear_sum_assignment(np.minimum(cost, 2 * LINK_SIZES))
         pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-        chosen = {column: last[row][0] for row, column in pairs if cost[row, column] <= LINK_SIZES}
+        name_of = {column: last[row][0] for row, column in pairs if cost[row, column] <= LINK_SIZES}
         last = []
         for place, points in enumerate(people):
-            name = chosen[place] if place in chosen else str(len(named))
-            named.setdefault(name, {})[frame] = points
+            name = name_of[place] if place in name_of else str(len(by_track))
+            by_track.setdefault(name, {})[frame] = points
             last.append((name, points))
-    return named
+    return by_track
 
 
 def _apart(old: list[NDArray[np.float64]], new: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     """(old, new) mean distance of shared keypoints in body sizes of the old one; infinite without any."""
     cost = np.full((len(old), len(new)), math.inf)
     points = np.stack(new)
-    known = np.isfinite(points).all(-1)
+    present = np.isfinite(points).all(-1)
     for row, one in enumerate(old):
         mine = np.isfinite(one).all(-1)
-        shared = known & mine
+        shared = present & mine
         if not mine.any():
             continue
         size = float(np.linalg.norm(one[mine, :2].max(0) - one[mine, :2].min(0)))

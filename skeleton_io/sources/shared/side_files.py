@@ -84,26 +84,26 @@ def read_side(root: str, name: str, absent: Any) -> Any:
     if not storage.exists(uri):
         return absent
     try:
-        found = json.loads(storage.read_text(uri))
+        content = json.loads(storage.read_text(uri))
     except ValueError as error:
         raise SkeletonFormatError(name, "whole file", "JSON", str(error)) from None
-    if not isinstance(found, type(absent)):
-        raise SkeletonFormatError(name, "whole file", f"a JSON {type(absent).__name__}", type(found).__name__)
-    return found
+    if not isinstance(content, type(absent)):
+        raise SkeletonFormatError(name, "whole file", f"a JSON {type(absent).__name__}", type(content).__name__)
+    return content
 
 
 def _clip_fields(value: dict[str, Any], name: str, place: str) -> dict[str, Any]:
     unknown = sorted(set(value) - set(_CLIP_FIELDS))
     if unknown:
         raise SkeletonFormatError(name, place, f"fields among {', '.join(_CLIP_FIELDS)}", ", ".join(unknown))
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for key, content in value.items():
         if content is None:
             continue
-        found[key] = _clip_value(key, content)
-        if found[key] is None:
+        fields[key] = _clip_value(key, content)
+        if fields[key] is None:
             raise SkeletonFormatError(name, f"{place}, {key}", "a value of that field", repr(content)[:80])
-    return found
+    return fields
 
 
 def _clip_value(key: str, content: Any) -> Any:

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 JOIN_SECONDS = 0.5
 JOIN_SIZES = 0.5
 SHORT_FRAMES = 11
+"""This, 0.8 and 0.7 below are the thresholds (11, 0.8, 0.69754) of the scripts that usually clean NTU's clips: CTR-GCN,
+Chen et al., ICCV 2021."""
 WIDE_RATIO = 0.8
 """Width over height above which a frame's figure counts as wide."""
 WIDE_SHARE = 0.7
@@ -51,7 +53,7 @@ class Persons:
     notes: tuple[str, ...]
 
 
-def persons(tracks: list[Track], frames: int, fps: float) -> Persons:
+def assign_slots(tracks: list[Track], frames: int, fps: float) -> Persons:
     """Tracks -> slots, by the rules of this module.
 
     Args:
@@ -64,17 +66,17 @@ def persons(tracks: list[Track], frames: int, fps: float) -> Persons:
     """
     if len(tracks) > MOST_TRACKS:
         raise ValueError(f"{len(tracks)} tracks, at most {MOST_TRACKS} can be told apart")
-    kept, notes = _join(sorted(tracks, key=lambda t: (int(t.frames[0]), t.id)), fps)
-    kept, dropped = _drop_phantoms(kept)
-    kept.sort(key=lambda t: (-activity(t), int(t.frames[0]), t.id))
-    joints, axes = kept[0].positions.shape[1:]
-    if frames * len(kept) * joints * axes > MOST_VALUES:
-        raise ValueError(f"{frames} frames of {len(kept)} persons: more than {MOST_VALUES} coordinates in one clip")
-    positions = np.full((frames, len(kept), joints, axes), np.nan, np.float32)
-    confidence = np.zeros((frames, len(kept), joints), np.float32)
-    turned = any(t.orientations is not None for t in kept)
-    orientations = np.full((frames, len(kept), joints, 4), np.nan, np.float32) if turned else None
-    for slot, track in enumerate(kept):
+    tracks, notes = _join(sorted(tracks, key=lambda t: (int(t.frames[0]), t.id)), fps)
+    tracks, drop_notes = _drop_phantoms(tracks)
+    tracks.sort(key=lambda t: (-measure_activity(t), int(t.frames[0]), t.id))
+    joints, axes = tracks[0].positions.shape[1:]
+    if frames * len(tracks) * joints * axes > MOST_VALUES:
+        raise ValueError(f"{frames} frames of {len(tracks)} persons: more than {MOST_VALUES} coordinates in one clip")
+    positions = np.full((frames, len(tracks), joints, axes), np.nan, np.float32)
+    confidence = np.zeros((frames, len(tracks), joints), np.float32)
+    oriented = any(t.orientations is not None for t in tracks)
+    orientations = np.full((frames, len(tracks), joints, 4), np.nan, np.float32) if oriented else None
+    for slot, track in enumerate(tracks):
         positions[track.frames, slot] = track.positions
         confidence[track.frames, slot] = track.confidence
         if orientations is not None and track.orientations is not None:
@@ -83,40 +85,40 @@ def persons(tracks: list[Track], frames: int, fps: float) -> Persons:
         positions=positions,
         confidence=confidence,
         orientations=orientations,
-        ids=tuple(t.id for t in kept),
-        notes=(*notes, *dropped),
+        ids=tuple(t.id for t in tracks),
+        notes=(*notes, *drop_notes),
     )
 
 
-def activity(track: Track) -> float:
+def measure_activity(track: Track) -> float:
     """Variance over time summed over joints and axes, times the number of frames: jitter counts little, path much."""
-    known = np.isfinite(track.positions)
-    count = np.maximum(known.sum(0), 1)
-    filled = np.where(known, track.positions, 0.0)
-    mean = filled.sum(0) / count
-    spread = np.where(known, track.positions - mean, 0.0) ** 2
+    present = np.isfinite(track.positions)
+    count = np.maximum(present.sum(0), 1)
+    values = np.where(present, track.positions, 0.0)
+    mean = values.sum(0) / count
+    spread = np.where(present, track.positions - mean, 0.0) ** 2
     return float((spread.sum(0) / count).sum() * len(track.frames))
 
 
 def _centre(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """(J, C) -> (C,) mean of the joints that are present; NaN if none is."""
-    known = points[np.isfinite(points).all(-1)]
-    return known.mean(0) if len(known) else np.full(points.shape[-1], np.nan)
+    present = points[np.isfinite(points).all(-1)]
+    return present.mean(0) if len(present) else np.full(points.shape[-1], np.nan)
 
 
 def _extent(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """(J, C) -> (C,) size of the bounding box; zeros if nothing is present."""
-    known = points[np.isfinite(points).all(-1)]
-    return known.max(0) - known.min(0) if len(known) else np.zeros(points.shape[-1])
+    present = points[np.isfinite(points).all(-1)]
+    return present.max(0) - present.min(0) if len(present) else np.zeros(points.shape[-1])
 
 
 def _join(tracks: list[Track], fps: float) -> tuple[list[Track], list[str]]:
-    kept: list[Track] = []
+    chains: list[Track] = []
     notes: list[str] = []
     for track in tracks:
         begin = _centre(track.positions[0])
         candidates = []
-        for place, earlier in enumerate(kept):
+        for place, earlier in enumerate(chains):
             gap = int(track.frames[0] - earlier.frames[-1])
             if not 0 < gap <= JOIN_SECONDS * fps:
                 continue
@@ -126,12 +128,12 @@ def _join(tracks: list[Track], fps: float) -> tuple[list[Track], list[str]]:
             if distance <= JOIN_SIZES * size:
                 candidates.append((distance, place))
         if not candidates:
-            kept.append(track)
+            chains.append(track)
             continue
         place = min(candidates)[1]
-        notes.append(f"track {track.id} continues track {kept[place].id}: lost and found again")
-        kept[place] = _chain(kept[place], track)
-    return kept, notes
+        notes.append(f"track {track.id} continues track {chains[place].id}: lost and found again")
+        chains[place] = _chain(chains[place], track)
+    return chains, notes
 
 
 def _chain(first: Track, second: Track) -> Track:
@@ -148,9 +150,9 @@ def _chain(first: Track, second: Track) -> Track:
 
 
 def _is_wide(track: Track) -> bool:
-    known = np.isfinite(track.positions).all(-1, keepdims=True)
-    high = np.where(known, track.positions, -np.inf).max(1)
-    low = np.where(known, track.positions, np.inf).min(1)
+    present = np.isfinite(track.positions).all(-1, keepdims=True)
+    high = np.where(present, track.positions, -np.inf).max(1)
+    low = np.where(present, track.positions, np.inf).min(1)
     extents = np.where(np.isfinite(high), high - low, 0.0)
     width = np.linalg.norm(extents[:, [0]], axis=-1)
     return bool((width > WIDE_RATIO * extents[:, 1]).mean() > WIDE_SHARE)
@@ -159,19 +161,19 @@ def _is_wide(track: Track) -> bool:
 def _drop_phantoms(tracks: list[Track]) -> tuple[list[Track], list[str]]:
     notes: list[str] = []
     longest = max(len(track.frames) for track in tracks)
-    kept = []
+    persons = []
     for track in tracks:
-        seen = len(track.frames)
-        if seen < SHORT_FRAMES and seen < longest:
-            notes.append(f"track {track.id} dropped: seen in only {seen} frames")
+        count = len(track.frames)
+        if count < SHORT_FRAMES and count < longest:
+            notes.append(f"track {track.id} dropped: seen in only {count} frames")
         else:
-            kept.append(track)
-    wide = [_is_wide(track) for track in kept] if len(kept) > 1 else [False]
+            persons.append(track)
+    wide = [_is_wide(track) for track in persons] if len(persons) > 1 else [False]
     if any(wide) and not all(wide):
         notes += [
             f"track {track.id} dropped: wider than {WIDE_RATIO:g} of its height in most frames, so no upright person"
-            for track, phantom in zip(kept, wide, strict=True)
+            for track, phantom in zip(persons, wide, strict=True)
             if phantom
         ]
-        kept = [track for track, phantom in zip(kept, wide, strict=True) if not phantom]
-    return kept, notes
+        persons = [track for track, phantom in zip(persons, wide, strict=True) if not phantom]
+    return persons, notes

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import COCO17
-from skeleton_io.sources.shared.files import FileSource, SourceFile
-from skeleton_io.sources.shared.linking import MOST_FRAMES, Detection, pixel_clip, scored_points, video
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile
+from skeleton_io.sources.shared.linking import MOST_FRAMES, Detection, make_pixel_clip, scored_points, video_facts
 
 _JOINTS = len(COCO17.joints)
 _TRACK_FIELDS = ("track_id", "idx", "track")
@@ -32,7 +32,7 @@ _FRAME_FIELDS = ("image_id", "frame", "frame_id")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Seen:
+class _Person:
     """One person in one frame: points (17, 3) as x, y in pixels and score; `track` where the file has one."""
 
     frame: str
@@ -48,13 +48,15 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
         raise file.error("whole file", "JSON", str(error)) from None
     if isinstance(content, dict) and content and all(_is_image(key, value) for key, value in content.items()):
         content = [{**person, "image_id": name} for name, people in content.items() for person in people]
-    about = video(file, content if isinstance(content, dict) else {})
-    found = _detections(file, content)
-    if not found:
+    about = video_facts(file, content if isinstance(content, dict) else {})
+    persons = _detections(file, content)
+    if not persons:
         raise file.error("whole file", "at least one detection", "none")
-    numbers = _frame_numbers(file, sorted({seen.frame for seen in found}))
-    detections = [Detection(frame=numbers[seen.frame], points=seen.points, track=seen.track) for seen in found]
-    return [pixel_clip(file, COCO17, detections, about)]
+    numbers = _frame_numbers(file, sorted({person.frame for person in persons}))
+    detections = [
+        Detection(frame=numbers[person.frame], points=person.points, track=person.track) for person in persons
+    ]
+    return [make_pixel_clip(file, COCO17, detections, about)]
 
 
 def _is_image(key: str, value: Any) -> bool:
@@ -66,7 +68,7 @@ def _is_image(key: str, value: Any) -> bool:
     )
 
 
-def _detections(file: SourceFile, content: Any) -> list[_Seen]:
+def _detections(file: SourceFile, content: Any) -> list[_Person]:
     """All detections in the order of the file."""
     if isinstance(content, dict):
         key = next((name for name in ("annotations", "instance_info") if name in content), None)
@@ -75,7 +77,7 @@ def _detections(file: SourceFile, content: Any) -> list[_Seen]:
         content = content[key]
     if not isinstance(content, list):
         raise file.error("whole file", "a list of detections", type(content).__name__)
-    found = []
+    persons = []
     for place, entry in enumerate(content):
         if not isinstance(entry, dict):
             raise file.error(f"entry {place}", "an object", repr(entry)[:40])
@@ -89,8 +91,8 @@ def _detections(file: SourceFile, content: Any) -> list[_Seen]:
             track_key = next((name for name in _TRACK_FIELDS if name in person), None)
             track = None if track_key is None else _track_name(person[track_key])
             points = _points(file, f"entry {place}", person)
-            found.append(_Seen(frame=str(entry[frame_key]), track=track, points=points))
-    return found
+            persons.append(_Person(frame=str(entry[frame_key]), track=track, points=points))
+    return persons
 
 
 def _track_name(value: Any) -> str | None:
@@ -123,6 +125,7 @@ def _points(file: SourceFile, place: str, person: dict[str, Any]) -> NDArray[np.
 def _frame_numbers(file: SourceFile, names: list[str]) -> dict[str, int]:
     """Frame name -> index from 0: the number at the end of the name, else the rank of the name."""
     matches = [re.search(r"(\d+)(?:\.[A-Za-z]+)?$", name) for name in names]
+    # int() of thousands of digits takes long, and no video has 10^12 frames.
     values = [int(match.group(1)[:12]) for match in matches if match]
     if len(values) < len(names) or len(set(values)) < len(names):
         return {name: place for place, name in enumerate(names)}
@@ -144,4 +147,17 @@ def _sniff(path: str, head: bytes) -> bool:
     return any(word in head for word in words) and b"pose_keypoints_2d" not in head
 
 
-SOURCE = FileSource(name="coco17", version=1, pattern=r"(?:.*/)?([^/]+)\.json", parse=parse, sniff=_sniff)
+SOURCE = FileSource(
+    name="coco17",
+    version=1,
+    pattern=r"(?:.*/)?([^/]+)\.json",
+    parse=parse,
+    sniff=_sniff,
+    listing=Listing(
+        title="COCO-17 keypoint JSON, AlphaPose and MMPose",
+        files="*.json (AlphaPose, MMPose)",
+        joints="17",
+        dims="2",
+        persons="any",
+    ),
+)

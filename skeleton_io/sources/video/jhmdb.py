@@ -3,7 +3,7 @@
 {"pose": [(T, 15, 2), ...], "label": [text, ...]}: the set's `pos_world`, centred on the body and divided by its size, y
 down; no names of the videos. The six files are the same clips cut three ways. They are read together: a clip that
 several files hold becomes one record, whose `setup` tells its side in split 1, 2 and 3 ("train train test"), which the
-protocols of `protocols` read. Its id is its label and a hash of its numbers. Jhuang et al., ICCV 2013.
+published protocols read. Its id is its label and a hash of its numbers. Jhuang et al., ICCV 2013.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import JHMDB15
 from skeleton_io.sources.decoders.pickles import load_pickle
-from skeleton_io.sources.shared.files import FileSource, Found, SourceFile
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, Listing, SourceFile
 from skeleton_io.sources.shared.side_files import plain_label
 
 FPS = 30.0
@@ -29,7 +29,7 @@ FPS = 30.0
 SPLITS = 3
 _JOINTS = len(JHMDB15.joints)
 _NAME = re.compile(r"(?:.*/)?GT_(train|test)_([1-3])\.pkl")
-_LARGEST = 1e4
+_LARGEST = 1e4  # coordinates are in body sizes; more is another content
 
 
 @dataclass
@@ -41,9 +41,9 @@ class _Clip:
     sides: list[str] = field(default_factory=lambda: ["absent"] * SPLITS)
 
 
-def parse(file: SourceFile) -> Iterator[Found]:
+def parse(file: SourceFile) -> Iterator[ClipOrError]:
     """Every clip of the files once, sorted by id; an error for each clip or file that could not be read."""
-    found: dict[str, _Clip] = {}
+    clips: dict[str, _Clip] = {}
     for path, data in file.parts:
         name = _NAME.fullmatch(path)
         if name is None:
@@ -60,13 +60,13 @@ def parse(file: SourceFile) -> Iterator[Found]:
                 yield error
                 continue
             digest = hashlib.sha256(clip.points.tobytes()).hexdigest()[:10]
-            known = found.setdefault(f"{clip.label.replace(' ', '_')}_{digest}", clip)
+            entry = clips.setdefault(f"{clip.label.replace(' ', '_')}_{digest}", clip)
             split = int(name.group(2)) - 1
-            if known.sides[split] not in ("absent", name.group(1)):
+            if entry.sides[split] not in ("absent", name.group(1)):
                 yield file.error(f"{path}, pose {place}", "a clip that is on one side of the split", "it on both")
-            known.sides[split] = name.group(1)
-    for key in sorted(found):
-        yield _record(file, key, found[key])
+            entry.sides[split] = name.group(1)
+    for key in sorted(clips):
+        yield _record(file, key, clips[key])
 
 
 def _content(file: SourceFile, data: bytes, path: str) -> list[tuple[Any, Any]]:
@@ -121,4 +121,11 @@ SOURCE = FileSource(
     licence="not stated; research use (Jhuang et al. 2013)",
     grouped=True,
     identify=_one_item,
+    listing=Listing(
+        title="JHMDB pickles, read without executing anything",
+        files="GT_train_1.pkl, GT_test_1.pkl",
+        joints="15",
+        dims="2",
+        persons="1",
+    ),
 )

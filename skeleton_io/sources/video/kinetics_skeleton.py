@@ -18,8 +18,8 @@ import numpy as np
 
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import OPENPOSE18
-from skeleton_io.sources.shared.files import FileSource, SourceFile
-from skeleton_io.sources.shared.linking import MOST_FRAMES, Detection, pixel_clip, scored_points, video
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile
+from skeleton_io.sources.shared.linking import MOST_FRAMES, Detection, make_pixel_clip, scored_points, video_facts
 from skeleton_io.sources.shared.side_files import plain_label
 
 IMAGE_SIZE = (340, 256)
@@ -36,27 +36,27 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     frames = content.get("data") if isinstance(content, dict) else None
     if not isinstance(frames, list):
         raise file.error("whole file", "an object with data", type(content).__name__)
-    side, listed = _listed(file)
-    said = {"image_size": IMAGE_SIZE, "label": content.get("label") or listed.get("label")}
-    about = replace(video(file, said), setup=side)
+    side, entry = _list_entry(file)
+    fields = {"image_size": IMAGE_SIZE, "label": content.get("label") or entry.get("label")}
+    about = replace(video_facts(file, fields), setup=side)
     if about.label is not None:
         about = replace(about, label=plain_label(about.label))
     size = np.array([*(about.image_size or IMAGE_SIZE), 1.0])
-    found, numbers = [], []
+    persons, numbers = [], []
     for place, frame in enumerate(frames):
         number, people = _frame(file, frame, f"data[{place}]")
         numbers.append(number)
         for person in people:
             points = _points(file, person, f"data[{place}]")
             # Scored first: a keypoint at (0, 0) is missing.
-            found.append((number, scored_points(file, points * size, f"data[{place}], pose")))
-    if not found:
+            persons.append((number, scored_points(file, points * size, f"data[{place}], pose")))
+    if not persons:
         raise file.error("whole file", "a skeleton", f"{len(frames)} frames without any")
     first, last = min(numbers), max(numbers)
     if last - first >= MOST_FRAMES:
         raise file.error("frame_index", f"a clip of less than {MOST_FRAMES} frames", f"{first} to {last}")
-    detections = [Detection(frame=number - first, points=points) for number, points in found]
-    return [pixel_clip(file, OPENPOSE18, detections, replace(about, frames=last - first + 1))]
+    detections = [Detection(frame=number - first, points=points) for number, points in persons]
+    return [make_pixel_clip(file, OPENPOSE18, detections, replace(about, frames=last - first + 1))]
 
 
 def _frame(file: SourceFile, frame: Any, place: str) -> tuple[int, list[Any]]:
@@ -80,7 +80,7 @@ def _points(file: SourceFile, person: Any, place: str) -> np.ndarray:
     return np.concatenate([pose.reshape(-1, 2), score[:, None]], -1)
 
 
-def _listed(file: SourceFile) -> tuple[str | None, Mapping[str, Any]]:
+def _list_entry(file: SourceFile) -> tuple[str | None, Mapping[str, Any]]:
     """Side and entry of the clip in the list files; the folder kinetics_train or kinetics_val tells the side too."""
     folders = file.item.path.split("/")[:-1]
     side = next((side for side in SIDES for folder in folders if folder in (f"kinetics_{side}", side)), None)
@@ -115,4 +115,5 @@ SOURCE = FileSource(
     sniff=_sniff,
     companions=r"(?:.*/)?kinetics_(?:train|val)_label\.json",
     licence="not stated for the skeletons (Yan et al. 2018)",
+    listing=Listing(title="Kinetics-skeleton JSON", files="*.json", joints="18", dims="2", persons="any"),
 )

@@ -25,16 +25,16 @@ from numpy.typing import NDArray
 
 from skeleton_io.record.sequence import Scale, SkeletonSequence
 from skeleton_io.record.topologies import MEDIAPIPE33
-from skeleton_io.sources.shared.files import FileSource, SourceFile, check_present
-from skeleton_io.sources.shared.linking import MOST_FRAMES, MOST_PEOPLE, Video, link, video
-from skeleton_io.sources.shared.tracks import Track, persons
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile, check_present
+from skeleton_io.sources.shared.linking import MOST_FRAMES, MOST_PEOPLE, Video, link_detections, video_facts
+from skeleton_io.sources.shared.tracks import Track, assign_slots
 from skeleton_io.sources.video.mediapipe_table import read_table
 
 _JOINTS = len(MEDIAPIPE33.joints)
 _WORLD = ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks")
 _IMAGE = ("pose_landmarks", "poseLandmarks", "landmarks")
-_LARGEST = 1e4
-Seen = list[NDArray[np.float64]]
+_LARGEST = 1e4  # metres, or shares of the image
+People = list[NDArray[np.float64]]
 """People of a frame, (33, 4) each: x, y, z, visibility."""
 
 
@@ -42,7 +42,7 @@ Seen = list[NDArray[np.float64]]
 class Frames:
     """What a file holds: frame -> people, and their times where the file gives them."""
 
-    people: dict[int, Seen]
+    people: dict[int, People]
     world: bool
     count: int
     timestamps: NDArray[np.float64] | None = None
@@ -52,7 +52,7 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per file."""
     if file.item.path.lower().endswith(".csv"):
         table = read_table(file)
-        about = video(file, {} if table.label is None else {"label": table.label})
+        about = video_facts(file, {} if table.label is None else {"label": table.label})
         return [_clip(file, Frames(people=table.people, world=table.world, count=table.count), about)]
     try:
         content = json.loads(file.text())
@@ -61,22 +61,22 @@ def parse(file: SourceFile) -> list[SkeletonSequence]:
     frames = content.get("frames") if isinstance(content, dict) else content
     if not isinstance(frames, list) or not frames:
         raise file.error("whole file", "a list of frames", type(frames).__name__)
-    return [_clip(file, _frames(file, frames), video(file, content if isinstance(content, dict) else {}))]
+    return [_clip(file, _frames(file, frames), video_facts(file, content if isinstance(content, dict) else {}))]
 
 
 def _frames(file: SourceFile, frames: list[Any]) -> Frames:
     """World landmarks where any frame has them, else image landmarks."""
     world = any(_part(frame, _WORLD) for frame in frames)
-    people: dict[int, Seen] = {}
+    people: dict[int, People] = {}
     numbers, times = [], []
     for place, frame in enumerate(frames):
         if frame is not None and not isinstance(frame, dict):
             raise file.error(f"frame {place}", "an object or null", type(frame).__name__)
-        said = frame or {}
-        numbers.append(said.get("frame", place))
-        times.append(said.get("timestamp_ms"))
-        found = _part(frame, _WORLD if world else _IMAGE)
-        people[place] = _people(file, found, f"frame {place}") if found else []
+        fields = frame or {}
+        numbers.append(fields.get("frame", place))
+        times.append(fields.get("timestamp_ms"))
+        landmarks = _part(frame, _WORLD if world else _IMAGE)
+        people[place] = _people(file, landmarks, f"frame {place}") if landmarks else []
     if any(type(number) is not int for number in numbers) or (np.diff(numbers) <= 0).any():
         raise file.error("frame", "whole numbers that grow", "others")
     count = numbers[-1] - numbers[0] + 1
@@ -88,22 +88,22 @@ def _frames(file: SourceFile, frames: list[Any]) -> Frames:
         if not np.isfinite(timestamps).all() or (np.diff(timestamps) <= 0).any():
             raise file.error("timestamp_ms", "times that grow", "others")
     first = numbers[0]
-    placed = {number - first: people[place] for place, number in enumerate(numbers)}
-    return Frames(people=placed, world=world, count=count, timestamps=timestamps)
+    by_number = {number - first: people[place] for place, number in enumerate(numbers)}
+    return Frames(people=by_number, world=world, count=count, timestamps=timestamps)
 
 
 def _part(frame: Any, names: tuple[str, ...]) -> Any:
     """Landmarks of a frame under any of their names; None where there are none."""
-    found = next((frame[name] for name in names if frame.get(name)), None) if isinstance(frame, dict) else None
-    return found["landmark"] if isinstance(found, dict) and "landmark" in found else found
+    landmarks = next((frame[name] for name in names if frame.get(name)), None) if isinstance(frame, dict) else None
+    return landmarks["landmark"] if isinstance(landmarks, dict) and "landmark" in landmarks else landmarks
 
 
-def _people(file: SourceFile, found: Any, place: str) -> Seen:
-    if not isinstance(found, list):
-        raise file.error(place, "a list of landmarks", type(found).__name__)
+def _people(file: SourceFile, landmarks: Any, place: str) -> People:
+    if not isinstance(landmarks, list):
+        raise file.error(place, "a list of landmarks", type(landmarks).__name__)
     # The Tasks API gives a list of people; the older Solutions API one person.
-    several = isinstance(found[0], list) and len(found[0]) == _JOINTS
-    people = found if several else [found]
+    several = isinstance(landmarks[0], list) and len(landmarks[0]) == _JOINTS
+    people = landmarks if several else [landmarks]
     if len(people) > MOST_PEOPLE:
         raise file.error(place, f"at most {MOST_PEOPLE} people", str(len(people)))
     return [_landmarks(file, person, f"{place}, person {number}") for number, person in enumerate(people)]
@@ -126,7 +126,7 @@ def _landmarks(file: SourceFile, person: Any, place: str) -> NDArray[np.float64]
 
 
 def _clip(file: SourceFile, frames: Frames, about: Video) -> SkeletonSequence:
-    slots = persons(_tracks(file, frames), frames.count, about.fps)
+    slots = assign_slots(_tracks(file, frames), frames.count, about.fps)
     values, size = slots.positions, None
     scale: Scale = "metric"
     if frames.world:
@@ -165,25 +165,25 @@ def _clip(file: SourceFile, frames: Frames, about: Video) -> SkeletonSequence:
 def _tracks(file: SourceFile, frames: Frames) -> list[Track]:
     """MediaPipe gives no identities: its order is kept for metres, which have no place in the scene; 2D is linked."""
     axes = 3 if frames.world else 2
-    named: dict[str, dict[int, NDArray[np.float64]]] = {}
+    by_track: dict[str, dict[int, NDArray[np.float64]]] = {}
     if frames.world:
         for frame, people in frames.people.items():
             for slot, points in enumerate(people):
-                named.setdefault(str(slot), {})[frame] = points
+                by_track.setdefault(str(slot), {})[frame] = points
     else:
         flat = {frame: [p[:, [0, 1, 3]] for p in people] for frame, people in frames.people.items()}
-        named = link(flat)
+        by_track = link_detections(flat)
     tracks = []
-    for name, seen in named.items():
-        points = np.stack([seen[frame] for frame in sorted(seen)])
+    for name, by_frame in by_track.items():
+        points = np.stack([by_frame[frame] for frame in sorted(by_frame)])
         places, score = points[..., :axes].copy(), points[..., -1]
         places[(places == 0).all(-1) | ~np.isfinite(places).all(-1)] = np.nan
-        known = np.isfinite(places).all(-1)
-        if (np.abs(places[known]) > _LARGEST).any():
+        present = np.isfinite(places).all(-1)
+        if (np.abs(places[present]) > _LARGEST).any():
             raise file.error("landmarks", "metres or parts of the image", f"numbers above {_LARGEST:g}")
-        if known.any():
-            score = np.where(known, np.clip(np.nan_to_num(score, nan=1.0), 0, 1), 0)
-            tracks.append(Track(id=name, frames=np.array(sorted(seen)), positions=places, confidence=score))
+        if present.any():
+            score = np.where(present, np.clip(np.nan_to_num(score, nan=1.0), 0, 1), 0)
+            tracks.append(Track(id=name, frames=np.array(sorted(by_frame)), positions=places, confidence=score))
     if not tracks:
         raise file.error("whole file", "a landmark", "none")
     return tracks
@@ -203,4 +203,5 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?([^/]+)\.(?:json|csv)",
     parse=parse,
     sniff=_sniff,
+    listing=Listing(title="MediaPipe pose", files="*.json", joints="33", dims="3", persons="1"),
 )

@@ -96,19 +96,25 @@ def _wide(
 
 def _columns(file: SourceFile, header: list[str]) -> dict[int, tuple[int, int]]:
     """Column -> (landmark, axis)."""
-    named = {f"{name}_{axis}": (joint, place) for joint, name in enumerate(_NAMES) for axis, place in _AXES.items()}
-    found = {c: named[n] for c, n in ((c, n.removesuffix("_world")) for c, n in enumerate(header)) if n in named}
-    if not found:
+    place_of_name = {
+        f"{name}_{axis}": (joint, place) for joint, name in enumerate(_NAMES) for axis, place in _AXES.items()
+    }
+    place_of_column = {
+        c: place_of_name[n]
+        for c, n in ((c, n.removesuffix("_world")) for c, n in enumerate(header))
+        if n in place_of_name
+    }
+    if not place_of_column:
         numbered = [(c, _NUMBERED.fullmatch(name)) for c, name in enumerate(header)]
         pairs = [(c, m.group(1) or m.group(4), int(m.group(2) or m.group(3))) for c, m in numbered if m]
         first = min((number for _, _, number in pairs), default=0)
-        found = {c: (number - first, _AXES[axis]) for c, axis, number in pairs if number - first < _JOINTS}
-    if len(set(found.values())) < len(found) or not {(j, a) for j in range(_JOINTS) for a in (0, 1)} <= set(
-        found.values()
-    ):
+        place_of_column = {c: (number - first, _AXES[axis]) for c, axis, number in pairs if number - first < _JOINTS}
+    if len(set(place_of_column.values())) < len(place_of_column) or not {
+        (j, a) for j in range(_JOINTS) for a in (0, 1)
+    } <= set(place_of_column.values()):
         columns = ", ".join(header[:6])[:80]
         raise file.error("line 1", f"x and y of {_JOINTS} landmarks, once each", columns)
-    return found
+    return place_of_column
 
 
 def _long(
@@ -120,7 +126,7 @@ def _long(
     at = {name: column for column, name in enumerate(header)}
     numbers = {**{name: joint for joint, name in enumerate(_NAMES)}, **{str(j): j for j in range(_JOINTS)}}
     axes = [(at[name], place) for name, place in _AXES.items() if name in at]
-    found: dict[int, dict[str, NDArray[np.float64]]] = {}
+    by_frame: dict[int, dict[str, NDArray[np.float64]]] = {}
     for line, row in body:
         frame, joint = row[at["frame"]].strip(), numbers.get(row[at["landmark"]].strip().lower())
         if not re.fullmatch(r"\d{1,9}", frame, re.ASCII) or joint is None:
@@ -128,16 +134,16 @@ def _long(
                 f"line {line}", "a frame number and a landmark", f"{frame[:20]}, {row[at['landmark']][:20]}"
             )
         who = row[at["person"]].strip() if "person" in at else ""
-        people = found.setdefault(int(frame), {})
+        people = by_frame.setdefault(int(frame), {})
         if who not in people and len(people) == _MOST_PEOPLE:
             raise file.error(f"line {line}", f"at most {_MOST_PEOPLE} people a frame", "more")
         points = people.setdefault(who, np.full((_JOINTS, 4), np.nan))
         for column, axis in axes:
             points[joint, axis] = _number(file, row[column], f"line {line}, column {header[column][:40]}")
-    first, last = min(found), max(found)
+    first, last = min(by_frame), max(by_frame)
     if last - first >= _MOST_FRAMES:
         raise file.error("column frame", f"a clip of less than {_MOST_FRAMES} frames", f"{first} to {last}")
-    return {frame - first: _in_order(people) for frame, people in sorted(found.items())}, last - first + 1
+    return {frame - first: _in_order(people) for frame, people in sorted(by_frame.items())}, last - first + 1
 
 
 def _in_order(people: dict[str, NDArray[np.float64]]) -> list[NDArray[np.float64]]:

@@ -19,34 +19,36 @@ from numpy.typing import NDArray
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topologies import BODY25, BODY25_HANDS, OPENPOSE18
 from skeleton_io.record.topology import Topology
-from skeleton_io.sources.shared.files import FileSource, SourceFile
-from skeleton_io.sources.shared.linking import MOST_FRAMES, Detection, pixel_clip, scored_points, video
+from skeleton_io.sources.shared.files import FileSource, Listing, SourceFile
+from skeleton_io.sources.shared.linking import MOST_FRAMES, Detection, make_pixel_clip, scored_points, video_facts
 
 _PATTERN = r"(?:(.*)/)?([^/]*?)(\d+)(?:_keypoints)?\.json"
 _FRAME = re.compile(_PATTERN)
 _BODIES = {len(topology.joints): topology for topology in (BODY25, OPENPOSE18)}
 _HAND = 21
 _BODY, _HANDS = "pose_keypoints_2d", ("hand_left_keypoints_2d", "hand_right_keypoints_2d")
-_Found = list[tuple[int, str | None, dict[str, NDArray[np.float64]]]]
+_People = list[tuple[int, str | None, dict[str, NDArray[np.float64]]]]
 
 
 def parse(file: SourceFile) -> list[SkeletonSequence]:
     """One clip per group of frames."""
     numbers = _frame_numbers(file)
-    found: _Found = []
+    people: _People = []
     for path, data in file.parts:
-        found += [(numbers[path], track, points) for track, points in _people(file, path, data)]
-    if not found:
+        people += [(numbers[path], track, points) for track, points in _people(file, path, data)]
+    if not people:
         raise file.error("whole file", "at least one person", f"{len(file.parts)} frames without any")
-    topology, hands = _topology(file, found)
+    topology, hands = _topology(file, people)
     detections = [
-        Detection(frame=frame, points=_joined(points, hands), track=track)
-        for frame, track, points in found
+        Detection(frame=frame, points=_join_parts(points, hands), track=track)
+        for frame, track, points in people
     ]  # fmt: skip
-    about = video(file, {})
-    notes = ("face keypoints are not kept: they have no names",) if any("face" in seen for _, _, seen in found) else ()
+    about = video_facts(file, {})
+    notes = (
+        ("face keypoints are not kept: they have no names",) if any("face" in parts for _, _, parts in people) else ()
+    )
     last = max(numbers.values()) + 1
-    return [pixel_clip(file, topology, detections, replace(about, frames=last, notes=notes))]
+    return [make_pixel_clip(file, topology, detections, replace(about, frames=last, notes=notes))]
 
 
 def _frame_numbers(file: SourceFile) -> dict[str, int]:
@@ -56,6 +58,7 @@ def _frame_numbers(file: SourceFile) -> dict[str, int]:
         match = _FRAME.fullmatch(path)
         if match is None:
             raise file.error(path, "a frame number at the end of the name", path.rsplit("/", 1)[-1])
+        # OpenPose pads to 12 digits; int() of thousands of them would take long.
         numbers[path] = int(match.group(3)[-12:])
     first, last = min(numbers.values()), max(numbers.values())
     if last - first >= MOST_FRAMES:
@@ -74,7 +77,7 @@ def _people(file: SourceFile, path: str, data: bytes) -> list[tuple[str | None, 
     people = content.get("people") if isinstance(content, dict) else None
     if not isinstance(people, list):
         raise file.error(path, "an object with people", type(content).__name__)
-    found = []
+    persons = []
     for place, person in enumerate(people):
         where = f"{path}, person {place}"
         if not isinstance(person, dict) or _BODY not in person:
@@ -85,8 +88,8 @@ def _people(file: SourceFile, path: str, data: bytes) -> list[tuple[str | None, 
                 parts[name] = _points(file, person[name], (_HAND,), f"{where}, {name}")
         if person.get("face_keypoints_2d"):
             parts["face"] = np.zeros((0, 3))
-        found.append((_identity(person.get("person_id")), parts))
-    return found
+        persons.append((_identity(person.get("person_id")), parts))
+    return persons
 
 
 def _identity(value: Any) -> str | None:
@@ -108,19 +111,19 @@ def _points(file: SourceFile, values: Any, counts: tuple[int, ...], place: str) 
     return scored_points(file, points, place)
 
 
-def _topology(file: SourceFile, found: _Found) -> tuple[Topology, bool]:
+def _topology(file: SourceFile, people: _People) -> tuple[Topology, bool]:
     """Joints of the clip and whether hands are among them."""
-    counts = {len(points[_BODY]) for _, _, points in found}
+    counts = {len(points[_BODY]) for _, _, points in people}
     if len(counts) > 1:
         raise file.error("people", "one kind of body", f"{', '.join(str(count) for count in sorted(counts))} joints")
     body = _BODIES[counts.pop()]
-    hands = any(np.isfinite(points[name]).any() for _, _, points in found for name in _HANDS if name in points)
+    hands = any(np.isfinite(points[name]).any() for _, _, points in people for name in _HANDS if name in points)
     if hands and body is BODY25:
         return BODY25_HANDS, True
     return body, False
 
 
-def _joined(points: dict[str, NDArray[np.float64]], hands: bool) -> NDArray[np.float64]:
+def _join_parts(points: dict[str, NDArray[np.float64]], hands: bool) -> NDArray[np.float64]:
     """(J, 3) of body and, where the clip has them, hands; a hand that is not there is missing."""
     if not hands:
         return points[_BODY]
@@ -146,4 +149,11 @@ SOURCE = FileSource(
     sniff=_sniff,
     grouped=True,
     identify=_clip_name,
+    listing=Listing(
+        title="OpenPose BODY_25 per-frame JSON",
+        files="*_keypoints.json, one per frame",
+        joints="25",
+        dims="2",
+        persons="any",
+    ),
 )

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from skeleton_io.sources.shared.files import FileSource, Found, SourceFile
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, Listing, SourceFile
 
 _FIRST, _LAST = b"nose_x,nose_y,", b"class"
 
 
-def parse(file: SourceFile) -> Iterable[Found]:
+def parse(file: SourceFile) -> Iterable[ClipOrError]:
     """Raises for every file.
 
     Raises:
@@ -36,4 +36,11 @@ SOURCE = FileSource(
     pattern=r"(?:.*/)?([^/]+)\.csv",
     parse=parse,
     sniff=_sniff,
+    listing=Listing(
+        title="csv rows of single frames",
+        files="*.csv, a row per frame (refused: no clips in it)",
+        joints="18",
+        dims="2",
+        persons="1",
+    ),
 )

@@ -26,9 +26,9 @@ from skeleton_io.record.topologies import COCO17, KINECT20, NTU25, OPENPOSE18
 from skeleton_io.record.topology import Topology
 from skeleton_io.sources.decoders.pickles import load_pickle
 from skeleton_io.sources.depth.ntu_labels import NTU_LABELS
-from skeleton_io.sources.shared.files import FileSource, Found, Item, SourceFile, number
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, Item, Listing, SourceFile, number
 from skeleton_io.sources.shared.side_files import SideInfo, plain_label
-from skeleton_io.sources.shared.tracks import Track, activity
+from skeleton_io.sources.shared.tracks import Track, measure_activity
 
 FPS = 30.0
 """Where neither the annotation nor clips.json says; pyskl's releases do not."""
@@ -36,7 +36,7 @@ _TOPOLOGIES = {(2, 17): COCO17, (2, 18): OPENPOSE18, (2, 25): NTU25, (3, 25): NT
 """(C, V) -> joints, as pyskl's layouts nturgb+d, coco and openpose."""
 _NTU_NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 _SPLIT = re.compile(r"(.*?)[_-]?(train|val|test)(\d*)")
-_LARGEST = 1e6
+_LARGEST = 1e6  # pixels or metres
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +47,17 @@ class _About:
     topology: Topology | None
 
 
-def parse(file: SourceFile) -> Iterator[Found]:
+def parse(file: SourceFile) -> Iterator[ClipOrError]:
     """One clip per annotation, in the order of the file; an error for each that could not be read."""
     about = _about(file)
     annotations, _ = _content(file, load_pickle(file.data, file))
-    seen: set[str] = set()
+    ids: set[str] = set()
     for place, annotation in enumerate(annotations):
         try:
             clip = _clip(file, annotation, about, f"annotation {place}")
-            if clip.id in seen:
+            if clip.id in ids:
                 raise file.error(f"annotation {place}", "a frame_dir of its own", f"{clip.id[:80]!r} again")
-            seen.add(clip.id)
+            ids.add(clip.id)
             yield clip
         except SkeletonFormatError as error:
             yield error
@@ -85,9 +85,9 @@ def _about(file: SourceFile) -> _About:
     if data is None:
         return _About(labels=(), topology=None)
     try:
-        said = json.loads(data)
-        labels = said["labels"]
-        topology = Topology.from_json(said) if "joints" in said else None
+        content = json.loads(data)
+        labels = content["labels"]
+        topology = Topology.from_json(content) if "joints" in content else None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SkeletonFormatError(name, "whole file", "labels, joints and bones", str(error)[:120]) from None
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
@@ -113,16 +113,18 @@ def _clip(file: SourceFile, annotation: Any, about: _About, place: str) -> Skele
     if score is not None and axes == 2:  # in 3D, sensors give score 0 to joints that they guess
         missing |= ~(score > 0)
     points[missing] = np.nan
-    kept = _order(points)
-    if not kept:
+    slots = _order(points)
+    if not slots:
         raise file.error(f"{place}, keypoint", "a joint that is present", "none")
-    points = points[kept]
+    points = points[slots]
     if (np.abs(points[np.isfinite(points)]) > _LARGEST).any():
         raise file.error(f"{place}, keypoint", f"coordinates within {_LARGEST:g}", "larger ones")
-    given = file.side.clips.get(name, file.fields)
-    positions, scale, size, transform, notes = _placed(file, points, annotation, given.get("image_size"), place)
+    side_fields = file.side.clips.get(name, file.fields)
+    positions, scale, size, transform, notes = _to_record_frame(
+        file, points, annotation, side_fields.get("image_size"), place
+    )
     if score is not None:
-        score = np.where(missing, 0, np.clip(np.nan_to_num(score), 0, 1))[kept].swapaxes(0, 1).astype(np.float32)
+        score = np.where(missing, 0, np.clip(np.nan_to_num(score), 0, 1))[slots].swapaxes(0, 1).astype(np.float32)
     parts = _NTU_NAME.fullmatch(name)
     setup, view, subject, repetition, _ = (number(part) for part in parts.groups()) if parts else (None,) * 5
     return SkeletonSequence(
@@ -131,10 +133,10 @@ def _clip(file: SourceFile, annotation: Any, about: _About, place: str) -> Skele
         topology=topology,
         positions=positions,
         confidence=score,
-        fps=_rate(file, annotation, given.get("fps"), place),
+        fps=_rate(file, annotation, side_fields.get("fps"), place),
         scale=scale,
         image_size=size,
-        track_ids=tuple(str(slot) for slot in kept),
+        track_ids=tuple(str(slot) for slot in slots),
         source=file.source,
         label=_label(file, annotation, about, name, place),
         subject=subject,
@@ -161,20 +163,20 @@ def _topology(file: SourceFile, about: _About, axes: int, joints: int, place: st
     if about.topology is not None and len(about.topology.joints) == joints and axes in (2, 3):
         return about.topology
     if (axes, joints) not in _TOPOLOGIES:
-        known = ", ".join(f"{v} joints in {c}D" for c, v in _TOPOLOGIES)
-        raise file.error(f"{place}, keypoint", f"{known}; others with <stem>.labels.json", f"{joints} in {axes}D")
+        expected = ", ".join(f"{v} joints in {c}D" for c, v in _TOPOLOGIES)
+        raise file.error(f"{place}, keypoint", f"{expected}; others with <stem>.labels.json", f"{joints} in {axes}D")
     return _TOPOLOGIES[axes, joints]
 
 
 def _order(points: NDArray[np.float64]) -> list[int]:
     """Slots that hold anybody, the most active first."""
-    seen = [slot for slot in range(len(points)) if np.isfinite(points[slot]).any()]
+    slots = [slot for slot in range(len(points)) if np.isfinite(points[slot]).any()]
     frames, score = np.arange(points.shape[1]), np.zeros(points.shape[1:3])
-    tracks = {slot: Track(id="", frames=frames, positions=points[slot], confidence=score) for slot in seen}
-    return sorted(seen, key=lambda slot: -activity(tracks[slot]))
+    tracks = {slot: Track(id="", frames=frames, positions=points[slot], confidence=score) for slot in slots}
+    return sorted(slots, key=lambda slot: -measure_activity(tracks[slot]))
 
 
-def _placed(
+def _to_record_frame(
     file: SourceFile, points: NDArray[np.float64], annotation: dict[str, Any], size: Any, place: str
 ) -> tuple[NDArray[np.float32], Scale, tuple[int, int] | None, str, tuple[str, ...]]:
     """(M, T, V, C) of the file -> (T, M, V, C) in the record's frame, scale, image size, transform, notes."""
@@ -207,8 +209,8 @@ def _image_size(file: SourceFile, annotation: dict[str, Any], place: str) -> tup
     return shape[1], shape[0]
 
 
-def _rate(file: SourceFile, annotation: dict[str, Any], given: float | None, place: str) -> float:
-    fps = annotation.get("fps", FPS) if given is None else given
+def _rate(file: SourceFile, annotation: dict[str, Any], side_fps: float | None, place: str) -> float:
+    fps = annotation.get("fps", FPS) if side_fps is None else side_fps
     if not isinstance(fps, int | float) or not 0 < fps < 100_000:
         raise file.error(f"{place}, fps", "frames per second above 0", type(fps).__name__)
     return float(fps)
@@ -268,10 +270,10 @@ def protocols(root: str, items: list[Item]) -> tuple[Protocol, ...]:
 def _protocol(name: str, sides: dict[str, list[str]]) -> list[Protocol]:
     """A rule where it has two sides. With a validation and a test part, the validation part is left out."""
     test = sides["test"] or sides["val"]
-    train, tested = dict.fromkeys(sides["train"]), dict.fromkeys(test)
-    if not train or not tested or set(train) & set(tested):
+    train_ids, test_ids = dict.fromkeys(sides["train"]), dict.fromkeys(test)
+    if not train_ids or not test_ids or set(train_ids) & set(test_ids):
         return []
-    return [Protocol(name=name, field="id", train=tuple(train), test=tuple(tested), source="the annotation file")]
+    return [Protocol(name=name, field="id", train=tuple(train_ids), test=tuple(test_ids), source="the annotation file")]
 
 
 def _sniff(path: str, head: bytes) -> bool:
@@ -286,4 +288,7 @@ SOURCE = FileSource(
     sniff=_sniff,
     companions=r"(?:.*/)?[^/]+\.labels\.json",
     protocols=protocols,
+    listing=Listing(
+        title="pyskl annotation pickles", files="*.pkl (annotations)", joints="17 or 25", dims="2 or 3", persons="any"
+    ),
 )

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.config import loading
 from pipelines.config.loading import load_config
-from skeleton_io.protocols.files import published
+from skeleton_io.protocols.files import published_protocols
 
 FOLDER = Path(__file__).parents[4] / "tune_configs"
 PAPER = sorted(FOLDER.glob("train_paper_*.yaml"))
@@ -47,7 +47,7 @@ def test_the_paper(split: str) -> None:
     assert (drawn.frames, drawn.image_size, drawn.samples_per_bone, drawn.kind) == (12, 448, 10, "draction")
     assert (cfg.rationales.api.temperature, cfg.rationales.api.max_tokens) == (0.2, 512)
     assert cfg.evaluate.floors == {"ntu60": reached}
-    rules = {rule.name: rule for rule in published()["ntu"].zero_shot}
+    rules = {rule.name: rule for rule in published_protocols()["ntu"].zero_shot}
     protocol = rules[cfg.data.protocols["ntu60"]]
     assert len(protocol.unseen) == unseen
     assert len(protocol.labels) == seen + unseen == 60

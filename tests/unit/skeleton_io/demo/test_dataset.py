@@ -67,10 +67,10 @@ def test_default_size():
 def test_second_body_is_never_from_the_other_side_of_the_split():
     from skeleton_io.demo.dataset import _takes
 
-    cut = 8
+    first_test = 8
     for take in _takes(DemoConfig(), "demo_ntu"):
         assert take.partner != take.subject
-        assert (take.partner < cut) == (take.subject < cut)
+        assert (take.partner < first_test) == (take.subject < first_test)
 
 
 def raised_right_hand() -> tuple[object, int]:

@@ -90,8 +90,8 @@ def test_the_named_side_does_the_work():
                 for s in (side, other)
             }
             assert path[side] > 1.3 * path[other], label
-    turned = make(by_label("turn around"), side="left").motions[0].positions()
-    across = turned[:, INDEX["left_hip"]] - turned[:, INDEX["right_hip"]]
+    positions = make(by_label("turn around"), side="left").motions[0].positions()
+    across = positions[:, INDEX["left_hip"]] - positions[:, INDEX["right_hip"]]
     quarter = len(across) // 2
     assert across[0, 0] > 0.1 > -0.1 > across[-1, 0]
     # Half-way through a turn to the left the left hip is at the back.

@@ -44,8 +44,8 @@ def npy(folder: Path, clip: SkeletonSequence, points: np.ndarray) -> None:
 
 def npy_turned(folder: Path, clip: SkeletonSequence, points: np.ndarray) -> None:
     """Millimetres, z up: x, -z, y of the record; joints, coordinates, frames."""
-    turned = np.stack([points[..., 0], -points[..., 2], points[..., 1]], -1) * 1000
-    np.save(folder / f"{clip.id}.npy", turned.transpose(1, 2, 0))
+    z_up = np.stack([points[..., 0], -points[..., 2], points[..., 1]], -1) * 1000
+    np.save(folder / f"{clip.id}.npy", z_up.transpose(1, 2, 0))
 
 
 def npz(folder: Path, clip: SkeletonSequence, points: np.ndarray) -> None:
@@ -124,10 +124,10 @@ def test_the_draft_reads_what_was_written(tmp_path: Path, motions: list[Skeleton
     assert draft.files == len(draft.clips) == len(motions)
     by_id = {clip.id: clip for clip in draft.clips}
     for clip in motions:
-        found = by_id[clip.id]
-        assert found.topology.joints == NTU25.joints, draft.text
-        assert found.fps == pytest.approx(WRITERS[write], rel=1e-3), draft.text
-        persons = [found.positions[:, p] for p in range(found.persons)]
+        draft_clip = by_id[clip.id]
+        assert draft_clip.topology.joints == NTU25.joints, draft.text
+        assert draft_clip.fps == pytest.approx(WRITERS[write], rel=1e-3), draft.text
+        persons = [draft_clip.positions[:, p] for p in range(draft_clip.persons)]
         np.testing.assert_allclose(
             min(persons, key=lambda p: np.abs(p - clip.positions[:, 0]).max()), clip.positions[:, 0], atol=2e-4
         )
@@ -157,10 +157,10 @@ def test_mirrored_axes_are_noticed(tmp_path: Path, motions: list[SkeletonSequenc
 
 def test_an_unknown_body_gets_numbers_and_bones(tmp_path: Path, motions: list[SkeletonSequence]):
     def seven(folder: Path, clip: SkeletonSequence, points: np.ndarray) -> None:
-        kept = [
+        columns = [
             NTU25.index[j] for j in ("head", "chest", "pelvis", "left_elbow", "left_wrist", "left_knee", "left_ankle")
         ]
-        np.save(folder / f"{clip.id}.npy", points[:, kept])
+        np.save(folder / f"{clip.id}.npy", points[:, columns])
 
     draft = drafted(tmp_path, motions, seven)
     topology = draft.clips[0].topology
@@ -171,12 +171,12 @@ def test_an_unknown_body_gets_numbers_and_bones(tmp_path: Path, motions: list[Sk
 
 
 def test_a_sensors_names_for_the_trunk_are_known(tmp_path: Path, motions: list[SkeletonSequence]):
-    spelled = {"pelvis": "hip_center", "neck": "shoulder_center"}
+    spellings = {"pelvis": "hip_center", "neck": "shoulder_center"}
 
     def kinect1(folder: Path, clip: SkeletonSequence, points: np.ndarray) -> None:
-        names = [f"{spelled.get(joint, joint)}_{axis}" for joint in UTD20.joints for axis in "xyz"]
-        kept = points[:, [NTU25.index[joint] for joint in UTD20.joints]]
-        rows = [",".join(f"{v:.6f}" for v in frame.reshape(-1)) for frame in kept]
+        names = [f"{spellings.get(joint, joint)}_{axis}" for joint in UTD20.joints for axis in "xyz"]
+        utd_points = points[:, [NTU25.index[joint] for joint in UTD20.joints]]
+        rows = [",".join(f"{v:.6f}" for v in frame.reshape(-1)) for frame in utd_points]
         (folder / f"{clip.id}.csv").write_text("\n".join([",".join(names), *rows]))
 
     draft = drafted(tmp_path, motions, kinect1)
@@ -186,20 +186,22 @@ def test_a_sensors_names_for_the_trunk_are_known(tmp_path: Path, motions: list[S
 
 
 def test_bones_between_named_joints_are_anatomys_own(tmp_path: Path, motions: list[SkeletonSequence]):
-    left_out = {"spine", "left_hand_tip", "right_thumb", "left_wrist", "chest"}
-    kept = [joint for joint in NTU25.joints if joint not in left_out]
+    absent = {"spine", "left_hand_tip", "right_thumb", "left_wrist", "chest"}
+    joint_names = [joint for joint in NTU25.joints if joint not in absent]
 
     def fewer(folder: Path, clip: SkeletonSequence, points: np.ndarray) -> None:
-        both = np.concatenate([points[:, [NTU25.index[j] for j in kept]], points[:, [NTU25.index["left_foot"]]]], 1)
+        both = np.concatenate(
+            [points[:, [NTU25.index[j] for j in joint_names]], points[:, [NTU25.index["left_foot"]]]], 1
+        )
         both[:, -1, 1] += 0.02
-        names = [f"{joint}_{axis}" for joint in [*kept, "marker"] for axis in "xyz"]
+        names = [f"{joint}_{axis}" for joint in [*joint_names, "marker"] for axis in "xyz"]
         rows = [",".join(f"{v:.6f}" for v in frame.reshape(-1)) for frame in both]
         (folder / f"{clip.id}.csv").write_text("\n".join([",".join(names), *rows]))
 
     draft = drafted(tmp_path, motions, fewer)
-    found = draft.clips[0].topology
-    bones = {(found.joints[parent], found.joints[child]) for parent, child in found.bones}
-    assert len(bones) == len(found.joints) - 1
+    topology = draft.clips[0].topology
+    bones = {(topology.joints[parent], topology.joints[child]) for parent, child in topology.bones}
+    assert len(bones) == len(topology.joints) - 1
     assert {("pelvis", "neck"), ("left_elbow", "left_wrist"), ("right_knee", "right_ankle")} <= bones
     assert ("left_foot", "marker") in bones  # the only one without a meaning: it hangs on what is near
     assert "CHECK: no meaning known for marker" in draft.text

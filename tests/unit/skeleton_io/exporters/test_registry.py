@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from skeleton_io import storage
-from skeleton_io.exporters.bvh import bvh_text, tree
+from skeleton_io.exporters.bvh import bvh_text, spanning_tree
 from skeleton_io.exporters.humanml3d import JOINTS, humanml3d_files
 from skeleton_io.exporters.registry import EXPORTERS, Refused, file_name
 from skeleton_io.protocols.protocol import HASHED
@@ -38,11 +38,11 @@ def clip(topology: Topology = NTU25, persons: int = 1, frames: int = 6, **fields
     base = np.array(rows)
     base = base + rng.normal(scale=0.02, size=base.shape)
     positions = base + rng.normal(scale=0.03, size=(frames, persons, *base.shape))
-    made = SkeletonSequence(
+    sequence = SkeletonSequence(
         id="clip 1", dataset="made_up", topology=topology, positions=positions.astype(np.float32), fps=30.0,
         source=Source(uri="u.txt", sha256="00", reader="made", reader_version=1), label="wave",
     )  # fmt: skip
-    return replace(made, **fields)  # type: ignore[arg-type]
+    return replace(sequence, **fields)  # type: ignore[arg-type]
 
 
 def flat(frames: int = 5) -> SkeletonSequence:
@@ -62,17 +62,17 @@ def read_bvh(text: str) -> SkeletonSequence:
 def test_bvh_kinematics_give_the_positions_back(topology: Topology):
     original = clip(topology, persons=2)
     for person in (0, 1):
-        found = read_bvh(bvh_text(original, person))
+        read_back = read_bvh(bvh_text(original, person))
         order = [joint for joint, _ in depth_first(topology)]
-        assert found.positions.shape == (6, 1, len(topology.joints), 3)
+        assert read_back.positions.shape == (6, 1, len(topology.joints), 3)
         # The reader guesses the unit from the stature: the same to a factor of 1 for a figure in metres.
-        assert "taken as metres" in found.source_transform
-        np.testing.assert_allclose(found.positions[:, 0], original.positions[:, person][:, order], atol=1e-6)
-        assert found.fps == 30.0
+        assert "taken as metres" in read_back.source_transform
+        np.testing.assert_allclose(read_back.positions[:, 0], original.positions[:, person][:, order], atol=1e-6)
+        assert read_back.fps == 30.0
 
 
 def depth_first(topology: Topology) -> list[tuple[int, int]]:
-    pairs = tree(topology)
+    pairs = spanning_tree(topology)
     below: dict[int, list[int]] = {}
     for joint, parent in pairs:
         below.setdefault(parent, []).append(joint)
@@ -84,14 +84,14 @@ def depth_first(topology: Topology) -> list[tuple[int, int]]:
 
 
 def test_bvh_keeps_names_of_the_vocabulary():
-    found = read_bvh(bvh_text(clip(NTU25), 0))
-    assert set(found.topology.joints) == set(NTU25.joints)
+    read_back = read_bvh(bvh_text(clip(NTU25), 0))
+    assert set(read_back.topology.joints) == set(NTU25.joints)
 
 
 def test_a_ring_of_bones_becomes_a_tree_and_lonely_joints_hang_from_the_root():
     ring = Topology(name="ring", joints=("a", "b", "c", "d"), bones=((0, 1), (1, 2), (0, 2)))
-    assert sorted(tree(ring)) == [(0, -1), (1, 0), (2, 0), (3, 0)]
-    assert len(tree(COCO17)) == 17
+    assert sorted(spanning_tree(ring)) == [(0, -1), (1, 0), (2, 0), (3, 0)]
+    assert len(spanning_tree(COCO17)) == 17
 
 
 def test_npz_holds_every_field(tmp_path: Path):
@@ -106,17 +106,17 @@ def test_npz_holds_every_field(tmp_path: Path):
     writer.finish()
     (path,) = tmp_path.glob("made_up/*.npz")
     assert path.stem.startswith("clip_1-")
-    found = np.load(path, allow_pickle=False)
+    arrays = np.load(path, allow_pickle=False)
     for name in ("positions", "orientations", "timestamps"):
-        assert found[name].tobytes() == getattr(original, name).tobytes(), name
-    assert found["joints"].tolist() == list(NTU25.joints)
-    assert [tuple(bone) for bone in found["bones"].tolist()] == list(NTU25.bones)
-    assert (str(found["label"]), str(found["subject"]), float(found["fps"])) == ("wave", "7", 30.0)
-    assert found["captions"].tolist() == ["one", "two"]
-    assert (found["segment_times"].tolist(), found["segment_labels"].tolist()) == ([[0.0, 0.1]], ["up"])
-    assert dict(zip(found["quality_names"], found["quality_values"], strict=True)) == original.quality
-    assert found["sides"].tolist() == ["hashed: train"]
-    assert "confidence" not in found
+        assert arrays[name].tobytes() == getattr(original, name).tobytes(), name
+    assert arrays["joints"].tolist() == list(NTU25.joints)
+    assert [tuple(bone) for bone in arrays["bones"].tolist()] == list(NTU25.bones)
+    assert (str(arrays["label"]), str(arrays["subject"]), float(arrays["fps"])) == ("wave", "7", 30.0)
+    assert arrays["captions"].tolist() == ["one", "two"]
+    assert (arrays["segment_times"].tolist(), arrays["segment_labels"].tolist()) == ([[0.0, 0.1]], ["up"])
+    assert dict(zip(arrays["quality_names"], arrays["quality_values"], strict=True)) == original.quality
+    assert arrays["sides"].tolist() == ["hashed: train"]
+    assert "confidence" not in arrays
 
 
 def test_pyskl_pickle_2d_and_3d(tmp_path: Path):
@@ -128,15 +128,15 @@ def test_pyskl_pickle_2d_and_3d(tmp_path: Path):
     writer.finish()
     labels = json.loads((tmp_path / "made_up.labels.json").read_text())
     assert labels["labels"] == ["a first", "wave"]
-    found = pickle.loads((tmp_path / "made_up.pkl").read_bytes())
-    assert found["split"] == {"hashed_test": ["clip 1"], "mine_train": ["clip 1"], "hashed_train": ["b"]}
-    first, second = found["annotations"]
+    content = pickle.loads((tmp_path / "made_up.pkl").read_bytes())
+    assert content["split"] == {"hashed_test": ["clip 1"], "mine_train": ["clip 1"], "hashed_train": ["b"]}
+    first, second = content["annotations"]
     assert (first["label"], second["label"], first["total_frames"]) == (1, 0, 5)
     assert first["img_shape"] == (480, 640)
     pixels = np.array([640, 480], np.float32) - original.positions.transpose(1, 0, 2, 3)
-    known = ~np.isnan(pixels)
-    np.testing.assert_array_equal(first["keypoint"][known], pixels[known])
-    assert (first["keypoint"][~known] == 0).all()
+    present = ~np.isnan(pixels)
+    np.testing.assert_array_equal(first["keypoint"][present], pixels[present])
+    assert (first["keypoint"][~present] == 0).all()
     assert first["keypoint_score"][1, 2, 3] == 0
     assert original.confidence is not None
     assert first["keypoint_score"][0, 0, 0] == original.confidence[0, 0, 0]
@@ -190,11 +190,11 @@ def test_parquet_is_a_shard_set_of_its_own(tmp_path: Path):
     for number in range(3):
         writer.add(replace(clip(SBU15), id=f"c{number}"), {})
     writer.finish()
-    found = ShardSet.open(str(tmp_path))
-    found.verify()
-    assert found.keys == ("made_up/c0", "made_up/c1", "made_up/c2")
-    assert found.clip("made_up/c1").positions.tobytes() == clip(SBU15).positions.tobytes()
-    assert [info.file for info in found.shards] == ["made_up-00000.parquet"]
+    shard_set = ShardSet.open(str(tmp_path))
+    shard_set.verify()
+    assert shard_set.keys == ("made_up/c0", "made_up/c1", "made_up/c2")
+    assert shard_set.clip("made_up/c1").positions.tobytes() == clip(SBU15).positions.tobytes()
+    assert [info.file for info in shard_set.shards] == ["made_up-00000.parquet"]
 
 
 def test_file_names_are_safe_and_different():
@@ -208,6 +208,6 @@ def test_an_npz_opens_without_pickle(tmp_path: Path):
     writer = EXPORTERS["npz"](str(tmp_path), RULES)
     writer.add(replace(flat(), label=None), {})
     (path,) = tmp_path.glob("made_up/*.npz")
-    found = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-    assert found["image_size"].tolist() == [640, 480]
-    assert "label" not in found
+    arrays = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    assert arrays["image_size"].tolist() == [640, 480]
+    assert "label" not in arrays

@@ -14,7 +14,7 @@ from skeleton_io.demo.formats import Sensor, jitter
 from skeleton_io.demo.motion import ACTIONS, Style, perform
 from skeleton_io.kinematics.facts import MotionEvent, MotionFacts
 from skeleton_io.kinematics.motion import motion_facts
-from skeleton_io.kinematics.strokes import active_spans, strokes
+from skeleton_io.kinematics.strokes import find_active_spans, find_strokes
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.record.topologies import TOPOLOGIES
 from skeleton_io.record.topology import Topology
@@ -27,9 +27,9 @@ def clip(label: str, topology: str = "ntu25", yaw: float = 0.0, seed: int = 1, *
     action = next(a for a in ACTIONS if a.label == label)
     bodies = (Body(height=1.6), Body(height=1.8))[: 2 if action.duo else 1]
     rng = np.random.default_rng(seed)
-    made = perform(action, bodies, Style(**style), rng)
+    performance = perform(action, bodies, Style(**style), rng)
     sensor = Sensor(yaw=yaw + (np.pi / 2 if action.duo else 0), distance=3.2, height=1.0)
-    persons = [places + jitter(places.shape, 0.008, rng) for places in map(sensor.view, made.motions)]
+    persons = [places + jitter(places.shape, 0.008, rng) for places in map(sensor.view, performance.motions)]
     table = TOPOLOGIES[topology]
     places = np.stack(persons, axis=1)[:, :, [INDEX[joint] for joint in table.joints]]
     if topology != "coco17":
@@ -107,7 +107,7 @@ def test_walk_turn_and_jump_show_in_the_whole_body():
         (turn,) = [event for event in facts.events if event.motion == "rotates"]
         assert turn.direction == (side,)
         assert 150 < turn.degrees < 195
-        assert facts.bodies[0].turned == pytest.approx(sign * turn.degrees, abs=25)
+        assert facts.bodies[0].turn == pytest.approx(sign * turn.degrees, abs=25)
     jump = motion_facts(clip("jump", repeats=2))
     assert sum(event.motion == "leaves the floor" for event in jump.events) == 2
     assert jump.bodies[0].airborne > 0.1
@@ -147,7 +147,7 @@ def test_pictures_know_sides_but_no_metres(side: str):
     assert facts.views == ("front",)
     assert not facts.metric
     assert all(math.isnan(event.metres) for event in facts.events)
-    assert math.isnan(facts.bodies[0].turned)
+    assert math.isnan(facts.bodies[0].turn)
 
 
 def test_a_person_who_comes_nearer_grows_in_the_picture():
@@ -193,11 +193,11 @@ def test_stillness_is_no_motion():
 def test_strokes_turn_back_on_a_straight_line_and_divide_at_rests():
     line = np.concatenate([np.linspace(0, 1, 20), np.ones(15), np.linspace(1, 2, 20), np.linspace(2, 0.5, 20)])
     track = np.stack([line, 0 * line, 0 * line], axis=-1)
-    found = strokes(track, 0.2, 30)
-    assert [round(float(stroke.change[0]), 1) for stroke in found] == [1.0, 1.0, -1.5]
-    assert found[0].end <= 21
-    assert found[1].start >= 33
-    assert active_spans(np.array([0, 1, 1, 0, 1, 0, 0, 0, 1.0]), 0.5, gap=1, least=2) == [(1, 4)]
+    both = find_strokes(track, 0.2, 30)
+    assert [round(float(stroke.change[0]), 1) for stroke in both] == [1.0, 1.0, -1.5]
+    assert both[0].end <= 21
+    assert both[1].start >= 33
+    assert find_active_spans(np.array([0, 1, 1, 0, 1, 0, 0, 0, 1.0]), 0.5, gap=1, least=2) == [(1, 4)]
 
 
 def test_golden_clips(shared_data: Path):

@@ -1,4 +1,4 @@
-"""protocol_files: the published lists as they are in the papers' files, own files, and how a name is looked up."""
+"""files: the published lists as they are in the papers' files, own files, and how a name is looked up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import pytest
 import yaml
 
 from skeleton_io.errors import SkeletonFormatError
-from skeleton_io.protocols.files import FOLDER, choose_protocol, protocols_of, published, read_protocol, to_yaml
+from skeleton_io.protocols.files import (
+    FOLDER,
+    choose_protocol,
+    protocols_of,
+    published_protocols,
+    read_protocol,
+    to_yaml,
+)
 from skeleton_io.protocols.protocol import Protocol, assign
 from skeleton_io.sources.depth import nw_ucla, utd_mhad
 from skeleton_io.sources.depth.ntu_labels import NTU_LABELS
@@ -52,22 +59,22 @@ CLASSES = {
 NAMES_55_5 = {"reading", "writing", "put on a hat or cap", "jump up", "touch pocket"}
 HASHES = {"ntu60-55-5": "cfafb2b1e5f1", "ntu60-48-12": "fe4c1222811d", "ntu120-60-60": "025a68e0099f"}
 
-ALL = {rule.name: (held, rule) for held in published().values() for rule in held.zero_shot}
+ALL = {rule.name: (package, rule) for package in published_protocols().values() for rule in package.zero_shot}
 
 
 def test_published_lists_are_those_of_the_papers() -> None:
     assert {name for name in ALL if not name.startswith("utd")} == set(UNSEEN)
     for name, text in UNSEEN.items():
-        held, rule = ALL[name]
+        package, rule = ALL[name]
         ids = [int(number) for number in text.split()]
-        assert list(held.class_ids[name]) == ids, name
-        assert list(rule.unseen) == [CLASSES[held.source][i] for i in ids], name
+        assert list(package.class_ids[name]) == ids, name
+        assert list(rule.unseen) == [CLASSES[package.source][i] for i in ids], name
     assert set(ALL["ntu60-55-5"][1].unseen) == NAMES_55_5
 
 
 def test_seen_and_unseen_add_up() -> None:
-    for name, (held, rule) in ALL.items():
-        classes = set(rule.labels or CLASSES[held.source])
+    for name, (package, rule) in ALL.items():
+        classes = set(rule.labels or CLASSES[package.source])
         assert len(set(rule.unseen)) == len(rule.unseen)
         assert set(rule.unseen) < classes, name
         seen, hidden = len(classes) - len(rule.unseen), len(rule.unseen)
@@ -78,7 +85,7 @@ def test_seen_and_unseen_add_up() -> None:
 
 
 def test_names_and_rules_are_told_apart() -> None:
-    names = [rule.name for held in published().values() for rule in held.zero_shot]
+    names = [rule.name for package in published_protocols().values() for rule in package.zero_shot]
     assert len(names) == len(set(names))
     assert {name: ALL[name][1].hash for name in HASHES} == HASHES
     assert ALL["pku-46-5"][1].hash == ALL["pku-smie-1"][1].hash  # one rule under two names
@@ -128,8 +135,8 @@ def test_lookup_by_name_then_package_then_path(tmp_path: Path) -> None:
     assert choose_protocol((mine,), "ntu60-48-12") == mine  # what stands in the shards goes first
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\nwithin: cross-view\nunseen: [clapping, reading]\n")
-    found = choose_protocol(own, str(path))
-    assert (found.field, found.test, found.unseen) == ("view", ("1",), ("clapping", "reading"))
+    protocol = choose_protocol(own, str(path))
+    assert (protocol.field, protocol.test, protocol.unseen) == ("view", ("1",), ("clapping", "reading"))
     with pytest.raises(ValueError, match=r"no protocol 'x'; there is cross-subject.*skel protocols"):
         choose_protocol(own, "x")
     with pytest.raises(SkeletonFormatError, match="no such file"):
@@ -176,4 +183,4 @@ def test_a_changed_list_of_the_package_is_noticed(tmp_path: Path, monkeypatch: p
     (tmp_path / "changed.yaml").write_text(text.replace("4: sit down}", "5: stand up}"))
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     with pytest.raises(SkeletonFormatError, match=r"zero_shot 0.*742688cc1534"):
-        module._published.__wrapped__("changed")
+        module._read_protocol_file.__wrapped__("changed")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from skeleton_io.protocols.files import default_protocol, protocols_of, published
-from skeleton_io.protocols.protocol import HASHED, Protocol, assign, protocol_named, validation_split
+from skeleton_io.protocols.files import default_protocol, protocols_of, published_protocols
+from skeleton_io.protocols.protocol import HASHED, Protocol, assign, find_protocol, validation_split
 
 
 def row(clip_id: str, **fields: str | None) -> dict[str, str | None]:
@@ -26,8 +26,8 @@ def test_rest_takes_what_the_other_side_does_not_name():
 
 
 def test_json_round_trip_and_hash():
-    for held in published().values():
-        for rule in (*held.protocols, *held.zero_shot):
+    for package in published_protocols().values():
+        for rule in (*package.protocols, *package.zero_shot):
             assert Protocol.from_json(rule.to_json()) == rule
     rule = Protocol(name="p", field="subject", train=("1", "3"), test=("2",))
     same = Protocol(name="q", field="subject", train=("3", "1"), test=("2",), source="elsewhere")
@@ -51,12 +51,12 @@ def test_wrong_rules_are_refused(data: dict[str, object], message: str):
 
 
 def test_defaults_by_set():
-    found = {name: default_protocol(name) for name in ("msr_action3d", "utd_mhad", "nw_ucla", "sbu", "something")}
+    defaults = {name: default_protocol(name) for name in ("msr_action3d", "utd_mhad", "nw_ucla", "sbu", "something")}
     expected = {"msr_action3d": "cross-subject", "utd_mhad": "cross-subject", "nw_ucla": "cross-view"}
-    assert found == {**expected, "sbu": "fold1", "something": "hashed"}
-    assert protocol_named(protocols_of("nw_ucla"), None).name == "cross-view"
+    assert defaults == {**expected, "sbu": "fold1", "something": "hashed"}
+    assert find_protocol(protocols_of("nw_ucla"), None).name == "cross-view"
     with pytest.raises(ValueError, match="there is cross-view, cross-subject"):
-        protocol_named(protocols_of("nw_ucla"), "nonsense")
+        find_protocol(protocols_of("nw_ucla"), "nonsense")
 
 
 def test_sbu_folds_cover_each_pair_once():
@@ -66,7 +66,7 @@ def test_sbu_folds_cover_each_pair_once():
 
 
 def test_ntu_cross_subject_covers_both_sizes():
-    rule = protocol_named(protocols_of("ntu"), "cross-subject")
+    rule = find_protocol(protocols_of("ntu"), "cross-subject")
     assert sum(int(subject) <= 40 for subject in rule.train) == 20
     assert len(rule.train) == 53
 
@@ -86,7 +86,7 @@ def test_validation_is_cut_by_hash():
     assert validation_split(keys, 0.1, 1) != (train, validation)
     assert validation_split(keys, 0.0, 0)[1] == []
     assert [len(part) for part in validation_split(keys[:2], 0.01, 0)] == [1, 1]
-    kept = set(validation_split(keys[:99], 0.1, 0)[1])
-    assert len(kept ^ set(validation)) <= 2
+    fewer = set(validation_split(keys[:99], 0.1, 0)[1])
+    assert len(fewer ^ set(validation)) <= 2
     with pytest.raises(ValueError, match=r"in \[0, 1\)"):
         validation_split(keys, 1.0, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skeleton_io.errors import SkeletonFormatError
-from skeleton_io.protocols.synonyms import PACKAGED, read_synonyms, shared
+from skeleton_io.protocols.synonyms import PACKAGED, match_labels, read_synonyms
 from skeleton_io.sources.depth import kimore, msr_action3d, nw_ucla, sbu, utd_mhad
 from skeleton_io.sources.depth.ntu_labels import NTU_LABELS
 
@@ -27,27 +27,31 @@ def table(tmp_path, text):
 
 
 def test_every_label_of_the_package_exists_in_its_source():
-    found = read_synonyms()
-    for title, sources in found.classes.items():
+    synonyms = read_synonyms()
+    for title, sources in synonyms.classes.items():
         assert len(sources) > 1, title
         for source, labels in sources.items():
             assert set(labels) <= set(LABELS[source]), (title, source)
 
 
 def test_utd_and_msr_share_the_eleven_names_of_the_published_floor():
-    one = shared(read_synonyms(), {("utd_mhad",): LABELS["utd_mhad"]}, (("msr_action3d",), LABELS["msr_action3d"]))
+    one = match_labels(
+        read_synonyms(), {("utd_mhad",): LABELS["utd_mhad"]}, (("msr_action3d",), LABELS["msr_action3d"])
+    )
     assert len(one) == len(set(one.values())) == 11
     assert one["high arm wave"] == "wave"
     assert one["draw x"] == "draw x"
-    back = shared(read_synonyms(), {("msr_action3d",): LABELS["msr_action3d"]}, (("utd_mhad",), LABELS["utd_mhad"]))
+    back = match_labels(
+        read_synonyms(), {("msr_action3d",): LABELS["msr_action3d"]}, (("utd_mhad",), LABELS["utd_mhad"])
+    )
     assert {ours: theirs for theirs, ours in back.items()} == one
 
 
 def test_several_training_sets_the_first_words_it(tmp_path):
-    found = table(tmp_path, "name: t\nclasses:\n  hop: {a: [hop], b: [jump], c: [leap, bound]}\n")
+    synonyms = table(tmp_path, "name: t\nclasses:\n  hop: {a: [hop], b: [jump], c: [leap, bound]}\n")
     sets = {("a",): ("hop", "bow"), ("b",): ("jump", "wave")}
     # "wave" is worded alike; "leap" and "bound" are both the class "hop".
-    assert shared(found, sets, (("c", "fmt"), ("leap", "bound", "wave", "sit"))) == {
+    assert match_labels(synonyms, sets, (("c", "fmt"), ("leap", "bound", "wave", "sit"))) == {
         "bound": "hop",
         "leap": "hop",
         "wave": "wave",

@@ -30,8 +30,8 @@ def test_the_draw_is_fixed_and_does_not_depend_on_the_order() -> None:
     # Pinned: a file that was written once must come out again.
     assert first.name == "d-8-4-seed0"
     assert first.unseen == PINNED
-    drawn = {zero_shot("d", rows(COUNTS), PEOPLE, 4, seed).unseen for seed in range(20)}
-    assert len(drawn) > 10
+    draws = {zero_shot("d", rows(COUNTS), PEOPLE, 4, seed).unseen for seed in range(20)}
+    assert len(draws) > 10
 
 
 def test_frequent_and_rare_classes_are_hidden() -> None:
@@ -44,9 +44,11 @@ def test_seen_classes_train_and_unseen_ones_test() -> None:
     data = rows(COUNTS)
     rule = zero_shot("d", data, PEOPLE, 4, 1)
     sides = assign(rule, data)
-    found = {side: {row["label"] for row in data if sides[f"d/{row['id']}"] == side} for side in ("train", "test")}
-    assert found["test"] == set(rule.unseen)
-    assert found["train"] == set(COUNTS) - set(rule.unseen)
+    labels_of_side = {
+        side: {row["label"] for row in data if sides[f"d/{row['id']}"] == side} for side in ("train", "test")
+    }
+    assert labels_of_side["test"] == set(rule.unseen)
+    assert labels_of_side["train"] == set(COUNTS) - set(rule.unseen)
     assert {row["subject"] for row in data if sides[f"d/{row['id']}"] == "test"} == {"3"}
 
 

@@ -32,9 +32,9 @@ def clip(label: str, topology: str = "ntu25", seed: int = 1, **style: object) ->
     action = next(a for a in ACTIONS if a.label == label)
     bodies = (Body(height=1.6), Body(height=1.8))[: 2 if action.duo else 1]
     rng = np.random.default_rng(seed)
-    made = perform(action, bodies, Style(**style), rng)
+    performance = perform(action, bodies, Style(**style), rng)
     sensor = Sensor(yaw=np.pi / 2 if action.duo else 0, distance=3.2, height=1.0)
-    persons = [places + jitter(places.shape, 0.008, rng) for places in map(sensor.view, made.motions)]
+    persons = [places + jitter(places.shape, 0.008, rng) for places in map(sensor.view, performance.motions)]
     table = TOPOLOGIES[topology]
     places = np.stack(persons, axis=1)[:, :, [INDEX[joint] for joint in table.joints]]
     if topology != "coco17":
@@ -98,10 +98,10 @@ def test_a_push_moves_the_other_person_away():
 def approach(first: float, second: float) -> SkeletonSequence:
     """Two standing persons, 2.5 m apart in the picture, who slide by these metres towards each other."""
     stand = Body(height=1.7)
-    made = perform(
+    performance = perform(
         next(a for a in ACTIONS if a.label == "bow"), (stand,), Style(amplitude=0.0), np.random.default_rng(0)
     )
-    body = Sensor(yaw=0.0, distance=3.2, height=1.0).view(made.motions[0])[:1]
+    body = Sensor(yaw=0.0, distance=3.2, height=1.0).view(performance.motions[0])[:1]
     body = body[:, [INDEX[joint] for joint in TOPOLOGIES["ntu25"].joints]]
     time = np.clip(np.linspace(-0.2, 1.2, 60), 0, 1)[:, None, None]
     on_left = body + [1.25, 0, 0] - time * [first, 0, 0]
@@ -170,10 +170,10 @@ def test_reversed_time_swaps_first_and_last_and_halves(label: str):
 def two_parts(first: str, second: str) -> SkeletonSequence:
     """A standing person who moves one part up to 0.5 m and back in the first second, another in the third."""
     table = TOPOLOGIES["ntu25"]
-    made = perform(
+    performance = perform(
         next(a for a in ACTIONS if a.label == "bow"), (Body(),), Style(amplitude=0.0), np.random.default_rng(0)
     )
-    body = Sensor(yaw=0.0, distance=3.2, height=1.0).view(made.motions[0])[:1]
+    body = Sensor(yaw=0.0, distance=3.2, height=1.0).view(performance.motions[0])[:1]
     places = np.repeat(body[:, [INDEX[joint] for joint in table.joints]], 90, axis=0)
     bump = np.zeros(90)
     bump[5:30] = np.sin(np.linspace(0, np.pi, 25))
@@ -202,29 +202,29 @@ def test_the_same_clip_gets_the_same_questions_and_answers_are_among_the_choices
     for label in LABELS:
         for topology in ("ntu25", "coco17", "h36m17", "kinect20"):
             seq = clip(label, topology)
-            found = questions_of(seq)
-            assert found == questions_of(replace(seq))
-            for question in found:
+            questions = questions_of(seq)
+            assert questions == questions_of(replace(seq))
+            for question in questions:
                 assert question.answer in question.choices
                 assert len(set(question.choices)) == len(question.choices) >= 2
                 assert question.kind in KINDS
                 assert family(question.kind) in ("spatial", "count", "temporal", "persons", "causal")
                 assert label not in question.question.replace("turning", "").split()
-            kinds |= {question.kind for question in found}
+            kinds |= {question.kind for question in questions}
     assert len(kinds) > 18
 
 
 def test_yes_and_no_come_up_alike():
-    seen = []
+    replies = []
     for number, label in enumerate(LABELS * 4):
-        seen += answers(replace(clip(label), id=f"clip {number}"), "moves").values()
-    assert 0.3 < seen.count("yes") / len(seen) < 0.7
+        replies += answers(replace(clip(label), id=f"clip {number}"), "moves").values()
+    assert 0.3 < replies.count("yes") / len(replies) < 0.7
 
 
 def test_missing_joints_and_single_frames_ask_less_and_never_fail():
     seq = clip("wave", side="right")
-    gone = seq.positions.copy()
-    gone[:, :, [seq.topology.index[f"right_{joint}"] for joint in ("wrist", "hand", "hand_tip")]] = np.nan
-    found = questions_of(replace(seq, positions=gone))
-    assert not any("right hand" in q.question or "right hand" in q.answer for q in found)
+    positions = seq.positions.copy()
+    positions[:, :, [seq.topology.index[f"right_{joint}"] for joint in ("wrist", "hand", "hand_tip")]] = np.nan
+    questions = questions_of(replace(seq, positions=positions))
+    assert not any("right hand" in q.question or "right hand" in q.answer for q in questions)
     assert questions_of(replace(seq, positions=seq.positions[:1])) is not None

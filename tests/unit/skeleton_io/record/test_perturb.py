@@ -54,9 +54,9 @@ def test_hidden_limbs_take_their_hands_and_fingers_along(topology: str):
     seq = clip(topology, persons=1)
     assert perturb.hide_limbs(seq, 0, generator()).present.all()
     worse = perturb.hide_limbs(seq, 4, generator())
-    left = {name for name, j in seq.topology.index.items() if worse.present[0, 0, j]}
-    assert not any(name.endswith(("wrist", "elbow", "knee", "ankle", "hand", "thumb_2", "index_1")) for name in left)
-    assert left >= {"head", "nose", "left_hip", "right_shoulder"} & set(seq.topology.joints)
+    present = {name for name, j in seq.topology.index.items() if worse.present[0, 0, j]}
+    assert not any(name.endswith(("wrist", "elbow", "knee", "ankle", "hand", "thumb_2", "index_1")) for name in present)
+    assert present >= {"head", "nose", "left_hip", "right_shoulder"} & set(seq.topology.joints)
     one = perturb.hide_limbs(seq, 1, generator()).present
     hidden = {name for name, j in seq.topology.index.items() if not one[0, 0, j]}
     assert len({name.split("_")[0] for name in hidden}) == 1
@@ -126,7 +126,7 @@ def test_formats_without_a_joint_use_what_stands_for_it_or_leave_it_out():
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (lambda seq, rng: perturb.drop_joints(seq, 1.0, rng), "share"),
         (lambda seq, rng: perturb.drop_frames(seq, -0.1, rng), "share"),
@@ -136,6 +136,6 @@ def test_formats_without_a_joint_use_what_stands_for_it_or_leave_it_out():
         (lambda seq, rng: perturb.reduce_topology(seq, 19), "joints"),
     ],
 )
-def test_levels_without_meaning_are_refused(call, said: str):
-    with pytest.raises(ValueError, match=said):
+def test_levels_without_meaning_are_refused(call, message: str):
+    with pytest.raises(ValueError, match=message):
         call(clip(), generator())

@@ -77,9 +77,9 @@ def test_any_clip_comes_back_bit_for_bit_from_both_formats(clip: SkeletonSequenc
         uri = f"{folder}/{kind}"
         info = shard_set.write_shard(shard_set.shard_uri(uri, "made_up", 0, kind), [schema.to_row(clip)])
         shard_set.write_index(uri, [info], [clip.topology], {"made_up": (HASHED,)}, [], {"made_up": 1})
-        opened = shard_set.ShardSet.open(uri)
-        assert_same(clip, opened.clip(clip.key))
-        tables.append(opened.table())
+        shards = shard_set.ShardSet.open(uri)
+        assert_same(clip, shards.clip(clip.key))
+        tables.append(shards.table())
     assert tables[0].schema.equals(tables[1].schema, check_metadata=True)
     for name in tables[0].column_names:  # bytes, since NaN is not equal to itself
         one, other = (_bytes(table[name]) for table in tables)
@@ -115,48 +115,48 @@ def _plain(name: str, axes: int) -> SkeletonSequence:
 
 
 @pytest.fixture(scope="module", params=["ipc", "parquet"])
-def written(request: pytest.FixtureRequest, tmp_path_factory) -> tuple[str, Path, list[SkeletonSequence]]:
+def shard_file(request: pytest.FixtureRequest, tmp_path_factory) -> tuple[str, Path, list[SkeletonSequence]]:
     """(kind, file of one shard with two clips, the clips)."""
-    made = [_plain("a", 3), _plain("b", 2)]
+    clips = [_plain("a", 3), _plain("b", 2)]
     uri = shard_set.shard_uri(str(tmp_path_factory.mktemp("set")), "made_up", 0, request.param)
-    shard_set.write_shard(uri, [schema.to_row(clip) for clip in made])
-    return request.param, Path(uri), made
+    shard_set.write_shard(uri, [schema.to_row(clip) for clip in clips])
+    return request.param, Path(uri), clips
 
 
-def _check(rows: list[dict], made: list[SkeletonSequence]) -> None:
+def _check(rows: list[dict], clips: list[SkeletonSequence]) -> None:
     assert [row["id"] for row in rows] == ["a", "b"]
-    for row, clip in zip(rows, made, strict=True):
+    for row, clip in zip(rows, clips, strict=True):
         shape = tuple(int(row[name]) for name in "TPJC")
         np.testing.assert_array_equal(np.array(row["positions"], np.float32).reshape(shape), clip.positions)
         assert (row["label"], list(row["captions"])) == ("wave", ["one", "two ä"])
         assert [segment["label"] for segment in row["segments"]] == ["up"]
 
 
-def test_pandas_reads_a_shard(written: tuple[str, Path, list[SkeletonSequence]]) -> None:
-    kind, path, made = written
+def test_pandas_reads_a_shard(shard_file: tuple[str, Path, list[SkeletonSequence]]) -> None:
+    kind, path, clips = shard_file
     frame = pd.read_parquet(path) if kind == "parquet" else pd.read_feather(path)
-    _check(frame.to_dict("records"), made)
+    _check(frame.to_dict("records"), clips)
     assert frame.groupby("label")["T"].sum().to_dict() == {"wave": 8}
 
 
-def test_polars_reads_a_shard(written: tuple[str, Path, list[SkeletonSequence]]) -> None:
-    kind, path, made = written
+def test_polars_reads_a_shard(shard_file: tuple[str, Path, list[SkeletonSequence]]) -> None:
+    kind, path, clips = shard_file
     frame = pl.read_parquet(path) if kind == "parquet" else pl.read_ipc(path)
-    _check(frame.to_dicts(), made)
+    _check(frame.to_dicts(), clips)
     assert frame.schema["positions"] == pl.List(pl.Float32)
     missing = frame.select(pl.col("positions").list.eval(pl.element().is_nan()).list.mean())["positions"][0]
     assert math.isclose(missing, 0.125)
 
 
-def test_duckdb_reads_a_shard(written: tuple[str, Path, list[SkeletonSequence]]) -> None:
-    kind, path, made = written
+def test_duckdb_reads_a_shard(shard_file: tuple[str, Path, list[SkeletonSequence]]) -> None:
+    kind, path, clips = shard_file
     with duckdb.connect() as database:
         if kind == "ipc":  # through Arrow, as DuckDB reads IPC files: nothing is copied
             database.register("shard", pa.ipc.open_file(pa.memory_map(str(path))).read_all())
         else:
             database.execute(f"create view shard as select * from '{path}'")
-        found = database.sql("select * from shard order by id").to_arrow_table().to_pylist()
-        _check(found, made)
+        rows = database.sql("select * from shard order by id").to_arrow_table().to_pylist()
+        _check(rows, clips)
         sums = database.execute("select label, sum(T), max(len(positions)) from shard group by label").fetchall()
         assert sums == [("wave", 8, 4 * 2 * 15 * 3)]
 
@@ -164,6 +164,6 @@ def test_duckdb_reads_a_shard(written: tuple[str, Path, list[SkeletonSequence]])
 def test_the_schema_is_golden() -> None:
     """A change here needs a new SCHEMA_VERSION, a new golden file and a line in CHANGELOG."""
     fields = [[field.name, str(field.type), field.nullable] for field in schema.SCHEMA]
-    found = {"version": schema.SCHEMA_VERSION, "fields": fields, "heavy": list(schema.HEAVY_COLUMNS)}
-    assert found == json.loads(GOLDEN.read_text())
+    own = {"version": schema.SCHEMA_VERSION, "fields": fields, "heavy": list(schema.HEAVY_COLUMNS)}
+    assert own == json.loads(GOLDEN.read_text())
     assert schema.schema_version(schema.SCHEMA) == schema.SCHEMA_VERSION

@@ -92,9 +92,9 @@ def test_centre_and_scale():
 
 
 def test_quality_of_a_perfect_clip_is_zero():
-    found = measure(clip())
-    assert found["missing_share"] == found["frozen_share"] == found["jump_share"] == 0
-    assert found["bone_variation"] < 1e-5
+    measures = measure(clip())
+    assert measures["missing_share"] == measures["frozen_share"] == measures["jump_share"] == 0
+    assert measures["bone_variation"] < 1e-5
 
 
 def test_quality_finds_each_defect():

@@ -73,8 +73,8 @@ def test_ntu_tracks_names_and_missing_joints():
     assert clip.confidence[0, 1, 22:25].tolist() == [1.0, 0.0, 0.5]
     assert clip.orientations is not None
     np.testing.assert_array_equal(clip.orientations[0, 0, 0], [1, 0, 0, 0])
-    named = only("ntu", side=SideInfo(names={"A023": "my wave"}))
-    assert named.label == "my wave"
+    own_label = only("ntu", side=SideInfo(names={"A023": "my wave"}))
+    assert own_label.label == "my wave"
 
 
 def test_bvh_forward_kinematics_names_and_unit():
@@ -120,8 +120,8 @@ def test_bvh_units_are_told_by_stature(factor: float, unit: str):
 def test_bvh_with_z_up_is_turned():
     text = ASSETS["bvh"][1].decode()
     # The same figure in a world whose z is up: the root alone is turned by +90 degrees about x.
-    turned = text.replace("\n0 95 0 0 0 0 ", "\n0 0 95 0 90 0 ").replace("\n0 95 100 0 0 90 ", "\n0 -100 95 0 90 0 ")
-    clip, straight = only("bvh", turned.encode()), only("bvh")
+    z_up = text.replace("\n0 95 0 0 0 0 ", "\n0 0 95 0 90 0 ").replace("\n0 95 100 0 0 90 ", "\n0 -100 95 0 90 0 ")
+    clip, straight = only("bvh", z_up.encode()), only("bvh")
     assert "z was up" in clip.source_transform
     np.testing.assert_allclose(clip.positions[0], straight.positions[0], atol=1e-6)
     np.testing.assert_allclose(clip.orientations[0], straight.orientations[0], atol=1e-6)

@@ -63,7 +63,7 @@ def sides(clips: tuple[SkeletonSequence, ...], number: int = 0) -> Counter[str |
 
 
 @pytest.mark.parametrize(
-    ("name", "files", "clips", "labels", "frames", "topologies"),
+    ("name", "files", "count", "labels", "frames", "topologies"),
     [
         ("msr_action3d", 567, 566, 20, 23_440, 1),
         ("utd_mhad", 861, 861, 27, 58_299, 1),
@@ -72,15 +72,15 @@ def sides(clips: tuple[SkeletonSequence, ...], number: int = 0) -> Counter[str |
         ("bandai_namco_1", 174, 174, 16, 31_914, 2),  # the only clip of "dance long" is absent
     ],
 )
-def test_counts(shared_data, name: str, files: int, clips: int, labels: int, frames: int, topologies: int):
-    found, errors = load(shared_data, name)
-    assert len(found) + len(errors) == files
-    assert len(found) == clips
-    assert len({clip.label for clip in found}) == labels
-    assert sum(clip.frames for clip in found) == frames
-    assert len({clip.key for clip in found}) == clips
-    assert len({clip.topology.hash for clip in found}) == topologies
-    assert all(clip.scale == "metric" and clip.positions.shape[3] == 3 for clip in found)
+def test_counts(shared_data, name: str, files: int, count: int, labels: int, frames: int, topologies: int):
+    clips, errors = load(shared_data, name)
+    assert len(clips) + len(errors) == files
+    assert len(clips) == count
+    assert len({clip.label for clip in clips}) == labels
+    assert sum(clip.frames for clip in clips) == frames
+    assert len({clip.key for clip in clips}) == count
+    assert len({clip.topology.hash for clip in clips}) == topologies
+    assert all(clip.scale == "metric" and clip.positions.shape[3] == 3 for clip in clips)
 
 
 def test_sizes_are_human(shared_data):
@@ -153,12 +153,12 @@ def test_bandai_walks_sideways_and_backward_as_named(shared_data):
     back = [walking_agreement(clip) for clip in clips if clip.label == "walk back"]
     assert np.nanmedian(back) < -0.7
     for label, sign in (("walk left", 1), ("walk right", -1)):
-        found = []
+        directions = []
         for clip in (c for c in clips if c.label == label):
             left = joint(clip, "left_shoulder").mean(0) - joint(clip, "right_shoulder").mean(0)
             path = joint(clip, "pelvis")[-1] - joint(clip, "pelvis")[0]
-            found.append(float(left @ path))
-        assert np.mean(np.array(found) * sign > 0) > 0.8, (label, found)
+            directions.append(float(left @ path))
+        assert np.mean(np.array(directions) * sign > 0) > 0.8, (label, directions)
 
 
 def test_sbu_partners_face_each_other(shared_data):

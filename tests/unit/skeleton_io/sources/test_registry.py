@@ -1,4 +1,4 @@
-"""base and files: names of sets, items, side files."""
+"""registry and files: names of sets, items, side files."""
 
 from __future__ import annotations
 
@@ -129,5 +129,5 @@ def test_a_failing_store_is_not_a_broken_file(tmp_path, monkeypatch):
     item = Item(id="x", path="x.skeleton")
     with pytest.raises(OSError, match="internal error"):
         list(SOURCES["ntu"].stream("memory://nowhere", item, "d"))
-    (found,) = SOURCES["ntu"].stream(str(tmp_path), item, "d")
-    assert "internal error" in str(found)
+    (error,) = SOURCES["ntu"].stream(str(tmp_path), item, "d")
+    assert "internal error" in str(error)

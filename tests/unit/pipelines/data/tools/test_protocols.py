@@ -13,7 +13,7 @@ from pipelines.config.loading import load_config
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import select
 from pipelines.evaluation.stage import protocols_used
-from skeleton_io.protocols.files import published, read_protocol
+from skeleton_io.protocols.files import published_protocols, read_protocol
 from skeleton_io.protocols.protocol import HASHED, Protocol
 from skeleton_io.record.sequence import SkeletonSequence, Source
 from skeleton_io.record.topologies import SBU15
@@ -49,7 +49,7 @@ def write(folder: Path, labels: tuple[str, ...], protocols: tuple[Protocol, ...]
 def test_published_protocols_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["protocols", "--json"]) == 0
     rows = {(row["set"], row["protocol"]): row for row in json.loads(capsys.readouterr().out)}
-    assert len(rows) == sum(len(held.protocols) + len(held.zero_shot) for held in published().values())
+    assert len(rows) == sum(len(held.protocols) + len(held.zero_shot) for held in published_protocols().values())
     row = rows["ntu", "ntu120-96-24"]
     assert (row["seen"], row["unseen"], row["test"]) == (96, 24, "rest")
     assert main(["protocols", "--set", "nw_ucla"]) == 0

@@ -51,13 +51,13 @@ def table(rows: np.ndarray, header: str = "", separator: str = ",") -> bytes:
 def test_axes_in_any_order(tmp_path: Path, layout: str):
     groups = [[a.strip() for a in group.split("*")] for group in layout.split(",")]
     order = ["TPJC".index(axis) for group in groups for axis in group]
-    turned = PAIR.transpose(order)
+    transposed = PAIR.transpose(order)
     shape, at = [], 0
     for group in groups:
-        shape.append(int(np.prod(turned.shape[at : at + len(group)])))
+        shape.append(int(np.prod(transposed.shape[at : at + len(group)])))
         at += len(group)
     fields = {"files": r"(?P<id>\w+)\.npy", "layout": layout, "persons": 2}
-    (clip,) = read(tmp_path, fields, {"a.npy": npy(turned.reshape(shape))})
+    (clip,) = read(tmp_path, fields, {"a.npy": npy(transposed.reshape(shape))})
     np.testing.assert_array_equal(clip.positions, PAIR.astype(np.float32))
     assert (clip.topology.bones, clip.fps, clip.id) == (((0, 1), (1, 2), (1, 3), (1, 4)), 20.0, "a")
 
@@ -137,13 +137,13 @@ def test_rows_of_persons_in_parquet_with_segments(tmp_path: Path):
 
 
 def test_json_of_named_joints_with_side_files(tmp_path: Path):
-    spelled = ["Hips", "Neck", "Head", "LHand", "RHand"]
+    spellings = ["Hips", "Neck", "Head", "LHand", "RHand"]
     frames = [
-        {n: dict(zip("XY", p[:2].tolist(), strict=True)) for n, p in zip(spelled, f, strict=True)} for f in POINTS
+        {n: dict(zip("XY", p[:2].tolist(), strict=True)) for n, p in zip(spellings, f, strict=True)} for f in POINTS
     ]
     fields = {
         "files": r"(?P<folder_name>\w+)/(?P<id>\w+)\.json",
-        "read": {"key": "frames[*].{joint}.{axis}", "joint_names": spelled, "axis_names": ["X", "Y"]},
+        "read": {"key": "frames[*].{joint}.{axis}", "joint_names": spellings, "axis_names": ["X", "Y"]},
         "coordinates": ["x", "y"],
         "units": "pixels",
         "image_size": ["w", "h"],

@@ -11,7 +11,7 @@ import scipy.io
 
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.record.sequence import Source
-from skeleton_io.sources.decoders.mat5 import variables
+from skeleton_io.sources.decoders.mat5 import read_mat5
 from skeleton_io.sources.shared.files import Item, SourceFile
 from skeleton_io.sources.shared.side_files import SideInfo
 
@@ -41,9 +41,9 @@ def saved(content: dict, compress: bool) -> bytes:
 @pytest.mark.parametrize("compress", [False, True])
 def test_equals_scipy(compress: bool):
     data = saved({**ARRAYS, **OTHERS}, compress)
-    found, expected = variables(file(data)), scipy.io.loadmat(io.BytesIO(data))
-    assert set(found) == set(ARRAYS)
-    for name, array in found.items():
+    own, expected = read_mat5(file(data)), scipy.io.loadmat(io.BytesIO(data))
+    assert set(own) == set(ARRAYS)
+    for name, array in own.items():
         assert array.dtype == expected[name].dtype, name
         np.testing.assert_array_equal(array, expected[name])
 
@@ -53,7 +53,7 @@ def test_real_files(shared_data):
     assert paths
     for path in paths:
         expected = scipy.io.loadmat(path)["d_skel"]
-        np.testing.assert_array_equal(variables(file(path.read_bytes()))["d_skel"], expected)
+        np.testing.assert_array_equal(read_mat5(file(path.read_bytes()))["d_skel"], expected)
 
 
 def matrix(dims: tuple[int, ...], values: bytes) -> bytes:
@@ -78,7 +78,7 @@ def matrix(dims: tuple[int, ...], values: bytes) -> bytes:
 )
 def test_files_that_lie(data: bytes, place: str, found: str):
     with pytest.raises(SkeletonFormatError) as error:
-        variables(file(data))
+        read_mat5(file(data))
     assert error.value.place == place
     assert found in error.value.found
 
@@ -86,4 +86,4 @@ def test_files_that_lie(data: bytes, place: str, found: str):
 def test_a_bomb_is_refused(monkeypatch):
     monkeypatch.setattr("skeleton_io.sources.decoders.mat5.MOST_BYTES", 1 << 16)
     with pytest.raises(SkeletonFormatError, match="decompressed"):
-        variables(file(saved({"a": np.zeros(100_000)}, True)))
+        read_mat5(file(saved({"a": np.zeros(100_000)}, True)))

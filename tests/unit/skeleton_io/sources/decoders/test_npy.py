@@ -12,6 +12,7 @@ import pytest
 from skeleton_io.errors import SkeletonFormatError
 from skeleton_io.record.sequence import Source
 from skeleton_io.sources.decoders import npy as npy_files
+from skeleton_io.sources.decoders.npy import read_object_pickle
 from skeleton_io.sources.shared.files import Item, SourceFile
 from skeleton_io.sources.shared.side_files import SideInfo
 
@@ -53,10 +54,10 @@ def archive(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) 
     ids=str,
 )
 def test_npy_round_trip(values: np.ndarray):
-    found = npy_files.read_npy(npy(values), FILE)
-    np.testing.assert_array_equal(found, values)
-    assert found.shape == values.shape
-    assert found.dtype.isnative
+    own = npy_files.read_npy(npy(values), FILE)
+    np.testing.assert_array_equal(own, values)
+    assert own.shape == values.shape
+    assert own.dtype.isnative
 
 
 def test_npz_reads_only_what_is_wanted():
@@ -127,6 +128,6 @@ def test_broken_archives_are_refused():
 
 
 def test_object_arrays_give_their_bytes_and_run_nothing():
-    shape, content = npy_files.object_pickle(npy(np.array({"S1": 1}, dtype=object), pickled=True), FILE)
+    shape, content = read_object_pickle(npy(np.array({"S1": 1}, dtype=object), pickled=True), FILE)
     assert shape == ()
     assert content[:1] == b"\x80"

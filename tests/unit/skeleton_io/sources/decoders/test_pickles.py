@@ -42,14 +42,12 @@ DATA = {
 }
 
 
-def same(found: Any, expected: Any) -> bool:
+def same(own: Any, expected: Any) -> bool:
     if isinstance(expected, np.ndarray):
-        return found.shape == expected.shape and found.dtype.kind == expected.dtype.kind and (found == expected).all()
+        return own.shape == expected.shape and own.dtype.kind == expected.dtype.kind and (own == expected).all()
     if isinstance(expected, dict):
-        return (
-            type(found) is dict and found.keys() == expected.keys() and all(same(found[k], expected[k]) for k in found)
-        )
-    return type(found) is (int if isinstance(expected, np.integer) else type(expected)) and found == expected
+        return type(own) is dict and own.keys() == expected.keys() and all(same(own[k], expected[k]) for k in own)
+    return type(own) is (int if isinstance(expected, np.integer) else type(expected)) and own == expected
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -60,10 +58,10 @@ def test_equal_to_pickle(protocol: int):
 def test_arrays_of_objects_as_npy_files_hold_them():
     inner = np.empty((), object)
     inner[()] = {"S1": {"Walking": np.ones((2, 32, 3), np.float32)}}
-    found = load_pickle(pickle.dumps(inner, 3), FILE)
-    assert found.dtype == object
-    assert found.shape == ()
-    assert found.item()["S1"]["Walking"].sum() == 192
+    own = load_pickle(pickle.dumps(inner, 3), FILE)
+    assert own.dtype == object
+    assert own.shape == ()
+    assert own.item()["S1"]["Walking"].sum() == 192
 
 
 def test_python_2_strings_hold_array_bytes():
@@ -75,14 +73,14 @@ def test_python_2_strings_hold_array_bytes():
     )
     kind = b"cnumpy\ndtype\np7\n(S'f8'\np8\nI0\nI1\ntp9\nRp10\n(I3\nS'<'\np11\nNNNI-1\nI-1\nI0\ntp12\nbI00\n"
     for content in (b"S" + repr(raw)[1:].encode() + b"\n", b"T" + struct.pack("<I", len(raw)) + raw):
-        found = load_pickle(head + kind + content + b"tp14\nb.", FILE)
-        np.testing.assert_array_equal(found, values)
+        own = load_pickle(head + kind + content + b"tp14\nb.", FILE)
+        np.testing.assert_array_equal(own, values)
     assert load_pickle(b"(dp0\nS'pose'\np1\n(lp2\nL12L\nas.", FILE) == {"pose": [12]}
 
 
 class Runs:
-    def __init__(self, made: Any, *arguments: Any) -> None:
-        self.made, self.arguments = made, arguments
+    def __init__(self, constructor: Any, *arguments: Any) -> None:
+        self.made, self.arguments = constructor, arguments
 
     def __reduce__(self) -> Any:
         return self.made, self.arguments

@@ -15,7 +15,7 @@ from skeleton_io.record.rotations import matrices_of_quaternions
 from skeleton_io.record.sequence import SkeletonSequence
 from skeleton_io.record.topology import common_joints, joint_meaning
 from skeleton_io.sources.registry import SOURCES, detect_source
-from skeleton_io.sources.shared.files import FileSource, Found, Item
+from skeleton_io.sources.shared.files import ClipOrError, FileSource, Item
 from skeleton_io.sources.shared.side_files import SideInfo
 
 ASSETS = Path(__file__).resolve().parents[4] / "assets"
@@ -28,22 +28,22 @@ MEMBERS = {
 }
 
 
-def found(name: str, root: Path | None = None) -> dict[str, list[Found]]:
+def read_all(name: str, root: Path | None = None) -> dict[str, list[ClipOrError]]:
     source, folder = SOURCES[name], str(root or ASSETS / name)
     return {item.id: list(source.stream(folder, item, "set")) for item in source.list_items(folder)}
 
 
 def clips(name: str, root: Path | None = None) -> dict[str, SkeletonSequence]:
-    return {f.id: f for fs in found(name, root).values() for f in fs if isinstance(f, SkeletonSequence)}
+    return {f.id: f for fs in read_all(name, root).values() for f in fs if isinstance(f, SkeletonSequence)}
 
 
-def changed(name: str, folder: Path, file: str, old: str, new: str) -> list[Found]:
+def read_changed(name: str, folder: Path, file: str, old: str, new: str) -> list[ClipOrError]:
     """What the asset gives with a text replaced in one of its files."""
     shutil.copytree(ASSETS / name, folder, dirs_exist_ok=True)
     text = (folder / file).read_text()
     assert old in text
     (folder / file).write_text(text.replace(old, new, 1))
-    return [f for fs in found(name, folder).values() for f in fs]
+    return [f for fs in read_all(name, folder).values() for f in fs]
 
 
 def test_sfinge_gesture_and_stream():
@@ -93,7 +93,7 @@ def test_hand_joints_are_of_the_vocabulary():
     ],
 )
 def test_sfinge_truth_that_does_not_hold(tmp_path: Path, old: str, new: str, place: str):
-    results = changed("sfinge3d", tmp_path, "Sequences/sequencesGT.csv", old, new)
+    results = read_changed("sfinge3d", tmp_path, "Sequences/sequencesGT.csv", old, new)
     errors = [f for f in results if isinstance(f, SkeletonFormatError)]
     assert [error.place for error in errors] == [place]
     assert len(results) == 2
@@ -140,7 +140,7 @@ def test_msrc_tags_times_and_missing_frames(tmp_path: Path):
 
 @pytest.mark.parametrize(("old", "new"), [("XQPCTick", "Tick"), (";G7", ",G7"), (";G7", "9999999;G7")])
 def test_msrc_broken_tags(tmp_path: Path, old: str, new: str):
-    (error,) = changed("msrc12", tmp_path, "P1_2_7A_p09.tagstream", old, new)
+    (error,) = read_changed("msrc12", tmp_path, "P1_2_7A_p09.tagstream", old, new)
     assert isinstance(error, SkeletonFormatError)
     assert error.place.startswith("tagstream line")
 
@@ -151,20 +151,20 @@ def test_kimore_states_score_and_folders(tmp_path: Path):
     assert clip.confidence is not None
     assert clip.confidence[1, 0, 5:8].tolist() == [1.0, 0.5, 0.0]
     np.testing.assert_allclose(clip.positions[2, 0, 0], [0.02, 0, 2.5], atol=1e-6)
-    results = changed("kimore", tmp_path, "CG/E_ID3/Es5/input.csv", "2.500,1", "2.500,3")
+    results = read_changed("kimore", tmp_path, "CG/E_ID3/Es5/input.csv", "2.500,1", "2.500,3")
     assert isinstance(results[0], SkeletonFormatError)
     assert (results[0].place, results[0].found) == ("row 2", "3")
 
 
 def test_pku_one_clip_per_interval():
-    results = found("pku_mmd")
+    results = read_all("pku_mmd")
     whole = results["0008-L"][0]
     assert isinstance(whole, SkeletonSequence)
     assert (whole.id, whole.frames, whole.persons, whole.label, whole.view) == ("0008-L", 5, 1, None, "L")
-    cut = results["0007-R"]
-    errors = [f for f in cut if isinstance(f, SkeletonFormatError)]
+    parts = results["0007-R"]
+    errors = [f for f in parts if isinstance(f, SkeletonFormatError)]
     assert [error.place for error in errors] == ["label line 3", "label line 5"]
-    alone, pair, late = (f for f in cut if isinstance(f, SkeletonSequence))
+    alone, pair, late = (f for f in parts if isinstance(f, SkeletonSequence))
     assert (alone.id, alone.label, alone.frames, alone.persons) == ("0007-R_001", "hand waving", 8, 1)
     np.testing.assert_allclose(alone.positions[0, 0, 0], [-0.48, 0, 2.5], atol=1e-6)
     assert (pair.label, pair.persons, pair.frames, pair.view, pair.setup) == ("shaking hands", 2, 18, "R", "0007")
@@ -190,7 +190,7 @@ def test_pku_places_that_exchange_are_set_right(tmp_path: Path):
 
 
 def test_rows_without_a_sequence_id_are_refused():
-    (error,) = found("openpose18_rows")["rows"]
+    (error,) = read_all("openpose18_rows")["rows"]
     assert isinstance(error, SkeletonFormatError)
     assert "recording" in error.expected
     assert error.found == "2 rows of joints and a class only"
@@ -221,7 +221,7 @@ def test_spoilt_bytes_end_in_records_or_errors(name: str, data: st.DataObject):
     assert stream_of(name, bytes(content))
 
 
-def stream_of(name: str, data: bytes) -> list[Found]:
+def stream_of(name: str, data: bytes) -> list[ClipOrError]:
     source, side = SOURCES[name], ASSETS / name
     assert isinstance(source, FileSource)
     path = MEMBERS[name]

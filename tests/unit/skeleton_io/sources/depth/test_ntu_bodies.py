@@ -47,9 +47,9 @@ def test_all_bodies_are_kept_the_most_active_first(tmp_path: Path, count: int):
 
 
 def test_bodies_come_and_go_and_the_short_one_is_noted(tmp_path: Path):
-    seen = [("1", 1.0, range(40)), ("2", 2.0, range(5, 40)), ("3", 3.0, range(25)), ("4", 4.0, range(20, 40)),
+    bodies = [("1", 1.0, range(40)), ("2", 2.0, range(5, 40)), ("3", 3.0, range(25)), ("4", 4.0, range(20, 40)),
             ("5", 5.0, range(8, 12))]  # fmt: skip
-    clip = read(tmp_path, skeleton(40, seen))
+    clip = read(tmp_path, skeleton(40, bodies))
     assert set(clip.track_ids) == {"1", "2", "3", "4"}
     assert any("track 5 dropped: seen in only 4 frames" in note for note in clip.notes)
     slot = clip.track_ids.index("3")
@@ -86,8 +86,8 @@ def test_orientations_and_states_are_kept_for_every_body(tmp_path: Path):
 def test_lists_of_missing_skeletons(tmp_path: Path, file: str, text: str):
     body = [("1", 1.0, range(3))]
     (tmp_path / file).write_bytes(text.encode())
-    kept = read(tmp_path, skeleton(3, body), "S001C002P003R001A024.skeleton")
-    assert kept.label == "kicking something"
+    clip = read(tmp_path, skeleton(3, body), "S001C002P003R001A024.skeleton")
+    assert clip.label == "kicking something"
     with pytest.raises(SkeletonFormatError, match="in the list"):
         read(tmp_path, skeleton(3, body))
     assert [item.id for item in SOURCES["ntu"].list_items(str(tmp_path))] == [

@@ -54,10 +54,10 @@ EDITS = {
 @pytest.mark.parametrize("edit", EDITS)
 def test_both_ways_to_read_ntu_agree(edit: str, monkeypatch: pytest.MonkeyPatch):
     data = EDITS[edit](ASSET.read_text()).encode()
-    found = outcome(data)
+    own = outcome(data)
     with monkeypatch.context() as patch:
         patch.setattr(ntu, "decode", lambda _: None)
-        assert found == outcome(data)
+        assert own == outcome(data)
 
 
 def test_well_formed_files_take_the_short_way():
@@ -79,10 +79,10 @@ def test_both_ways_agree_on_any_letter(place: int, letter: bytes, windows: bool)
     data = ASSET.read_bytes()
     data = data[:place] + letter + data[place + 1 :]
     data = data.replace(b"\n", b"\r\n") if windows else data
-    found = outcome(data)
+    own = outcome(data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ntu, "decode", lambda _: None)
-        assert found == outcome(data)
+        assert own == outcome(data)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["{!r}", "{:.7g}", "{:.3f}", "{:+}"]))

@@ -19,9 +19,9 @@ from skeleton_io.sources.registry import SOURCES, detect_source
 @cache
 def load(folder: Path, name: str) -> tuple[list[SkeletonSequence], list[SkeletonFormatError]]:
     source, root = SOURCES[name], str(folder)
-    found = [clip for item in source.list_items(root) for clip in source.stream(root, item, name)]
-    clips = [clip for clip in found if isinstance(clip, SkeletonSequence)]
-    return clips, [error for error in found if isinstance(error, SkeletonFormatError)]
+    results = [clip for item in source.list_items(root) for clip in source.stream(root, item, name)]
+    clips = [clip for clip in results if isinstance(clip, SkeletonSequence)]
+    return clips, [error for error in results if isinstance(error, SkeletonFormatError)]
 
 
 def joint(clip: SkeletonSequence, name: str) -> np.ndarray:

@@ -53,8 +53,8 @@ def test_the_asset_with_our_mean_adult():
     with np.load(FILE) as arrays:
         poses, trans = arrays["poses"], arrays["trans"]
     for frame in (0, 5):
-        wanted = expected(MEAN_REST, SMPL22.bones, poses[frame, :66].reshape(-1, 3), trans[frame])
-        np.testing.assert_allclose(z_up(clip, frame), wanted, atol=2e-6)
+        places = expected(MEAN_REST, SMPL22.bones, poses[frame, :66].reshape(-1, 3), trans[frame])
+        np.testing.assert_allclose(z_up(clip, frame), places, atol=2e-6)
     # Upright, and left is left for somebody whose toes point ahead.
     body = clip.positions[0, 0]
     at = clip.topology.index
@@ -75,8 +75,8 @@ def test_the_rest_skeleton_of_the_user_brings_the_hands(tmp_path: Path, suffix: 
     clip = read(tmp_path)
     assert (clip.topology, clip.notes) == (SMPLH52, ())
     with np.load(FILE) as arrays:
-        wanted = expected(rest, SMPLH52.bones, arrays["poses"][4].reshape(-1, 3), arrays["trans"][4])
-    np.testing.assert_allclose(z_up(clip, 4), wanted, atol=5e-6)
+        places = expected(rest, SMPLH52.bones, arrays["poses"][4].reshape(-1, 3), arrays["trans"][4])
+    np.testing.assert_allclose(z_up(clip, 4), places, atol=5e-6)
     # One closer to the motion wins.
     np.save(tmp_path / "LAB/07/rest_joints.npy", rest[:22])
     assert read(tmp_path).topology == SMPL22
@@ -84,8 +84,8 @@ def test_the_rest_skeleton_of_the_user_brings_the_hands(tmp_path: Path, suffix: 
 
 def test_babel_and_kit_ml_are_joined(tmp_path: Path):
     shutil.copytree(ASSET, tmp_path, dirs_exist_ok=True)
-    said = {"labels": [{"raw_label": "waves", "proc_label": "wave", "act_cat": ["wave"]}]}
-    babel = {"1": {"feat_p": "LAB/LAB/07/wave_01_poses.npz", "dur": 1, "seq_ann": said, "frame_ann": None}}
+    annotations = {"labels": [{"raw_label": "waves", "proc_label": "wave", "act_cat": ["wave"]}]}
+    babel = {"1": {"feat_p": "LAB/LAB/07/wave_01_poses.npz", "dur": 1, "seq_ann": annotations, "frame_ann": None}}
     (tmp_path / "val.json").write_text(json.dumps(babel))
     kit = {"9": {"path": "LAB/07/wave_01_poses", "duration": 0.05,
                  "annotations": [{"text": "Someone waves.", "start": 0, "end": 0.05}]}}  # fmt: skip
@@ -98,7 +98,7 @@ GOOD = {"poses": np.zeros((2, 66)), "trans": np.zeros((2, 3)), "mocap_framerate"
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"poses": None}, "poses, trans and mocap_framerate"),
         ({"mocap_framerate": None}, "poses, trans and mocap_framerate"),
@@ -110,10 +110,10 @@ GOOD = {"poses": np.zeros((2, 66)), "trans": np.zeros((2, 3)), "mocap_framerate"
         ({"poses": np.zeros((2, 66), object)}, "objects"),
     ],
 )
-def test_broken_archives(change: dict[str, np.ndarray | None], said: str):
+def test_broken_archives(change: dict[str, np.ndarray | None], message: str):
     packed = io.BytesIO()
     np.savez(packed, allow_pickle=True, **{name: array for name, array in (GOOD | change).items() if array is not None})
-    with pytest.raises(SkeletonFormatError, match=said):
+    with pytest.raises(SkeletonFormatError, match=message):
         SOURCE.read_bytes(packed.getvalue(), Item(id="a", path="a_poses.npz"), "amass", SideInfo())
 
 

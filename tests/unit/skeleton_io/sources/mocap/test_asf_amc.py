@@ -29,12 +29,12 @@ ANGLES = {"spine": (10, -5, 20), "left_elbow": (30, 45, -60), "right_shoulder": 
 
 def read(amc: bytes = AMC, asf: bytes = ASF):
     item = Item(id="07_03", path="07/07_03.amc")
-    found = list(
+    results = list(
         SOURCE.stream_bytes(((item.path, amc),), item, "cmu", SideInfo(), lambda p: asf if p == "07/07.asf" else None)
     )
-    if isinstance(found[0], SkeletonFormatError):
-        raise found[0]
-    return found[0]
+    if isinstance(results[0], SkeletonFormatError):
+        raise results[0]
+    return results[0]
 
 
 @pytest.mark.parametrize("frame", [0, 1, 2])
@@ -52,8 +52,8 @@ def test_forward_kinematics_equals_scipy(frame: int):
         ends[name] = ends[parent] + turns[name].apply(rest)
         place = clip.topology.index[name]
         np.testing.assert_allclose(clip.positions[frame, 0, place], ends[name] * scale, atol=2e-6)
-        found = Rotation.from_quat(clip.orientations[frame, 0, place], scalar_first=True)
-        assert (found * turns[name].inv()).magnitude() < 1e-6
+        rotation = Rotation.from_quat(clip.orientations[frame, 0, place], scalar_first=True)
+        assert (rotation * turns[name].inv()).magnitude() < 1e-6
 
 
 def test_record_of_the_toy():
@@ -65,7 +65,7 @@ def test_record_of_the_toy():
 
 
 @pytest.mark.parametrize(
-    ("amc", "asf", "said"),
+    ("amc", "asf", "message"),
     [
         (AMC.replace(b"lfemur 25\n", b""), ASF, "a line of lfemur"),
         (AMC.replace(b"lfemur 25", b"lfemur 25 1"), ASF, "line 15: expected 1 values"),
@@ -79,8 +79,8 @@ def test_record_of_the_toy():
         (AMC, b"", "a section :units"),
     ],
 )
-def test_broken_files_say_where(amc: bytes, asf: bytes, said: str):
-    with pytest.raises(SkeletonFormatError, match=said):
+def test_broken_files_say_where(amc: bytes, asf: bytes, message: str):
+    with pytest.raises(SkeletonFormatError, match=message):
         read(amc, asf)
 
 

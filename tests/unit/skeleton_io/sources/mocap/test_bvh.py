@@ -75,9 +75,9 @@ def test_three_and_six_channels_in_any_order():
     crown_at = head_at + (chest * Rotation.from_euler("X", -50, degrees=True)).apply([0, 10, 0])
     knee_at = np.array([0, 90, 0]) + hips.apply([10, -45, 0])
     knee = hips * Rotation.from_euler("ZX", [12, -34], degrees=True)
-    wanted = {"head": head_at, "left_knee": knee_at, "left_ankle": knee_at + knee.apply([0, -40, 0]),
+    expected = {"head": head_at, "left_knee": knee_at, "left_ankle": knee_at + knee.apply([0, -40, 0]),
               "left_toes": knee_at + knee.apply([0, -40, 12])}  # fmt: skip
-    for name, place in wanted.items():
+    for name, place in expected.items():
         np.testing.assert_allclose(body[at[name]], place, atol=1e-4, err_msg=name)
     np.testing.assert_allclose(body[clip.topology.joints.index("crown")], crown_at, atol=1e-4)
 

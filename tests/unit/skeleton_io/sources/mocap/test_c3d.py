@@ -73,12 +73,12 @@ def write(processor: int, real: bool, units: str = "mm", up: str = "+Z") -> byte
 
 def read(data: bytes, companion: bytes | None = None) -> SkeletonSequence:
     item = Item(id="step", path="step.c3d")
-    (found,) = SOURCE.stream_bytes(
+    (result,) = SOURCE.stream_bytes(
         ((item.path, data),), item, "lab", SideInfo(), lambda path: companion if path == "topology.json" else None
     )
-    if isinstance(found, SkeletonFormatError):
-        raise found
-    return found
+    if isinstance(result, SkeletonFormatError):
+        raise result
+    return result
 
 
 def test_record_of_the_asset():
@@ -107,16 +107,16 @@ def test_six_encodings_give_one_record(processor: int, real: bool):
 
 @pytest.mark.parametrize("up", ["+X", "-X", "+Y", "-Y", "+Z", "-Z"])
 def test_the_axis_named_becomes_up_without_a_mirror(up: str):
-    found = read(write(84, real=True, units="m", up=up)).positions[0, 0].astype(float)
-    given = COUNTS[0, :3] * SCALE
+    point = read(write(84, real=True, units="m", up=up)).positions[0, 0].astype(float)
+    raw_point = COUNTS[0, :3] * SCALE
     axis, sign = "XYZ".index(up[1]), 1 if up[0] == "+" else -1
-    np.testing.assert_allclose(found[:, 1], sign * given[:, axis])
-    assert np.linalg.det(found) == pytest.approx(np.linalg.det(given))
+    np.testing.assert_allclose(point[:, 1], sign * raw_point[:, axis])
+    assert np.linalg.det(point) == pytest.approx(np.linalg.det(raw_point))
 
 
 def test_names_and_bones_of_the_user():
-    said = {"names": {"LSHO": "left_shoulder", "RSHO": "right_shoulder"}, "bones": [["LSHO", "RSHO"], ["LSHO", "X"]]}
-    clip = read(write(84, real=False), json.dumps(said).encode())
+    content = {"names": {"LSHO": "left_shoulder", "RSHO": "right_shoulder"}, "bones": [["LSHO", "RSHO"], ["LSHO", "X"]]}
+    clip = read(write(84, real=False), json.dumps(content).encode())
     assert clip.topology.joints == ("left_shoulder", "right_shoulder", "head_marker")
     assert clip.topology.bones == ((0, 1),)
     with pytest.raises(SkeletonFormatError, match=r"topology\.json"):
@@ -137,7 +137,7 @@ def test_reals_of_a_pdp11():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda d: d[:700], "a C3D header"),
         (lambda d: d[:515] + b"\x07" + d[516:], "processor 84"),
@@ -146,8 +146,8 @@ def test_reals_of_a_pdp11():
         (lambda d: d.replace(b"\x06LABELS"[1:] + d[d.index(b"LABELS") + 6 :][:3], b"LABELS" + b"\x01\x01\x09"), "type"),
     ],
 )
-def test_broken_files_say_where(change: Callable[[bytes], bytes], said: str):
-    with pytest.raises(SkeletonFormatError, match=said):
+def test_broken_files_say_where(change: Callable[[bytes], bytes], message: str):
+    with pytest.raises(SkeletonFormatError, match=message):
         read(change(write(84, real=False)))
 
 

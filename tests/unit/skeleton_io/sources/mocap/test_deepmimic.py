@@ -39,11 +39,11 @@ def test_forward_kinematics_equals_scipy():
     hip_at = at + root.apply([0, 0, -0.084887])
     knee_at = hip_at + (root * turn(x, -6)).apply([0, -0.421546, 0])
     ankle_at = knee_at + (root * turn(x, -6) * Rotation.from_euler(z, -1.2)).apply([0, -0.40987, 0])
-    wanted = {"right_shoulder": shoulder_at, "right_elbow": elbow_at, "right_wrist": wrist_at,
+    expected = {"right_shoulder": shoulder_at, "right_elbow": elbow_at, "right_wrist": wrist_at,
               "left_hip": hip_at, "left_knee": knee_at, "left_ankle": ankle_at}  # fmt: skip
-    for name, place in wanted.items():
-        found = clip.positions[frame, 0, clip.topology.index[name]]
-        np.testing.assert_allclose(found, place, atol=2e-6, err_msg=name)
+    for name, goal in expected.items():
+        place = clip.positions[frame, 0, clip.topology.index[name]]
+        np.testing.assert_allclose(place, goal, atol=2e-6, err_msg=name)
 
 
 def test_record_of_the_asset():
@@ -55,7 +55,7 @@ def test_record_of_the_asset():
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"[1, 2", "JSON"),
         (b"[" * 100_000, "JSON"),
@@ -67,8 +67,8 @@ def test_record_of_the_asset():
         (json.dumps({"Frames": [[0.1] + ["x"] * 43]}).encode(), "numbers"),
     ],
 )
-def test_broken_files_say_where(data: bytes, said: str):
-    with pytest.raises(SkeletonFormatError, match=said):
+def test_broken_files_say_where(data: bytes, message: str):
+    with pytest.raises(SkeletonFormatError, match=message):
         read(data)
 
 

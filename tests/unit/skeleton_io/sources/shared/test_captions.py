@@ -33,8 +33,8 @@ def motions(tmp_path: Path) -> Path:
 
 
 def kit(path: str, *texts: tuple[str, float, float]) -> dict[str, object]:
-    said = [{"seg_id": "x", "text": text, "start": start, "end": end} for text, start, end in texts]
-    return {"path": path, "duration": 4.0, "annotations": said}
+    annotations = [{"seg_id": "x", "text": text, "start": start, "end": end} for text, start, end in texts]
+    return {"path": path, "duration": 4.0, "annotations": annotations}
 
 
 def test_kit_ml(motions: Path):
@@ -46,11 +46,11 @@ def test_kit_ml(motions: Path):
     }
     (motions / "annotations.json").write_text(json.dumps(entries))
     assert SOURCES["bvh"].list_companions(str(motions)) == ["annotations.json"]
-    found = read_bvh(motions)
-    one = found["CMU/13/13_18_poses.bvh"]
+    clips = read_bvh(motions)
+    one = clips["CMU/13/13_18_poses.bvh"]
     assert one.captions == ("A person turns.", "somebody turns")
     assert one.segments == (Segment(start=1.0, end=2.5, label="The left arm rises"),)
-    assert found["KIT/3/kick_poses.bvh"].captions == ("a kick",)
+    assert clips["KIT/3/kick_poses.bvh"].captions == ("a kick",)
 
 
 def test_a_name_that_several_motions_have_joins_none(motions: Path):
@@ -63,8 +63,8 @@ def test_a_name_that_several_motions_have_joins_none(motions: Path):
 
 
 def test_babel(motions: Path):
-    def labels(*found: dict[str, object]) -> dict[str, object]:
-        return {"labels": list(found)}
+    def labels(*clips: dict[str, object]) -> dict[str, object]:
+        return {"labels": list(clips)}
 
     walk = {"raw_label": "Walk slowly", "proc_label": "walk", "act_cat": ["walk"]}
     step = {"raw_label": "a step", "proc_label": "step", "act_cat": ["step"], "start_t": 0.5, "end_t": 1}
@@ -76,8 +76,8 @@ def test_babel(motions: Path):
                    "frame_anns": None}}  # fmt: skip
     (motions / "train.json").write_text(json.dumps(train))
     (motions / "extra_val.json").write_text(json.dumps(extra))
-    found = read_bvh(motions)
-    assert [(clip.label, clip.captions, clip.segments) for clip in found.values()] == [
+    clips = read_bvh(motions)
+    assert [(clip.label, clip.captions, clip.segments) for clip in clips.values()] == [
         ("walk", ("Walk slowly",), ()),
         (None, ("Walk slowly",), (Segment(start=0.5, end=1.0, label="step"),)),
         ("walk", ("Walk slowly",), ()),
@@ -97,11 +97,11 @@ def test_aalto(motions: Path):
     shutil.copy(ASSETS / "bvh/turn.bvh", motions / "k_walk_slow_k_run_fast_100_000.bvh")
     shutil.copy(ASSETS / "bvh/turn.bvh", motions / "k_walk_slow_k_run_fast_050_050.bvh")
     shutil.copy(ASSETS / "texts/answers.csv", motions)
-    found = read_bvh(motions)
-    clip = found["k_walk_slow_k_run_fast_100_000.bvh"]
+    clips = read_bvh(motions)
+    clip = clips["k_walk_slow_k_run_fast_100_000.bvh"]
     assert (clip.label, clip.subject, clip.setup) == ("walk", "k", "slow")
     assert clip.captions == ("strolling slowly", "wandering")
-    assert found["k_walk_slow_k_run_fast_050_050.bvh"].label is None
+    assert clips["k_walk_slow_k_run_fast_050_050.bvh"].label is None
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_humanml3d_there_and_back(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("array", "text", "said"),
+    ("array", "text", "message"),
     [
         (np.zeros((3, 21, 3), np.float32), "", r"\(T, 22, 3\)"),
         (np.zeros((0, 22, 3), np.float32), "", r"\(T, 22, 3\)"),
@@ -174,13 +174,13 @@ def test_humanml3d_there_and_back(tmp_path: Path):
         (np.ones((2, 22, 3)), "a#b#0.0#0.0\na#b#2#1\n", "line 2"),
     ],
 )
-def test_broken_humanml3d(tmp_path: Path, array: np.ndarray, text: str, said: str):
+def test_broken_humanml3d(tmp_path: Path, array: np.ndarray, text: str, message: str):
     for folder in ("new_joints", "texts"):
         (tmp_path / folder).mkdir()
     np.save(tmp_path / "new_joints/1.npy", array)
     (tmp_path / "texts/1.txt").write_text(text)
     (item,) = SOURCES["humanml3d"].list_items(str(tmp_path))
-    with pytest.raises(SkeletonFormatError, match=said):
+    with pytest.raises(SkeletonFormatError, match=message):
         SOURCES["humanml3d"].read(str(tmp_path), item, "h")
 
 
@@ -224,8 +224,8 @@ def test_texts_beside_motions_do_not_hide_them(tmp_path: Path):
     (tmp_path / "texts").mkdir()
     (tmp_path / "new_joints").mkdir()
     (tmp_path / "texts/000001.txt").write_text("a person waves.#a/DET person/NOUN wave/VERB#0.0#0.0\n")
-    found = detect_source(str(tmp_path))
-    assert found is not None
-    assert found.name != "humanml3d"
+    source = detect_source(str(tmp_path))
+    assert source is not None
+    assert source.name != "humanml3d"
     np.save(tmp_path / "new_joints/000001.npy", np.ones((3, 22, 3), np.float32))
     assert detect_source(str(tmp_path)) is SOURCES["humanml3d"]

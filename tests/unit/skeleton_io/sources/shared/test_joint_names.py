@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skeleton_io.sources.shared.joint_names import anatomical
+from skeleton_io.sources.shared.joint_names import anatomical_names
 
 ARM = ["left_clavicle", "left_shoulder", "left_elbow", "left_wrist"]
 TRUNK = ["pelvis", "spine", "spine2", "spine3", "neck", "head"]
@@ -39,9 +39,9 @@ LEG = ["right_hip", "right_knee", "right_ankle", "right_toes"]
     ],
 )  # fmt: skip
 def test_styles(names: list[str], expected: list[str]):
-    assert anatomical(names) == expected
+    assert anatomical_names(names) == expected
 
 
 def test_sides_do_not_mix():
-    found = anatomical(["LeftShoulder", "LeftArm", "RightShoulder", "RightElbow"])
-    assert found == ["left_clavicle", "left_shoulder", "right_shoulder", "right_elbow"]
+    names = anatomical_names(["LeftShoulder", "LeftArm", "RightShoulder", "RightElbow"])
+    assert names == ["left_clavicle", "left_shoulder", "right_shoulder", "right_elbow"]

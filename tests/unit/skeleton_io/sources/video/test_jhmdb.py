@@ -46,11 +46,11 @@ def test_a_bad_file_leaves_the_others(tmp_path: Path):
     (tmp_path / "set/GT_test_1.pkl").write_bytes(b"\x80\x02cposix\nsystem\nU\x04true\x85R.")
     spoilt = {"pose": [np.zeros((3, 14, 2)), np.ones((3, 15, 2))], "label": ["wave", "run"]}
     (tmp_path / "set/GT_train_3.pkl").write_bytes(pickle.dumps(spoilt))
-    found = stream(tmp_path / "set")
-    errors = [entry for entry in found if isinstance(entry, SkeletonFormatError)]
+    results = stream(tmp_path / "set")
+    errors = [entry for entry in results if isinstance(entry, SkeletonFormatError)]
     assert [error.place.split(",")[0] for error in errors] == ["GT_test_1.pkl", "GT_train_3.pkl"]
     assert "posix system" in errors[0].found
-    assert sorted(str(clip.label) for clip in found if clip not in errors) == ["pick", "run", "wave", "wave"]
+    assert sorted(str(clip.label) for clip in results if clip not in errors) == ["pick", "run", "wave", "wave"]
 
 
 def test_a_clip_on_both_sides_is_told(tmp_path: Path):
@@ -74,8 +74,8 @@ def test_real_set(shared_data):
     assert sides == [{"train": 433, "test": 176}, {"train": 433, "test": 176}, {"train": 434, "test": 175}]
     at = clips[0].topology.index
     for label in ("clap", "pour", "stand", "wave"):  # done facing the camera: right at image left, head up
-        chosen = [clip.positions[:, 0] for clip in clips if clip.label == label]
-        right = [np.median(p[:, at["right_shoulder"], 0] - p[:, at["left_shoulder"], 0]) > 0 for p in chosen]
-        up = [np.median(p[:, at["head"], 1] - p[:, at["right_hip"], 1]) > 0 for p in chosen]
+        of_label = [clip.positions[:, 0] for clip in clips if clip.label == label]
+        right = [np.median(p[:, at["right_shoulder"], 0] - p[:, at["left_shoulder"], 0]) > 0 for p in of_label]
+        up = [np.median(p[:, at["head"], 1] - p[:, at["right_hip"], 1]) > 0 for p in of_label]
         assert np.mean(right) > 0.9, label
         assert np.mean(up) == pytest.approx(1, abs=0.05), label

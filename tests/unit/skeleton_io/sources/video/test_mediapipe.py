@@ -22,8 +22,8 @@ MEDIAPIPE = SOURCES["mediapipe"]
 def read(content: Any, path: str = "clip.json", side: SideInfo | None = None) -> Any:
     data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
     item = Item(id="clip", path=path)
-    (found,) = MEDIAPIPE.stream_bytes(((path, data),), item, "set", side or SideInfo())  # type: ignore[attr-defined]
-    return found
+    (result,) = MEDIAPIPE.stream_bytes(((path, data),), item, "set", side or SideInfo())  # type: ignore[attr-defined]
+    return result
 
 
 def landmarks(x: float = 0.5, **fields: Any) -> list[dict[str, Any]]:
@@ -102,9 +102,9 @@ def test_table_errors_and_names():
     names = ["nose", *MEDIAPIPE33.joints[1:9], "mouth_left", "mouth_right", *MEDIAPIPE33.joints[11:17]]
     names += [f"{side}_{part}" for part in ("pinky", "index", "thumb") for side in ("left", "right")]
     names += [*MEDIAPIPE33.joints[23:31], "left_foot_index", "right_foot_index"]
-    named = ",".join(f"{name}_{axis}" for name in names for axis in ("x", "y", "z", "visibility"))
+    header = ",".join(f"{name}_{axis}" for name in names for axis in ("x", "y", "z", "visibility"))
     row = wide.splitlines()[1].removeprefix("walk,")
-    clip = read(f"{named}\n{row}\n", "clip.csv")
+    clip = read(f"{header}\n{row}\n", "clip.csv")
     np.testing.assert_allclose(clip.positions[0, 0, 0], [0.6, 0.9], rtol=1e-6)
     for text, place in (
         (wide.replace("walk", "run", 1), "column class"),

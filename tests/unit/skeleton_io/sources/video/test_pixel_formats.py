@@ -20,15 +20,15 @@ ASSETS = Path(__file__).resolve().parents[4] / "assets"
 
 def stream(name: str, root: Path) -> list[Any]:
     source = SOURCES[name]
-    return [found for item in source.list_items(str(root)) for found in source.stream(str(root), item, "set")]
+    return [result for item in source.list_items(str(root)) for result in source.stream(str(root), item, "set")]
 
 
 def read(name: str, *contents: Any) -> Any:
     """One item of the given JSON contents; the clip, or the error."""
     parts = tuple((f"clip/{number:03d}.json", json.dumps(content).encode()) for number, content in enumerate(contents))
     item = Item(id="clip", path=parts[0][0], parts=tuple(path for path, _ in parts))
-    (found,) = SOURCES[name].stream_bytes(parts, item, "set", SideInfo())  # type: ignore[attr-defined]
-    return found
+    (result,) = SOURCES[name].stream_bytes(parts, item, "set", SideInfo())  # type: ignore[attr-defined]
+    return result
 
 
 def body(x: float, joints: int = 25, score: float = 0.8) -> list[float]:
@@ -98,7 +98,7 @@ def test_openpose_real_samples(shared_data: Path):
 
 
 def test_kinetics_asset():
-    clip, empty, listed = stream("kinetics_skeleton", ASSETS / "kinetics_skeleton")
+    clip, empty, from_list = stream("kinetics_skeleton", ASSETS / "kinetics_skeleton")
     assert (clip.topology, clip.label, clip.setup, clip.fps) == (OPENPOSE18, "juggling fire", "train", 30.0)
     assert (clip.image_size, clip.positions.shape) == ((340, 256), (4, 2, 18, 2))
     mover = 340 - clip.positions[:, 0, 0, 0]
@@ -107,7 +107,7 @@ def test_kinetics_asset():
     assert np.isnan(clip.positions[2]).all()
     assert isinstance(empty, SkeletonFormatError)
     assert (empty.expected, empty.found) == ("a skeleton", "1 frames without any")
-    assert (listed.label, listed.frames) == ("tap dancing", 2)
+    assert (from_list.label, from_list.frames) == ("tap dancing", 2)
     source = detect_source(str(ASSETS / "kinetics_skeleton"))
     assert source is not None
     assert source.name == "kinetics_skeleton"
@@ -155,14 +155,14 @@ def test_mmpose_list_alone_and_score_zero():
 
 def test_a_truth_value_is_no_number_of_pixels():
     keypoints = {"image_id": "0.jpg", "category_id": 1, "keypoints": body(10, 17), "score": 1.0}
-    found = read("coco17", {"image_size": [True, 480], "frames": [keypoints, keypoints]})
-    assert isinstance(found, SkeletonFormatError)
-    assert found.place == "image_size"
+    result = read("coco17", {"image_size": [True, 480], "frames": [keypoints, keypoints]})
+    assert isinstance(result, SkeletonFormatError)
+    assert result.place == "image_size"
 
 
 def test_a_person_that_jumps_in_every_frame_ends_in_an_error_or_a_record():
     """Each frame makes a track of its own: the slots would take frames times tracks."""
     content = [{"image_id": n, "keypoints": coco(5000.0 * (n % 150)), "score": 1} for n in range(3000)]
-    found = read("coco17", content)
-    assert isinstance(found, SkeletonFormatError)
-    assert "coordinates in one clip" in found.found
+    result = read("coco17", content)
+    assert isinstance(result, SkeletonFormatError)
+    assert "coordinates in one clip" in result.found

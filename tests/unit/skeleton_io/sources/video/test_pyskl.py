@@ -22,14 +22,14 @@ ASSETS = Path(__file__).resolve().parents[4] / "assets/pyskl"
 PYSKL = SOURCES["pyskl"]
 
 
-def found(root: Path) -> list[Any]:
+def read_folder(root: Path) -> list[Any]:
     return [entry for item in PYSKL.list_items(str(root)) for entry in PYSKL.stream(str(root), item, "set")]
 
 
-def written(root: Path, *annotations: Any, split: Any = None) -> list[Any]:
+def write_and_read(root: Path, *annotations: Any, split: Any = None) -> list[Any]:
     root.mkdir(exist_ok=True)
     (root / "a.pkl").write_bytes(pickle.dumps({"split": split or {}, "annotations": list(annotations)}))
-    return found(root)
+    return read_folder(root)
 
 
 def flat(**fields: Any) -> dict[str, Any]:
@@ -37,12 +37,12 @@ def flat(**fields: Any) -> dict[str, Any]:
     score = np.full((2, 4, 17), 0.5, np.float16)
     points[1], score[1] = 0, 0
     score[0, 1, 9] = 0
-    made = {"frame_dir": "v_one", "label": 2, "img_shape": (100, 200), "original_shape": (100, 200)}
-    return {**made, "total_frames": 4, "keypoint": points, "keypoint_score": score, **fields}
+    annotation = {"frame_dir": "v_one", "label": 2, "img_shape": (100, 200), "original_shape": (100, 200)}
+    return {**annotation, "total_frames": 4, "keypoint": points, "keypoint_score": score, **fields}
 
 
 def test_assets():
-    clips = found(ASSETS)
+    clips = read_folder(ASSETS)
     assert [clip.id for clip in clips] == ["S001C002P003R001A023", "S002C001P003R002A050", "v_wave_g01", "v_nod_g02"]
     three, pair, wave, nod = clips
     assert (three.topology, three.label, three.subject, three.view) == (NTU25, "hand waving", "3", "2")
@@ -68,7 +68,7 @@ def test_assets():
     }
 
 
-def made(number: int, **fields: Any) -> SkeletonSequence:
+def noisy_clip(number: int, **fields: Any) -> SkeletonSequence:
     rng = np.random.default_rng(number)
     positions = rng.normal(size=(5, 2, 20, 3)).astype(np.float32)
     positions[:, 1] *= 0.1
@@ -85,16 +85,18 @@ def flat_clip() -> SkeletonSequence:
     positions = np.random.default_rng(3).uniform(1, 90, (6, 1, 17, 2)).astype(np.float32)
     positions[1, 0, 3] = np.nan
     confidence = np.isfinite(positions[..., 0]).astype(np.float32) * np.float32(0.25)
-    return made(3, topology=COCO17, positions=positions, confidence=confidence, scale="pixels", image_size=(160, 120))
+    return noisy_clip(
+        3, topology=COCO17, positions=positions, confidence=confidence, scale="pixels", image_size=(160, 120)
+    )
 
 
 def test_round_trip_through_our_export(tmp_path: Path):
     out = PysklFiles(str(tmp_path), {})
-    clips = [made(0), made(1), made(2, scale="normalised"), flat_clip()]
+    clips = [noisy_clip(0), noisy_clip(1), noisy_clip(2, scale="normalised"), flat_clip()]
     for clip in clips:
         out.add(clip, {"cross-subject": "test" if clip.id == "c1" else "train"})
     out.finish()
-    back = {clip.id: clip for clip in found(tmp_path)}
+    back = {clip.id: clip for clip in read_folder(tmp_path)}
     assert set(back) == {"c0", "c1", "c2", "c3"}
     for clip in clips:
         other = back[clip.id]
@@ -109,7 +111,7 @@ def test_round_trip_through_our_export(tmp_path: Path):
 
 
 def test_empty_slots_and_scores(tmp_path: Path):
-    (clip,) = written(tmp_path, flat())
+    (clip,) = write_and_read(tmp_path, flat())
     assert (clip.persons, clip.image_size, clip.label) == (1, (200, 100), "class 2")
     assert np.isnan(clip.positions[1, 0, 9]).all()
     assert clip.confidence[1, 0, 9] == 0
@@ -132,18 +134,18 @@ def test_empty_slots_and_scores(tmp_path: Path):
     ],
 )
 def test_a_bad_entry_leaves_the_others(tmp_path: Path, change: dict[str, Any], place: str):
-    bad, good = written(tmp_path, flat(**change), flat(frame_dir="v_two"))
+    bad, good = write_and_read(tmp_path, flat(**change), flat(frame_dir="v_two"))
     assert isinstance(bad, SkeletonFormatError)
     assert bad.place == f"annotation 0, {place}"
     assert good.id == "v_two"
 
 
 def test_the_same_name_twice_and_other_pickles(tmp_path: Path):
-    _, twice = written(tmp_path / "a", flat(), flat())
+    _, twice = write_and_read(tmp_path / "a", flat(), flat())
     assert "frame_dir of its own" in twice.expected
     cyclic: list[Any] = []
     cyclic.append(cyclic)
     for content in (5, {"split": {}}, {"annotations": 3}, {"annotations": [cyclic]}):
         (tmp_path / "a/a.pkl").write_bytes(pickle.dumps(content))
-        (error,) = found(tmp_path / "a")
+        (error,) = read_folder(tmp_path / "a")
         assert isinstance(error, SkeletonFormatError)

@@ -15,7 +15,7 @@ from skeleton_io.sources.shared.files import SourceFile
 
 MOST_JOINT_FRAMES = 8_000_000
 """Joints times frames of one clip: 28 minutes of 40 joints at 120 frames per second, half a GiB while it is read."""
-_BLOCK = 200_000
+_BLOCK = 200_000  # joints times frames: 14 MB of matrices at a time, whatever the clip's length
 
 Local = Callable[[slice], tuple[NDArray[np.float64], NDArray[np.float64]]]
 """Frames -> offsets from the parent (t or 1, J, 3) and local rotations (t, J, 3, 3). A root's is its position."""
@@ -57,8 +57,8 @@ def forward_kinematics(
                 positions[here, place], world[:, place] = offsets[:, place], rotations[:, place]
                 continue
             above = world[:, parent]
-            moved = (above @ offsets[:, place, :, None])[..., 0]
-            positions[here, place] = positions[here, parent] + moved
+            shift = (above @ offsets[:, place, :, None])[..., 0]
+            positions[here, place] = positions[here, parent] + shift
             world[:, place] = above @ rotations[:, place]
         turns[here] = quaternions(world)
     return positions, turns
@@ -73,9 +73,9 @@ def y_up(
         positions: (..., 3).
         turns: quaternions wxyz (..., 4) of the same world.
     """
-    found = np.stack([positions[..., 0], positions[..., 2], -positions[..., 1]], -1)
+    upright = np.stack([positions[..., 0], positions[..., 2], -positions[..., 1]], -1)
     if turns is None:
-        return found, None
+        return upright, None
     w, x, y, z = np.moveaxis(turns, -1, 0)
     # Multiplied by (1 - i) / sqrt(2) from the left.
-    return found, np.stack([w + x, x - w, y + z, z - y], -1) * np.float32(np.sqrt(0.5))
+    return upright, np.stack([w + x, x - w, y + z, z - y], -1) * np.float32(np.sqrt(0.5))

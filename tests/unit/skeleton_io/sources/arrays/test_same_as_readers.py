@@ -43,30 +43,30 @@ def differences(name: str, root: str) -> tuple[int, int, list[str]]:
     own = {item.path: item for item in ours.list_items(root)}
     items = {item.path: item for item in theirs.list_items(root)}
     assert own.keys() == items.keys()
-    clips, refused, found = 0, 0, []
+    clips, refused, problems = 0, 0, []
     for path in sorted(items):
         a, b = read(ours, root, own[path]), read(theirs, root, items[path])
         if a is None or b is None:
             refused += a is b
-            found += [] if a is b else [f"{path}: only one of them refuses it"]
+            problems += [] if a is b else [f"{path}: only one of them refuses it"]
             continue
         clips += 1
-        found += [f"{path}: {key}" for key in SAME if getattr(a, key) != getattr(b, key)]
+        problems += [f"{path}: {key}" for key in SAME if getattr(a, key) != getattr(b, key)]
         if not np.array_equal(a.positions, b.positions, equal_nan=True):
-            found.append(f"{path}: positions by {np.nanmax(np.abs(a.positions - b.positions))}")
+            problems.append(f"{path}: positions by {np.nanmax(np.abs(a.positions - b.positions))}")
         if (a.confidence is None) != (b.confidence is None) or (
             a.confidence is not None and b.confidence is not None and not np.array_equal(a.confidence, b.confidence)
         ):
-            found.append(f"{path}: confidence")
+            problems.append(f"{path}: confidence")
         if not np.array_equal(_times(a), _times(b)):
-            found.append(f"{path}: timestamps")
-    return clips, refused, found
+            problems.append(f"{path}: timestamps")
+    return clips, refused, problems
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_on_the_asset(name: str):
-    clips, refused, found = differences(name, str(ROOT / f"tests/assets/{name}"))
-    assert (clips > 0, refused, found) == (True, 0, [])
+    clips, refused, problems = differences(name, str(ROOT / f"tests/assets/{name}"))
+    assert (clips > 0, refused, problems) == (True, 0, [])
 
 
 @pytest.mark.parametrize(
