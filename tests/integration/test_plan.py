@@ -10,7 +10,7 @@ from pipelines.planning import cluster as plan_cluster
 
 CASES = (
     {"family": "qwen3_vl", "zero": 0, "ranks": 1, "trains": LORA},
-    {"family": "internvl", "zero": 2, "ranks": 2, "trains": ALL},
+    pytest.param({"family": "internvl", "zero": 2, "ranks": 2, "trains": ALL}, marks=pytest.mark.slow),
 )
 
 
