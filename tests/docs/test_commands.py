@@ -5,11 +5,12 @@ FAST commands run in `make test`, SLOW ones in `make test-slow`, LONG ones (many
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
-import subprocess
-import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -187,18 +188,13 @@ def test_flags_in_sentences_are_known(page: Path) -> None:
         assert [flag for flag in flags if flag not in help_of(words[0])] == [], text
 
 
-def help_of(command: str, known: dict[str, str] = {}) -> str:  # noqa: B006
-    """Text of `skel COMMAND --help`, asked for once."""
-    if command not in known:
-        done = subprocess.run(
-            [sys.executable, "-m", "pipelines.cli", command, "--help"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        known[command] = done.stdout
-    return known[command]
+@cache
+def help_of(command: str) -> str:
+    """Text of `skel COMMAND --help`."""
+    text = io.StringIO()
+    with redirect_stdout(text), pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    return text.getvalue()
 
 
 def blocks(kind: str) -> list:
