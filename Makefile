@@ -1,4 +1,5 @@
 # Two commands on a fresh machine: `make full` and `make test`. Both set up .venv first; a second call installs nothing.
+# `make test-slow` and `make docs-check` run what takes long, `make lint` and `make soak` are for those who change the code.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -6,8 +7,10 @@ PY := $(VENV)/bin/python
 TORCH_INDEX ?=
 PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 STAMP := $(VENV)/.installed
+# Processes of `make test`: two, or as many as there are cores. A file of tests stays in one, all tests on Ray in the same.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(2, os.cpu_count() or 1))')
 
-.PHONY: setup full test soak lint clean
+.PHONY: setup full test test-slow docs-check soak lint clean
 
 setup: $(STAMP)
 
@@ -25,7 +28,15 @@ full: setup
 test: setup
 	$(PY) -m ruff check .
 	$(VENV)/bin/lint-imports
-	$(PY) -m pytest
+	$(PY) -m pytest -m "not slow and not long" -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+
+# One after another: whole pipelines, kills, faulty stores. They fill both cores by themselves, and some watch a clock.
+test-slow: setup
+	$(PY) -m pytest -m "slow and not long"
+
+# The commands of README and docs that take many minutes; $$SKELETON_SHARED or ../shared holds the real data.
+docs-check: setup
+	$(PY) -m pytest -m long tests/docs
 
 # Hours of faults: killed workers, drivers and nodes, hangs, a failing S3, a full disk. Each part adds to runs/soak.
 soak: setup

@@ -1,9 +1,11 @@
-"""Where optional inputs are found, and the only place where tests are skipped."""
+"""What all tests share: one Ray and one S3 server, optional inputs, and the only place where tests are skipped."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,14 +14,35 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from pipelines.cluster.connect import OFFLINE
+
 if TYPE_CHECKING:
     import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+RAY = "ray"
+"""Group of the tests that use Ray; those that start one of their own name it by `pytest.mark.xdist_group`."""
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported: processes with a thread per core each would take the cores from each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # No test is timed: a busy machine would fail it.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups for `--dist loadgroup`: a file stays in one process, and all that start Ray stay in the same one.
+
+    Fixtures of a module are made once that way, and two Rays never fight for the cores.
+    """
+    with_ray = {item.path for item in items if "ray_session" in getattr(item, "fixturenames", ())}
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            group = RAY if item.path in with_ray else item.path.relative_to(ROOT).as_posix()
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +82,58 @@ def cuda() -> torch.device:
 def triton() -> ModuleType:
     """The Triton compiler; part of the dev extra on Linux."""
     return pytest.importorskip("triton", reason="triton is not installed: its kernels are not checked here")
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """URL of an S3 server in this process; the environment points every client, Ray's workers too, to it."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield f"http://{host}:{port}"
+    server.stop()
+
+
+def start_ray(tries: int = 3) -> None:
+    """As the product starts it: Ray gives a head 30 s, which a machine under full load does not always keep."""
+    import ray
+
+    while not ray.is_initialized():
+        tries -= 1
+        try:
+            ray.init(
+                address="local", num_cpus=4, include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False
+            )
+        except Exception as error:  # Ray raises the bare class here
+            if not tries or "timed out during startup" not in str(error):
+                raise
+
+
+@pytest.fixture(scope="session")
+def ray_session(s3_endpoint: str) -> Iterator[None]:
+    """A local Ray with 4 logical CPUs. Starts its own whatever else runs on the machine.
+
+    Started after the S3 server: workers take over the environment of this moment.
+    """
+    # Not pytest's folder: unix sockets allow about 100 characters.
+    folder = tempfile.mkdtemp(prefix="skel-")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in OFFLINE.items():
+            patch.setenv(name, value)
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]))
+        patch.delenv("RAY_ADDRESS", raising=False)
+        import ray
+
+        start_ray()
+        yield
+        ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)

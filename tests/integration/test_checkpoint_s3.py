@@ -56,6 +56,7 @@ def newest(root: str) -> int:
     return found[-1].step
 
 
+@pytest.mark.slow
 def test_faults_of_the_store_cost_nothing(faulty: dict[str, str]) -> None:
     root = f"s3://{BUCKET}/faults"
     process = writer(root, faulty, 10, 0)

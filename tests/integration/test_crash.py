@@ -30,7 +30,9 @@ def reference(written: dict[str, str], tmp_path_factory: pytest.TempPathFactory,
     return crash.contents(out)
 
 
-@pytest.mark.parametrize(("kind", "moment"), [("everything", 0.1), ("driver", 0.05)])
+@pytest.mark.parametrize(
+    ("kind", "moment"), [pytest.param("everything", 0.1, marks=pytest.mark.slow), ("driver", 0.05)]
+)
 def test_killed_and_done_again(
     kind: str, moment: float, written: dict[str, str], reference: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -41,6 +43,7 @@ def test_killed_and_done_again(
     assert found.index or found.spool or found.shards
 
 
+@pytest.mark.slow
 def test_killed_on_s3_with_faults(written: dict[str, str], reference: dict[str, bytes], s3_endpoint: str) -> None:
     """The killed run meets the faults; this process looks, and does it again, past them."""
     storage.filesystem("s3://crash")[0].mkdir("crash")
@@ -54,6 +57,7 @@ def test_killed_on_s3_with_faults(written: dict[str, str], reference: dict[str, 
     assert found.wrong == ""
 
 
+@pytest.mark.slow
 def test_both_passes_get_over_faults(
     written: dict[str, str], s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

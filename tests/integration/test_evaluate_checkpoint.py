@@ -79,6 +79,7 @@ def without_times(folder: Path) -> dict[str, object]:
     return {name: value for name, value in report.items() if name not in TIMES}
 
 
+@pytest.mark.slow
 def test_one_and_two_workers_and_a_killed_run_report_the_same(run_paths: RunPaths, tmp_path: Path) -> None:
     import ray
 
@@ -142,6 +143,7 @@ def test_unseen_classes_alone_and_with_the_seen_ones(run_paths: RunPaths, tmp_pa
         any_checkpoint.run(asked(run_paths, tmp_path / "leak", protocols=(rule,)))
 
 
+@pytest.mark.slow
 def test_rivals_and_baselines_stand_in_one_table(run_paths: RunPaths, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     wanted = ("--evaluate.beside", "other", run_paths.at("other"), "--evaluate.floors", "demo_ntu", "0.5")

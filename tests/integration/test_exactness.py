@@ -17,6 +17,8 @@ from pipelines.config.tree import FullConfig
 from pipelines.runtime.paths import RunPaths
 from pipelines.training.job import StageJob
 
+pytestmark = pytest.mark.slow
+
 STEPS = 20
 Run = tuple[FullConfig, RunPaths, Path]
 

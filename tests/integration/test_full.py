@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+
 MICRO = """
 name: micro
 data:

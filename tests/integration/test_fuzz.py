@@ -13,6 +13,8 @@ import pytest
 
 from skeleton_io.sources.registry import SOURCES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS, STRIDE = 45, 3
 """A third of the hostile files, and some damaged ones."""

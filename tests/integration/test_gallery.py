@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from models.config import RendererConfig
 from models.draction.renderer import DrAction
 from models.draction.weights import save_renderer
+
+pytestmark = pytest.mark.slow
 
 SHEETS = {"gallery_formats": 6, "gallery_training": 4, "gallery_renderers": 4}
 SIDE, LABEL = 160, 118

@@ -239,6 +239,7 @@ def test_inspect_prints_tables_and_json(finished: Path, capsys: pytest.CaptureFi
     assert all(name in text for name in ("demo_ntu", "cross_subject", "quarantine: 12"))
 
 
+@pytest.mark.slow
 def test_five_real_sets(shared_data: Path, tmp_path: Path) -> None:
     summary = ingest({name: str(shared_data / "data" / name) for name in REAL}, str(tmp_path), "ipc", 256)
     for name, (files, bad) in REAL.items():

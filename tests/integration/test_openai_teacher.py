@@ -91,6 +91,7 @@ def test_every_clip_gets_one_answer_through_passing_faults(paths: RunPaths, teac
     assert teacher_server.control()["requests"] == counts["requests"]
 
 
+@pytest.mark.slow
 def test_lasting_faults_are_dead_letters_and_can_be_asked_again(paths: RunPaths, teacher_server) -> None:
     kinds = {"malformed": 0.15, "refused": 0.15, "truncated": 0.15, "empty": 0.15, "400": 0.15}
     teacher_server.control(faults=kinds, sticky=True)
@@ -116,6 +117,7 @@ def test_wrong_labels_are_answered_and_not_accepted(paths: RunPaths, teacher_ser
     assert summary["rejected"]["label_equal"] == summary["answered"] - summary["accepted"]
 
 
+@pytest.mark.slow
 def test_words_that_the_motion_does_not_bear_out_are_not_accepted(paths: RunPaths, teacher_server) -> None:
     cfg = config(teacher_server)
     strict = replace(cfg, rationales=replace(cfg.rationales, accept=AcceptConfig()))
@@ -134,7 +136,12 @@ def test_a_server_without_schemas_is_asked_in_words(paths: RunPaths, teacher_ser
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(401, "key was refused"), (404, "no such model"), ("insufficient_quota", "no credit")]
+    ("status", "said"),
+    [
+        (401, "key was refused"),
+        pytest.param(404, "no such model", marks=pytest.mark.slow),
+        pytest.param("insufficient_quota", "no credit", marks=pytest.mark.slow),
+    ],
 )
 def test_what_cannot_succeed_stops_at_once(paths: RunPaths, teacher_server, status, said: str) -> None:
     teacher_server.control(status=status)

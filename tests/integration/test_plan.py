@@ -11,7 +11,7 @@ from pipelines.planning.cluster import cluster_nodes
 
 CASES = (
     {"family": "qwen3_vl", "zero": 0, "ranks": 1, "trains": LORA},
-    {"family": "internvl", "zero": 2, "ranks": 2, "trains": ALL},
+    pytest.param({"family": "internvl", "zero": 2, "ranks": 2, "trains": ALL}, marks=pytest.mark.slow),
 )
 
 

@@ -22,6 +22,8 @@ from pipelines.config.stages import StageConfig
 from pipelines.config.train import TrainConfig
 from pipelines.training.engines.sharded_load import count_held_bytes, partition_on_load
 
+pytestmark = pytest.mark.slow
+
 SMALL = TinyMLLMConfig(vision_width=32, vision_layers=2, llm_width=32, llm_layers=2, heads=2, patch=8, vocab=384)
 TRAIN = TrainConfig(zero_stage=3, global_batch=4, micro_batch=2, workers=2)
 CASES: tuple[tuple[str, Precision, tuple[str, ...]], ...] = (

@@ -90,7 +90,7 @@ def with_train(cfg: FullConfig, **changes: object) -> FullConfig:
     return dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, **changes))
 
 
-@pytest.mark.parametrize(("zero_stage", "where"), [(1, "s3"), (3, "disk")])
+@pytest.mark.parametrize(("zero_stage", "where"), [(1, "s3"), pytest.param(3, "disk", marks=pytest.mark.slow)])
 def test_two_ranks_give_the_losses_of_one_process(trained, undisturbed: dict, zero_stage: int, where: str) -> None:
     cfg, paths, folder = trained
     cfg, out = with_train(cfg, zero_stage=zero_stage), str(folder / f"zero{zero_stage}")
@@ -125,6 +125,7 @@ def test_renderer_stays_as_it_is_where_it_is_frozen(trained, undisturbed: dict) 
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_killed_worker_goes_on_from_its_checkpoint(trained, undisturbed: dict) -> None:
     cfg, paths, folder = trained
     cfg, out = with_train(cfg, checkpoint_every=3, max_failures=1), folder / "killed"

@@ -99,6 +99,7 @@ def go(made: tuple[FullConfig, RunPaths], out: Path, *faults: Fault, **settings_
         return training.train_stage(cfg, paths, cfg.train.stages[0], None, str(out))
 
 
+@pytest.mark.slow
 def test_killed_terminated_and_hanging_ranks(made, undisturbed, tmp_path: Path) -> None:
     """In one run, since each start of the workers takes ten seconds: SIGKILL of both ranks, SIGTERM to one, a hang."""
     kinds = (("kill", 0, 3), ("kill", 1, 5), ("term", 1, 6), ("hang", 1, 9))
@@ -112,6 +113,7 @@ def test_killed_terminated_and_hanging_ranks(made, undisturbed, tmp_path: Path) 
     assert any("in strike" in text for text in stacks)
 
 
+@pytest.mark.slow
 def test_no_number_ends_with_its_clips(made, tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=r"not a number at step 4 of .*demo_ntu/") as told:
         go(made, tmp_path / "out", Fault("nan", 1, 3, str(tmp_path / "marker")))
@@ -133,6 +135,7 @@ with connected(), planted(Fault("slow", 0, -1, "")):
 """
 
 
+@pytest.mark.slow
 def test_driver_is_killed_then_asked_to_end_and_given_again(made, undisturbed, tmp_path: Path, repo_root: Path) -> None:
     """SIGKILL of a driver whose cluster stays; SIGTERM to the next one, which ends with its own code; to the end."""
     import ray

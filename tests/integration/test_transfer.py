@@ -55,6 +55,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory, cfg: FullConfig) -> RunPaths
     return paths
 
 
+@pytest.mark.slow
 def test_all_pairs_in_one_matrix(cfg: FullConfig, paths: RunPaths, capfd: pytest.CaptureFixture) -> None:
     found = transfer.run(cfg, paths, training.run_local)["matrix"]
     sets = ["demo_bvh", "demo_coco17", "demo_ntu"]

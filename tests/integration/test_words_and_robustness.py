@@ -58,6 +58,7 @@ def told(folder: Path, file: str) -> dict[str, object]:
     return {k: v for k, v in json.loads((folder / file).read_text()).items() if k not in CHANGING}
 
 
+@pytest.mark.slow
 def test_curves_do_not_depend_on_workers_and_go_on_where_rows_are(run_paths: RunPaths, tmp_path: Path) -> None:
     curves = ("joint-dropout", "missing-person")
     for workers in ("1", "2"):
