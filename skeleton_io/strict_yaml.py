@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 _FLOAT = re.compile(
-    r"^[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)$|^[-+]?(\d+\.\d*|\.\d+)$|^[-+]?\.(inf|nan)$", re.IGNORECASE
+    r"^[-+]?(\d+\.\d*|\.\d+|[1-9]\d{0,8})([eE][-+]?\d{1,3})$|^[-+]?(\d+\.\d*|\.\d+)$|^[-+]?\.(inf|nan)$", re.IGNORECASE
 )
 _LONGEST = 300
 """Characters of the parser's own message that are passed on."""

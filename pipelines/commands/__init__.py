@@ -1,1 +1,1 @@
-"""One module per `skel` command (or family of commands): its arguments and what it calls. No stage's work is here."""
+"""One module per family of `skel` commands: a frozen dataclass of options for each, and what it calls. No work."""

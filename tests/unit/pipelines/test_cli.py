@@ -82,6 +82,16 @@ def test_port_in_use(capsys: pytest.CaptureFixture[str], repo_root: Path, tmp_pa
     assert f"port {port} (--dashboard-port) is in use" in capsys.readouterr().err
 
 
+def test_the_launcher_has_the_same_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    program = "python -m pipelines.cluster.launch"
+    assert launch.main(["--config", DEMO, "--out", "x", "--prot", "1"]) == 2
+    assert capsys.readouterr().err == f"error: {program} does not know --prot; did you mean --port?\n"
+    assert launch.main(["--config", DEMO, "--out", "x", "--num-cpus", "all"]) == 2
+    assert "--num-cpus" in capsys.readouterr().err
+    assert launch.main(["--config", DEMO]) == 2
+    assert f"{program} needs --out RUN" in capsys.readouterr().err
+
+
 def test_describe_of_known_files_says_so_and_is_no_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     write_demo(tmp_path, DemoConfig(subjects=2, test_subjects=1, repetitions=1, actions=("walk",)))
     assert cli.main(["describe", str(tmp_path / "demo_bvh")]) == 0
