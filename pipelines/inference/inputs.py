@@ -78,11 +78,11 @@ def list_units(inputs: Sequence[str], format_name: str) -> list[Unit]:
     roots: dict[str, list[str]] = {}
     for uri in inputs:
         try:
-            found = [replace(unit, input=uri) for unit in _units_of(absolute(uri), named)]
+            of_input = [replace(unit, input=uri) for unit in _units_of(absolute(uri), named)]
         except (UserError, SkeletonFormatError, OSError) as error:
             text = " ".join(str(error).split()) or type(error).__name__
-            found = [Unit(input=uri, problem=text.removeprefix(f"{absolute(uri)}: "))]
-        for unit in found:
+            of_input = [Unit(input=uri, problem=text.removeprefix(f"{absolute(uri)}: "))]
+        for unit in of_input:
             seen = roots.setdefault(unit.dataset, [])
             if unit.root not in seen:
                 seen.append(unit.root)

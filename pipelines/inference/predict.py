@@ -83,13 +83,13 @@ class PartWriter:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Rows of JSON text in and out: what Ray Data hands over."""
-        said = []
+        reports = []
         for text in batch["job"]:
             try:
-                said.append(json.dumps(self.write(json.loads(str(text)))))
+                reports.append(json.dumps(self.write(json.loads(str(text)))))
             except OSError as error:  # a value, since Ray would wrap it in pages of its own
-                said.append(json.dumps({"failed": f"{type(error).__name__}: {error}"}))
-        return {"said": said}
+                reports.append(json.dumps({"failed": f"{type(error).__name__}: {error}"}))
+        return {"report": reports}
 
 
 def counts(name: str, rows: Sequence[Row]) -> dict[str, Any]:
@@ -127,10 +127,10 @@ def run(inputs: Sequence[str], options: Options) -> dict[str, Any]:
         if note := left_out(uri, units):
             tables.complain(f"{uri}: left out {note}")
     in_folder = options.out not in ("", "-") and not row_files.kind_of(options.out)
-    found = _to_folder(units, export_uri, options) if in_folder else _to_one_place(units, export_uri, options)
-    if found["rows"] == found["errors"] and not options.stop_after:
+    totals = _to_folder(units, export_uri, options) if in_folder else _to_one_place(units, export_uri, options)
+    if totals["rows"] == totals["errors"] and not options.stop_after:
         raise UserError("nothing could be predicted; the lines above say why")
-    return found
+    return totals
 
 
 def check_options(options: Options) -> None:
@@ -162,14 +162,14 @@ def _to_one_place(units: Sequence[Unit], export_uri: str, options: Options) -> d
         return _tally(rows, lambda row: print(row_files.line(row), flush=True))
     table = tables.Shown(bool(options.asked.question))
     if not options.out:
-        found = _tally(rows, table.add)
+        totals = _tally(rows, table.add)
     else:
         with storage.atomic_file(absolute(options.out)) as file:
             write = row_files.Writer(file, row_files.kind_of(options.out))
-            found = _tally(rows, lambda row: (table.add(row), write.add(row)))
+            totals = _tally(rows, lambda row: (table.add(row), write.add(row)))
             write.close()
-    table.print(found, options.out)
-    return found
+    table.print(totals, options.out)
+    return totals
 
 
 def _counted(units: Sequence[Unit]) -> Iterator[Unit]:
@@ -230,8 +230,8 @@ def _to_folder(units: Sequence[Unit], export_uri: str, options: Options) -> dict
     progress.skip(len(jobs) - len(todo))
     if options.stop_after:
         todo = todo[: options.stop_after]
-    for done in _work(todo, export_uri, out, options):
-        for message in done["messages"]:
+    for part in _work(todo, export_uri, out, options):
+        for message in part["messages"]:
             tables.complain(f"error: {message}")
         progress.add(1)
     missing = {job["name"] for job in jobs} - set(storage.list_files(out))
@@ -288,7 +288,7 @@ def _spread(
 
     quiet()
     rows = ray.data.from_items([{"job": json.dumps(job)} for job in todo], override_num_blocks=len(todo))
-    said = rows.map_batches(
+    reports = rows.map_batches(
         PartWriter,
         fn_constructor_args=arguments,
         batch_size=1,
@@ -297,11 +297,11 @@ def _spread(
         num_cpus=1,
         num_gpus=gpus,
     )
-    for row in said.iter_rows():
-        done = json.loads(row["said"])
-        if "failed" in done:
-            raise StageFailed(f"the storage failed: {done['failed']}; finished parts are kept, start again")
-        yield done
+    for row in reports.iter_rows():
+        report = json.loads(row["report"])
+        if "failed" in report:
+            raise StageFailed(f"the storage failed: {report['failed']}; finished parts are kept, start again")
+        yield report
 
 
 def _summarise(out: str, names: Sequence[str], settings: dict[str, Any]) -> dict[str, Any]:
@@ -314,8 +314,8 @@ def _summarise(out: str, names: Sequence[str], settings: dict[str, Any]) -> dict
             errors += failed
             if label is not None:
                 labels[label] += 1
-    found = {"rows": total, "errors": errors}
-    summary = {**found, "labels": dict(sorted(labels.items())), "parts": list(names), "settings": settings}
+    totals = {"rows": total, "errors": errors}
+    summary = {**totals, "labels": dict(sorted(labels.items())), "parts": list(names), "settings": settings}
     storage.write_atomic(storage.join(out, SUMMARY), json.dumps(summary, indent=1, ensure_ascii=False))
     say(f"[predict] {total} rows in {len(names)} parts: {total - errors} clips, {errors} errors; {out}")
-    return found
+    return totals

@@ -142,7 +142,8 @@ class Predictor:
     def predict(self, clips: SkeletonSequence | Iterable[SkeletonSequence]) -> list[Row]:
         """One row for each clip, in their order, with the fields that `skel predict` writes (docs/predict.md).
 
-        A clip that the model does not take has its reason in `error`, and costs no other clip its row.
+        `input` is the clip's key. A clip that the model does not take has its reason in `error`, and costs no other
+        clip its row.
         """
         clips = [clips] if isinstance(clips, SkeletonSequence) else list(clips)
         units = [(Unit(input=clip.key), clip) for clip in clips]

@@ -25,11 +25,11 @@ class Shown:
     """Collects the first rows and prints them.
 
     Args:
-        asked: whether a question was asked: then its answers have a column.
+        with_answers: whether a question was asked: then its answers have a column.
     """
 
-    def __init__(self, asked: bool) -> None:
-        self.asked = asked
+    def __init__(self, with_answers: bool) -> None:
+        self.with_answers = with_answers
         self.rows: list[dict[str, Any]] = []
 
     def add(self, row: dict[str, Any]) -> None:
@@ -37,21 +37,21 @@ class Shown:
         if row["error"] is None and len(self.rows) < SHOWN:
             self.rows.append(row)
 
-    def print(self, found: dict[str, Any], out: str) -> None:
+    def print(self, totals: dict[str, Any], out: str) -> None:
         """The table and a line with the counts.
 
         Args:
-            found: {"rows", "errors"}.
+            totals: {"rows", "errors"}.
             out: where the rows went; empty: nowhere.
         """
         console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-        clips = found["rows"] - found["errors"]
+        clips = totals["rows"] - totals["errors"]
         if self.rows:
             console.print(self._table())
             console.print(NOTE, style="dim", highlight=False)
         more = f", the first {len(self.rows)} are shown" if clips > len(self.rows) else ""
         where = f"; rows: {out}" if out else ""
-        text = f"{clips} clips predicted{more}, {found['errors']} errors{where}"
+        text = f"{clips} clips predicted{more}, {totals['errors']} errors{where}"
         console.print(escape(text), highlight=False, soft_wrap=True)
 
     def _table(self) -> Table:
@@ -63,13 +63,13 @@ class Shown:
         table.add_column("next", overflow="fold", style="dim")
         if truth:
             table.add_column("in the file", overflow="fold")
-        if self.asked:
+        if self.with_answers:
             table.add_column("answer", overflow="fold")
         for row in self.rows:
             cells = [row["key"], row["label"], f"{100 * row['probability']:.1f}", _others(row)]
             if truth:
                 cells.append(_against(row))
-            if self.asked:
+            if self.with_answers:
                 cells.append(row["answer"] or "")
             table.add_row(*map(escape, cells))
         return table
