@@ -49,8 +49,8 @@ def motion_facts(sequence: SkeletonSequence) -> MotionFacts:
     contacts = find_contacts(tracks, sequence.fps)
     hands = _bare_hands(sequence, set(tracks))
     for person, track in hands.items():
-        made = find_hand_facts(track, person, sequence)
-        events, activity, contacts = events + made[0], activity + made[1], (*contacts, *made[2])
+        hand_events, hand_activity, pinches = find_hand_facts(track, person, sequence)
+        events, activity, contacts = events + hand_events, activity + hand_activity, (*contacts, *pinches)
     events.sort(key=lambda event: (event.start, event.person, event.part))
     onsets = sorted((a.spans[0][0], a.person, a.part) for a in activity if a.spans)
     return MotionFacts(

@@ -211,7 +211,6 @@ def read_clip(
     rate = 1 / motion.frame_time
     # Frame times are written with few digits: 0.0333333 means 30 frames per second.
     fps = float(round(rate)) if abs(rate - round(rate)) < 1e-3 * rate else rate
-    given = file.fields.get("fps", fps)
     topology = Topology(name=family, joints=tuple(names), bones=tuple(bones))
     return SkeletonSequence(
         id=file.item.id,
@@ -219,7 +218,7 @@ def read_clip(
         topology=replace(topology, name=f"{family}{len(names)}_{topology.hash[:6]}"),
         positions=positions[:, None].astype(np.float32),
         orientations=turns[:, None],
-        fps=given,
+        fps=file.fields.get("fps", fps),
         source=file.source,
         scale="metric" if scale else "normalised",
         label=label,
