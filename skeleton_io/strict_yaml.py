@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+# No hash is a number: 016e09451012 and its like stay text.
 _FLOAT = re.compile(
     r"^[-+]?(\d+\.\d*|\.\d+|[1-9]\d{0,8})([eE][-+]?\d{1,3})$|^[-+]?(\d+\.\d*|\.\d+)$|^[-+]?\.(inf|nan)$", re.IGNORECASE
 )
