@@ -58,14 +58,6 @@ for line in sys.stdin:
 """
 
 
-def link(folder: Path, **targets: Path | str) -> None:
-    """Names of the pages (`__` for a slash, `_dot_` for a dot) that stand for files which are there already."""
-    for name, target in targets.items():
-        place = folder / name.replace("__", "/").replace("_dot_", ".")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(target)
-
-
 def make_run(folder: Path) -> RunPaths:
     """`runs/demo` as `skel full` leaves it, but for the teacher; its stage is trained in this process."""
     paths = RunPaths(str(folder / "runs" / "demo"))
@@ -77,20 +69,27 @@ def make_run(folder: Path) -> RunPaths:
 
 
 def put_clips(folder: Path, paths: RunPaths) -> None:
-    """Native files under the names of the pages, and a layout that no reader knows."""
+    """Native files under the names of the pages, and a layout that no reader knows.
+
+    Copies: a link would be called by the name of its target, and two links to one file by the same name.
+    """
     kinect = sorted(Path(paths.root, "demo-data", "demo_ntu").glob("S001C001P00?R001A903*"))[0]
     turn = ASSETS / "bvh" / "turn.bvh"
-    link(folder, walk_dot_bvh=turn, kick_dot_bvh=turn, my_clip_dot_bvh=turn, clip_dot_skeleton=kinect)
-    link(folder, fall_dot_c3d=ASSETS / "c3d" / "step.c3d", clip_dot_json=ASSETS / "nw_ucla" / "a08_s02_e01_v03.json")
     for name in ("clips", "other_clips"):
-        link(folder, **{f"{name}__{kinect.name.replace('.', '_dot_')}": kinect, f"{name}__turn_dot_bvh": turn})
+        (folder / name).mkdir()
+        shutil.copy(kinect, folder / name)
+        shutil.copy(turn, folder / name)
+    for name in ("walk.bvh", "kick.bvh", "my_clip.bvh"):
+        shutil.copy(turn, folder / name)
+    shutil.copy(kinect, folder / "clip.skeleton")
+    shutil.copy(ASSETS / "c3d" / "step.c3d", folder / "fall.c3d")
+    shutil.copy(ASSETS / "nw_ucla" / "a08_s02_e01_v03.json", folder / "clip.json")
     # A walking body of 15 joints in columns: nothing but the shape says what it is.
     rest = np.random.default_rng(0).normal(size=(1, 15, 3)) * 0.4 + [0, 1, 3]
     steps = rest + np.cumsum(np.full((30, 1, 3), 0.01), 0)
+    (folder / "recordings" / "walk").mkdir(parents=True)
     for name in ("a", "b"):
-        place = folder / "recordings" / "walk" / f"{name}.npy"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        np.save(place, steps)
+        np.save(folder / "recordings" / "walk" / f"{name}.npy", steps)
 
 
 def put_tools(folder: Path) -> None:
@@ -113,9 +112,12 @@ def finished_run(ray_session: None, tmp_path_factory: pytest.TempPathFactory) ->
     put_clips(folder, paths)
     put_tools(folder)
     export = Path(paths.train) / "4-refine" / "export"
-    link(folder, A=paths.root, S=paths.shards, humanml3d__shards=paths.shards, runs__real=paths.root)
-    link(folder, X=folder / "tune_configs" / "full_demo.yaml", RUN__shards=paths.shards, RUN__mllm=paths.mllm)
-    link(folder, draction_candidate_01_dot_safetensors=export / "renderer.safetensors")
+    links = {"A": paths.root, "S": paths.shards, "humanml3d/shards": paths.shards, "runs/real": paths.root}
+    links |= {"X": folder / "tune_configs" / "full_demo.yaml", "RUN/shards": paths.shards, "RUN/mllm": paths.mllm}
+    links |= {"draction_candidate_01.safetensors": export / "renderer.safetensors"}
+    for name, target in links.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).symlink_to(target)
     question = {"clip": ShardSet.open(paths.shards).keys[0], "question": "Who moves?", "answer": "a person"}
     (folder / "my_questions.json").write_text(json.dumps([question]))
     return folder
@@ -125,7 +127,10 @@ def finished_run(ray_session: None, tmp_path_factory: pytest.TempPathFactory) ->
 def workplace(finished_run: Path, tmp_path: Path) -> Path:
     """A folder for the commands of one block: links to all of the above, and shards of its own to write to."""
     for entry in finished_run.iterdir():
-        (tmp_path / entry.name).symlink_to(entry)
+        if entry.is_file() and not entry.is_symlink():
+            shutil.copy(entry, tmp_path)
+        else:
+            (tmp_path / entry.name).symlink_to(entry)
     shutil.copytree(finished_run / "S", tmp_path / "shards")
     (tmp_path / "RUN").unlink()
     shutil.copytree(finished_run / "RUN", tmp_path / "RUN", symlinks=True)
