@@ -61,7 +61,7 @@ for line in sys.stdin:
 def make_run(folder: Path) -> RunPaths:
     """`runs/demo` as `skel full` leaves it, but for the teacher; its stage is trained in this process."""
     paths = RunPaths(str(folder / "runs" / "demo"))
-    cfg = full.fill_inputs(loading.load(str(folder / "tune_configs" / "full_demo.yaml")), "", paths.root)
+    cfg = full.fill_inputs(loading.load_config(str(folder / "tune_configs" / "full_demo.yaml")), "", paths.root)
     for stage in ("demo-data", "ingest", "tiny-mllm"):
         full.run_one(stage, cfg, paths)
     training.train_local(cfg, paths)

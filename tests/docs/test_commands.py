@@ -139,7 +139,7 @@ def parse(words: list[str]) -> None:
         options, fields = read_options(cls, "skel", words[1:], FullConfig if cls.takes_fields else None)
     preset = ROOT / (getattr(options, "config", "") or "none")
     # Presets of the reader's own, as RUN/tune/best.yaml, are not there.
-    loading.override(loading.load(str(preset)) if preset.is_file() else FullConfig(), fields)
+    loading.override_config(loading.load_config(str(preset)) if preset.is_file() else FullConfig(), fields)
 
 
 def substituted(command: str, values: dict[str, str]) -> str:
