@@ -18,7 +18,8 @@ from models.draction.renderer import ClipInput
 from models.mllm.base import TextBatch
 from pipelines.batches.lengths import cut, fitting_micro_batch
 from pipelines.batches.sampler import Draw, generator
-from pipelines.batches.tasks import Example, TaskBook
+from pipelines.batches.tasks.base import Example
+from pipelines.batches.tasks.book import TaskBook
 from pipelines.config.train import AugmentConfig
 from pipelines.data.renderer_input import clip_input, on_device
 from skeleton_io.record.sequence import SkeletonSequence

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from models.mllm.families.registry import FAMILIES
-from pipelines.config.stages import FRESH, StageConfig
+from pipelines.config.stages import FRESH, TASKS, StageConfig
 from pipelines.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def _check_stage(stage: StageConfig, before: Sequence[str], later: Sequence[str]
         raise UserError(f"{place}: a stage's name is a folder's, and not {FRESH!r}")
     if not stage.tasks:
         raise UserError(f"{place} needs at least one task")
+    if unknown := sorted({*stage.tasks, *stage.loss_weights} - set(TASKS)):
+        raise UserError(f"{place}: there is no task {', '.join(unknown)}; there are {', '.join(TASKS)}")
     if not stage.trains:
         raise UserError(f"{place} trains nothing: `trains` is empty")
     if missing := sorted(set(stage.trains) - set(stage.learning_rate)):

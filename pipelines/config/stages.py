@@ -12,7 +12,14 @@ from annotated_types import Ge, Gt, Lt
 
 STRICT = {"extra": "forbid"}
 Group = Literal["renderer", "vision", "projector", "llm", "lora"]
-Task = Literal["mqa", "yesno", "rationale", "caption", "qa"]
+TASKS: dict[str, str] = {
+    "mqa": "pipelines.batches.tasks.multiple_choice:MultipleChoice",
+    "yesno": "pipelines.batches.tasks.yes_no:YesNo",
+    "rationale": "pipelines.batches.tasks.rationale:ExplainMotion",
+    "caption": "pipelines.batches.tasks.caption:Caption",
+    "qa": "pipelines.batches.tasks.question:AnswerQuestion",
+}
+"""What a stage may ask -> "module:Class" of a `batches.tasks.base.Task`; by name: tasks stand on a higher floor."""
 FRESH = "fresh"
 """Value of `start`: a new renderer before `mllm.path`, whatever stage came before."""
 
@@ -25,10 +32,10 @@ class StageConfig:
 
     name: str
     """Folder name of the stage's outputs."""
-    tasks: dict[Task, Annotated[float, Gt(0)]]
-    """Task -> relative weight in the mix; each clip of each epoch draws one task. A clip that has no material for it
-    (no caption, no accepted rationale) draws among the other tasks of the mix, and is asked multiple choice where
-    none is left. A clip without a label takes part where the mix names caption or qa."""
+    tasks: dict[str, Annotated[float, Gt(0)]]
+    """Task (mqa, yesno, rationale, caption, qa) -> relative weight in the mix; each clip of each epoch draws one task.
+    A clip that has no material for it (no caption, no accepted rationale) draws among the other tasks of the mix, and is
+    asked multiple choice where none is left. A clip without a label takes part where the mix names caption or qa."""
     trains: tuple[Group, ...]
     """Parameter groups that receive gradients; all others are frozen."""
     learning_rate: dict[Group, Annotated[float, Ge(0)]]
@@ -41,7 +48,7 @@ class StageConfig:
     """Passes over the training clips; fractions are allowed."""
     steps: Annotated[int, Ge(0)] = 0
     """Optimiser steps, instead of epochs; 0: as many as `epochs` need."""
-    loss_weights: dict[Task, Annotated[float, Gt(0)]] = field(default_factory=dict)
+    loss_weights: dict[str, Annotated[float, Gt(0)]] = field(default_factory=dict)
     """Task -> factor of the loss of its clips; 1 for a task that is not named."""
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Smoothing of the target tokens."""

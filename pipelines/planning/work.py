@@ -16,20 +16,16 @@ from models.mllm.flops import model_flops
 from models.mllm.sizes import ModelSizes
 from models.mllm.text import FRAME_LABEL
 from models.trainable import group_of
-from pipelines.config.stages import StageConfig
+from pipelines.batches.tasks.base import CHARACTERS_PER_TOKEN
+from pipelines.batches.tasks.registry import task_named
+from pipelines.config.stages import TASKS, StageConfig
 from pipelines.config.tree import FullConfig
 from pipelines.planning.memory import Load
 
-CHARACTERS_PER_TOKEN = 4.0
-"""English text in the vocabularies of the three families; used without a tokenizer."""
 FRAME_TOKENS = 6
 """Tokens around an image: its label and its two marks; used without a tokenizer."""
 CHAT_TOKENS = 12
 """Tokens of the chat template around a question; used without a tokenizer."""
-RATIONALE_TOKENS = 120
-"""A teacher's text, where there is none yet."""
-CAPTION_TOKENS, ANSWER_TOKENS = 20, 8
-"""A caption; an answer to a question about the motion."""
 
 
 @dataclass(frozen=True)
@@ -81,21 +77,6 @@ Counter = Callable[[str], int]
 """Text -> tokens."""
 
 
-def task_texts(task: str, labels: Sequence[str], rationale: float) -> tuple[str, float]:
-    """(question, characters of the answer) that stand for a task."""
-    mean = sum(map(len, labels)) / len(labels)
-    middle = sorted(labels, key=len)[len(labels) // 2]
-    if task == "mqa":
-        return prompts.mqa_prompt(labels), mean
-    if task == "yesno":
-        return prompts.yesno_prompt(middle), len(prompts.YES)
-    if task == "rationale":
-        return prompts.rationale_prompt(), (rationale or RATIONALE_TOKENS * CHARACTERS_PER_TOKEN) + len(middle)
-    if task == "caption":
-        return prompts.caption_prompt(), CAPTION_TOKENS * CHARACTERS_PER_TOKEN
-    return prompts.qa_prompt("Which hand moves first, the left or the right?"), ANSWER_TOKENS * CHARACTERS_PER_TOKEN
-
-
 def mean_row(
     stage: StageConfig, data: Data, count: Counter | None, answer_characters: float
 ) -> tuple[float, float, tuple[str, ...]]:
@@ -105,17 +86,12 @@ def mean_row(
     for name, clips in data.clips.items():
         for task, weight in stage.tasks.items():
             share = weight / weights * clips / data.total
-            text, length = task_texts(task, data.labels[name], data.rationale)
+            text, length = task_named(task).typical(data.labels[name], data.rationale)
             question += share * (count(text) if count else CHAT_TOKENS + len(text) / CHARACTERS_PER_TOKEN)
             answer += share * (length / answer_characters + 1)  # the end of the turn
-    assumed = []
-    if "rationale" in stage.tasks and not data.rationale:
-        assumed.append(f"rationales of {RATIONALE_TOKENS} tokens")
-    if "caption" in stage.tasks:
-        assumed.append(f"captions of {CAPTION_TOKENS} tokens")
-    if "qa" in stage.tasks:
-        assumed.append(f"answers about the motion of {ANSWER_TOKENS} tokens")
-    return question, answer, tuple(assumed)
+    # In the order of the table, whatever the order of the mix.
+    assumed = [task_named(name).assumption(data.rationale) for name in TASKS if name in stage.tasks]
+    return question, answer, tuple(text for text in assumed if text)
 
 
 def stage_work(cfg: FullConfig, stage: StageConfig, sizes: ModelSizes, data: Data, encoder: Any) -> Work:

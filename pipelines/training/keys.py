@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.batches import negatives
+from pipelines.batches.tasks.registry import take_unlabelled
 from pipelines.config.key_fields import key_values
 from pipelines.config.stages import StageConfig
 from pipelines.config.tree import FullConfig
@@ -21,7 +22,6 @@ from pipelines.runtime import manifest
 from pipelines.runtime.digest import digest
 from pipelines.runtime.errors import UserError
 from pipelines.runtime.paths import RunPaths
-from pipelines.training.stage_data import LABEL_FREE
 from skeleton_io import storage
 
 
@@ -79,7 +79,7 @@ def stage_key(cfg: FullConfig, paths: RunPaths, stage: StageConfig, start: str |
     names = check_sets(cfg, store, sets)
     selection = select(cfg, store)
     clips = {name: (selection.train[name], selection.validation[name]) for name in names}
-    if any(task in stage.tasks for task in LABEL_FREE):
+    if take_unlabelled(stage.tasks):
         clips |= {f"{name} unlabelled": (selection.unlabelled_train[name], ()) for name in names}
     row = dataclasses.replace(stage, start="")  # what it leads to is in the key, wherever it lies
     shared, inputs, before = shared_settings(cfg), task_inputs(cfg, paths, stage), start_key(cfg, paths, start)

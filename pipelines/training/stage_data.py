@@ -6,16 +6,14 @@ from pipelines.batches import negatives
 from pipelines.batches.negatives import build_negatives, load_negatives
 from pipelines.batches.questions import QuestionSource
 from pipelines.batches.sampler import Classes, Sampler
-from pipelines.batches.tasks import TaskBook, find_material
+from pipelines.batches.tasks.book import TaskBook, find_material
+from pipelines.batches.tasks.registry import take_unlabelled
 from pipelines.data.clip_store import ClipStore
 from pipelines.data.selection import Selection
 from pipelines.rationales.answers import load_rationales
 from pipelines.runtime.errors import UserError
 from pipelines.training import validation
 from pipelines.training.job import StageJob
-
-LABEL_FREE = ("caption", "qa")
-"""Tasks that need no label: a stage that asks one also trains on clips without."""
 
 
 def stage_sets(job: StageJob, selection: Selection) -> list[str]:
@@ -26,7 +24,7 @@ def stage_sets(job: StageJob, selection: Selection) -> list[str]:
 def training_keys(job: StageJob, selection: Selection) -> dict[str, tuple[str, ...]]:
     """Set -> keys of the clips that the stage trains on; those without a label where it asks what needs none."""
     keys = {name: selection.train[name] for name in stage_sets(job, selection)}
-    if any(task in job.stage.tasks for task in LABEL_FREE):
+    if take_unlabelled(job.stage.tasks):
         keys = {name: tuple(sorted((*own, *selection.unlabelled_train[name]))) for name, own in keys.items()}
     if job.max_clips:
         sample = set(validation.sample_keys(keys, job.max_clips))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-FALLBACKS = ("mqa", "caption")
-"""What a clip may be asked instead of the tasks of the mix."""
+from pipelines.batches.tasks.book import FALLBACKS
+
 FALLBACK_PREFIX = "fallback/"
 """Of the numbers that say, per wanted task, how many clips were asked something else."""
 

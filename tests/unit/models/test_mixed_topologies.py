@@ -21,7 +21,7 @@ from models.skeleton_llm import SkeletonLLM
 from models.trainable import param_groups, set_trainable
 from pipelines.batches.collator import Batch, Collator
 from pipelines.batches.sampler import Draw
-from pipelines.batches.tasks import TaskBook
+from pipelines.batches.tasks.book import TaskBook
 from pipelines.config.train import AugmentConfig
 from pipelines.data.clip_files import read_clips
 from skeleton_io.demo.dataset import DemoConfig, write_demo

@@ -10,7 +10,7 @@ from models import prompts
 from models.config import RendererConfig
 from pipelines.batches.collator import Collator
 from pipelines.batches.sampler import Draw, generator
-from pipelines.batches.tasks import TaskBook
+from pipelines.batches.tasks.book import TaskBook
 from pipelines.config.train import AugmentConfig
 from pipelines.data.renderer_input import clip_input, metric_positions, skeleton_spec
 from skeleton_io.record.sequence import SkeletonSequence, Source

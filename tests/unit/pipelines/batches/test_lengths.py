@@ -17,7 +17,7 @@ from models.mllm.tiny import write_tiny_checkpoint
 from models.prompts import prompt_corpus
 from pipelines.batches.lengths import SAMPLED, count_parts, cut, fitting_micro_batch, padding_share
 from pipelines.batches.sampler import Draw, Sampler, generator, take_share
-from pipelines.batches.tasks import TaskBook
+from pipelines.batches.tasks.book import TaskBook
 from pipelines.rationales.teachers.base import TeacherRequest
 from pipelines.rationales.teachers.kinematic import KinematicTeacher
 from skeleton_io.demo.dataset import DemoConfig, write_demo

@@ -13,7 +13,7 @@ from models import prompts
 from pipelines.batches.negatives import build_negatives
 from pipelines.batches.questions import QuestionSource, read_questions
 from pipelines.batches.sampler import Draw, generator, stage_seed
-from pipelines.batches.tasks import TaskBook, find_material
+from pipelines.batches.tasks.book import TaskBook, find_material
 from pipelines.config.stages import NegativesConfig, QuestionsConfig
 from pipelines.runtime.errors import UserError
 from skeleton_io.questions.motion import Question
