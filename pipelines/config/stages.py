@@ -34,7 +34,7 @@ class StageConfig:
     """Folder name of the stage's outputs."""
     tasks: dict[str, Annotated[float, Gt(0)]]
     """Task (mqa, yesno, rationale, caption, qa) -> relative weight in the mix; each clip of each epoch draws one task.
-    A clip that has no material for it (no caption, no accepted rationale) draws among the other tasks of the mix, and is
+    A clip that has no material for it (no caption, no rationale) draws among the other tasks of the mix, and is
     asked multiple choice where none is left. A clip without a label takes part where the mix names caption or qa."""
     trains: tuple[Group, ...]
     """Parameter groups that receive gradients; all others are frozen."""
