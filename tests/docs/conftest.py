@@ -83,7 +83,7 @@ def put_clips(folder: Path, paths: RunPaths) -> None:
         shutil.copy(turn, folder / name)
     shutil.copy(kinect, folder / "clip.skeleton")
     shutil.copy(ASSETS / "c3d" / "step.c3d", folder / "fall.c3d")
-    shutil.copy(ASSETS / "nw_ucla" / "a08_s02_e01_v03.json", folder / "clip.json")
+    shutil.copy(ASSETS / "mediapipe" / "wave.json", folder / "clip.json")
     # A walking body of 15 joints in columns: nothing but the shape says what it is.
     rest = np.random.default_rng(0).normal(size=(1, 15, 3)) * 0.4 + [0, 1, 3]
     steps = rest + np.cumsum(np.full((30, 1, 3), 0.01), 0)
