@@ -28,7 +28,7 @@ full: setup
 test: setup
 	$(PY) -m ruff check .
 	$(VENV)/bin/lint-imports
-	$(PY) -m pytest -m "not slow and not long" -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+	$(PY) -m pytest -m "not slow and not long" -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 # One after another: whole pipelines, kills, faulty stores. They fill both cores by themselves, and some watch a clock.
 test-slow: setup

@@ -7,9 +7,10 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-RAY = "ray"
-"""Group of the tests that use Ray; those that start one of their own name it by `pytest.mark.xdist_group`."""
+RAY = "tests that start Ray"
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported: processes with a thread per core each would take the cores from each other.
@@ -32,17 +32,27 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups for `--dist loadgroup`: a file stays in one process, and all that start Ray stay in the same one.
+@cache
+def process_of(file: str) -> str:
+    """Name of what runs in one process, one after another: a file of tests, or all files that start Ray."""
+    path = ROOT / file
+    if path.is_relative_to(ROOT / "tests" / "unit") or path.is_relative_to(ROOT / "tests" / "parity"):
+        return RAY if "ray_session" in path.read_text() else file
+    return RAY
 
-    Fixtures of a module are made once that way, and two Rays never fight for the cores.
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Who runs what under `-n`: fixtures of a module are made once, and two Rays never fight for the cores.
+
+    The plugin's own groups (`xdist_group`) do nothing under pytest 9: they rely on changing a test's id.
     """
-    with_ray = {item.path for item in items if "ray_session" in getattr(item, "fixturenames", ())}
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            group = RAY if item.path in with_ray else item.path.relative_to(ROOT).as_posix()
-            item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return process_of(nodeid.partition("::")[0])
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)
