@@ -16,6 +16,7 @@ import yaml
 _FLOAT = re.compile(
     r"^[-+]?(\d+\.\d*|\.\d+|[1-9]\d{0,8})([eE][-+]?\d{1,3})$|^[-+]?(\d+\.\d*|\.\d+)$|^[-+]?\.(inf|nan)$", re.IGNORECASE
 )
+_BREAKS = "\x85\u2028\u2029"
 _LONGEST = 300
 """Characters of the parser's own message that are passed on."""
 _LARGEST = 100_000
@@ -55,6 +56,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _represent_text(dumper: _Dumper, text: str) -> Any:
+    """In double quotes where YAML would take a character of it for a line break, which it changes on the way."""
+    style = '"' if any(character in _BREAKS for character in text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
 _LibYaml: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

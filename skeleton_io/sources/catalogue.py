@@ -11,6 +11,8 @@ from skeleton_io.sources.registry import SOURCES
 from skeleton_io.sources.shared.files import Listing
 
 COLUMNS = ("name", "files", "joints", "dims", "persons", "page")
+_OURS = frozenset(SOURCES)
+"""The formats of this package: each has a page."""
 _ARRAYS = Listing(files="npy, npz, csv, txt, json, mat, parquet by a YAML", joints="any", dims="2 or 3", persons="any")
 
 
@@ -32,5 +34,7 @@ def suffixes(files: str) -> tuple[str, ...]:
 
 
 def page(name: str) -> str:
-    """Path of a format's page within the repository."""
-    return f"docs/formats/{name}.md"
+    """Path of a format's page within the repository; the index of formats for one that a program put into the table."""
+    if name == "my.yaml":
+        return "docs/own-data.md"
+    return f"docs/formats/{name}.md" if name in _OURS else "docs/formats.md"

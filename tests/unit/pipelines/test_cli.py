@@ -181,7 +181,7 @@ def test_one_form_of_error_for_an_unknown_flag(capsys: pytest.CaptureFixture[str
         (["config", "--train.workers", "two"], "--train.workers: expected a whole number, found 'two'"),
         (["config", "--train.zero-stage", "9"], "--train.zero-stage: expected 0, 1, 2, 3; found 9"),
         (["config", "--train.workers"], "--train.workers needs a value"),
-        (["demo-data", "x", "--subjects", "1"], "test_subjects must be in 1..0, found 4"),
+        (["demo-data", "x", "--subjects", "1"], "subjects must be at least 2, found 1"),
         (["compare", "a"], "skel compare needs A B; see skel compare --help"),
         (["predict", "--model", "r"], "skel predict needs INPUT...; see skel predict --help"),
         (["train", "--config", "x"], "skel train needs --out RUN; see skel train --help"),
@@ -234,7 +234,7 @@ def test_an_evaluation_takes_lists_and_fields(monkeypatch: pytest.MonkeyPatch, t
     assert cli.main(words) == 0
     (request,) = requests
     assert (request.sets, request.protocols) == (("a", "b"), ("a=x", "b=y"))
-    assert (request.checkpoint, request.shards) == (str(tmp_path / "r"), "s3://b/s")
+    assert (request.model, request.shards) == (str(tmp_path / "r"), "s3://b/s")
     beside = ("--evaluate.beside", "stick", str(tmp_path / "q"))
     assert request.overrides == ("--evaluate.actors", "2", "--evaluate.answer", "reason", *beside)
 

@@ -1,6 +1,5 @@
 """`python pipelines/full.py`: what it runs where nothing is said, and the same errors as `skel`."""
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -28,8 +27,7 @@ def test_a_preset_without_out_has_a_folder_of_its_name(monkeypatch: pytest.Monke
 def test_it_says_what_it_runs_first(monkeypatch, capsys, tmp_path, repo_root):
     runs = []
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(full, "connected", nullcontext)
-    monkeypatch.setattr(full, "run", lambda cfg, paths: runs.append((cfg.name, paths.root)))
+    monkeypatch.setattr(full, "run", lambda cfg, out, data_root: runs.append((cfg.name, out)))
     assert full.main([]) == 0
     assert runs == [("demo", f"{tmp_path}/skeleton-ray/demo")]
     first = capsys.readouterr().out.splitlines()[0]

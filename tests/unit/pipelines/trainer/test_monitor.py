@@ -64,7 +64,7 @@ def test_a_row_holds_what_all_ranks_did(pair: list[Monitor], monkeypatch: pytest
 
 
 def test_one_request_is_seen_by_all(pair: list[Monitor]) -> None:
-    pair[0].stops.found.set()
+    pair[0].stops.seen.set()
     total = add_up(pair)
     for monitor in pair:
         monitor.begin_step(1)
