@@ -33,7 +33,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "demo-data": Entry("data:DemoData", "write a synthetic labelled motion set in three native formats"),
         "formats": Entry("formats:Formats", "list the formats that ingest reads"),
         "describe": Entry("formats:Describe", "look at files of an unknown layout, draft a YAML that reads them"),
-        "ingest": Entry("data:Ingest", "read native files into Arrow shards, broken ones apart"),
+        "ingest": Entry("data:Ingest", "read native files into Arrow shards; broken ones are set aside"),
         "protocols": Entry("protocols:Protocols", "list the splits with their hashes, and their clips in a shard set"),
         "protocol": Entry("protocols:DrawProtocol", "write a zero-shot split of your own classes"),
         "export": Entry("data:Export", "write the clips of a shard set in a format of other tools"),

@@ -95,7 +95,7 @@ def _bert(model: str, layer: int) -> Callable[[list[str], list[list[str]]], Metr
     def bert(captions: list[str], references: list[list[str]]) -> MetricValue:
         if not model:
             raise Missing("needs the weights of an English encoder in a local folder (--bert-model)")
-        from bert_score import score
+        from bert_score import score  # pyright: ignore[reportMissingImports] - of the extra `captions`
 
         precision_recall_f1: Any = score(captions, references, model_type=model, num_layers=layer, idf=True, lang="en")
         f1 = [float(value) for value in precision_recall_f1[2]]
