@@ -127,11 +127,11 @@ def test_no_number_ends_with_its_clips(made, tmp_path: Path) -> None:
 DRIVER = """
 import pickle, sys
 from benchmarks.soak_faults import Fault, planted
-from pipelines import train
+from pipelines.training.stage import train_stage
 from pipelines.cluster.connect import connected
 cfg, paths, out = pickle.load(open(sys.argv[1], "rb"))
 with connected(), planted(Fault("slow", 0, -1, "")):
-    train.train_stage(cfg, paths, cfg.train.stages[0], None, out)
+    train_stage(cfg, paths, cfg.train.stages[0], None, out)
 """
 
 
