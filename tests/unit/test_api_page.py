@@ -43,11 +43,14 @@ def programs(repo_root: Path, folder: Path) -> list[Path]:
     return paths
 
 
+def without_python_variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
 def check_programs(python: Path, paths: list[Path], run: Path, cwd: Path, **env: str) -> None:
     """Runs them in an empty folder and looks at what each of them says."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     command = [str(python), "-c", DRIVER, str(run), *map(str, paths)]
-    done = subprocess.run(command, cwd=cwd, env=kept | env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=cwd, env=without_python_variables() | env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said = re.split(r"^== .*\n", done.stdout, flags=re.MULTILINE)[1:]
     assert len(paths) == len(said) == len(SAYS) == 5
@@ -82,9 +85,9 @@ def wheel(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pip(*arguments: str) -> None:
-    """pip of this environment."""
+    """pip of this environment. PYTHONPATH names the checkout while a shared Ray is up: the wheel would be `satisfied`."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=without_python_variables(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
