@@ -50,7 +50,8 @@ def without_python_variables() -> dict[str, str]:
 def check_programs(python: Path, paths: list[Path], run: Path, cwd: Path, **env: str) -> None:
     """Runs them in an empty folder and looks at what each of them says."""
     command = [str(python), "-c", DRIVER, str(run), *map(str, paths)]
-    done = subprocess.run(command, cwd=cwd, env=without_python_variables() | env, capture_output=True, text=True, check=False)
+    variables = without_python_variables() | env
+    done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said = re.split(r"^== .*\n", done.stdout, flags=re.MULTILINE)[1:]
     assert len(paths) == len(said) == len(SAYS) == 5
@@ -85,7 +86,7 @@ def wheel(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pip(*arguments: str) -> None:
-    """pip of this environment. PYTHONPATH names the checkout while a shared Ray is up: the wheel would be `satisfied`."""
+    """pip of this environment; while a shared Ray is up, PYTHONPATH names the checkout, and pip would find it there."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, env=without_python_variables(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
