@@ -80,8 +80,8 @@ def test_an_export_of_before_the_move_gives_equal_answers(asset, answers):
         assert float(frames.double().mean()) == pytest.approx(before["brightness"], rel=1e-5)
         assert float(frames.max()) == pytest.approx(before["brightest"], rel=1e-5)
         scores = model.score_candidates([drawn], [question], [answers["labels"]])[0]
-        # Sums of float32: another CPU or number of threads moves them by 3e-6 of their size.
-        assert scores.log_prob.tolist() == pytest.approx(before["log_prob"], rel=1e-5, abs=1e-4)
+        # Sums of float32: another CPU or number of threads moves them by 3e-6 of their size, in revision 6229dae too.
+        assert scores.log_prob.tolist() == pytest.approx(before["log_prob"], rel=1e-5, abs=1e-5)
         assert scores.tokens.tolist() == before["tokens"]
         assert model.generate([drawn], [question], 12) == [before["chosen"]]
         assert model.generate([drawn], [caption_prompt()], 12) == [before["said"]]
